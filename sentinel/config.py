@@ -1,0 +1,218 @@
+"""Every setting, in one schema: units in names, ranges on each field, unknown keys refused.
+
+A run is described by one TOML file; ``load_config`` reads it. Decimal money and prices are strings
+in the file and int64 units of 1e-8 in the program, so no float touches an order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from sentinel.errors import ConfigError, UnitError
+from sentinel.units import E8, parse_e8
+from sentinel.wire import MAX_SYMBOLS
+
+
+def _money(value: object) -> int:
+    if isinstance(value, bool) or isinstance(value, float):
+        raise ValueError('write it as a string, for example "25000.00": a float cannot carry money exactly')
+    if isinstance(value, int):
+        return value * E8
+    if isinstance(value, str):
+        try:
+            return parse_e8(value)
+        except UnitError as error:
+            raise ValueError(str(error)) from None
+    raise ValueError('write it as a decimal string, for example "25000.00"')
+
+
+def _non_negative(value: int) -> int:
+    if value < 0:
+        raise ValueError("must not be negative")
+    return value
+
+
+#: int64 units of 1e-8, from a decimal string or a whole number.
+MoneyE8 = Annotated[int, BeforeValidator(_money), AfterValidator(_non_negative)]
+BasisPoints = Annotated[int, Field(ge=0, le=100_000)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class VenueConfig(Section):
+    """Where the exchange is. Every base URL comes from here, none is built in."""
+
+    name: Literal["binance_spot"] = "binance_spot"
+    rest_url: str = Field(pattern=r"^https?://")
+    stream_url: str = Field(pattern=r"^wss?://", description="base of the combined market streams")
+    api_url: str = Field(default="", pattern=r"^(wss?://.*)?$", description="WebSocket API for orders; empty: no orders")
+    api_key_env: str = Field(default="SENTINEL_API_KEY", description="name of the environment variable, never the key itself")
+    api_secret_env: str = "SENTINEL_API_SECRET"
+    recv_window_ms: int = Field(default=1000, ge=100, le=60_000)
+
+
+class FeedConfig(Section):
+    symbols: list[str] = Field(min_length=1, max_length=MAX_SYMBOLS)
+    depth_symbols: list[str] = Field(default_factory=list, max_length=32)
+    quote_asset: str = "USDT"
+    streams_per_connection: int = Field(default=200, ge=1, le=1024)
+    snapshot_limit: Literal[100, 500, 1000, 5000] = 1000
+    stall_timeout_ms: int = Field(default=25_000, ge=500, le=120_000, description="silence of a whole connection that means it is dead")
+    stale_after_ms: int = Field(default=5_000, ge=100, le=600_000, description="age of a quote beyond which no new order is priced from it")
+    reconnect_before_h: float = Field(default=23.8, gt=0.0, le=24.0)
+    backoff_min_ms: int = Field(default=250, ge=10, le=60_000)
+    backoff_max_ms: int = Field(default=30_000, ge=100, le=600_000)
+    max_connects_per_5min: int = Field(default=150, ge=1, le=300)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FeedConfig:
+        if len(set(self.symbols)) != len(self.symbols):
+            raise ValueError("symbols holds a name twice; list each once")
+        missing = [s for s in self.depth_symbols if s not in self.symbols]
+        if missing:
+            raise ValueError(f"depth_symbols {missing} are not in symbols; add them there")
+        wrong = [s for s in self.symbols if not s.endswith(self.quote_asset)]
+        if wrong:
+            raise ValueError(f"symbols {wrong} do not end with quote_asset {self.quote_asset!r}; one run trades one quote asset")
+        if self.backoff_min_ms > self.backoff_max_ms:
+            raise ValueError("backoff_min_ms must not exceed backoff_max_ms")
+        return self
+
+
+class RingConfig(Section):
+    slots: int = Field(default=65_536, ge=1024, le=16_777_216, description="power of two; 10 Mi and more are possible, small is fast")
+    huge_pages: bool = True
+
+    @model_validator(mode="after")
+    def _power_of_two(self) -> RingConfig:
+        if self.slots & (self.slots - 1):
+            raise ValueError("slots must be a power of two, for example 65536")
+        return self
+
+
+class StrategyConfig(Section):
+    """The contrarian strategy. Defaults follow the measured economics of 159 real pumps."""
+
+    name: Literal["contrarian"] = "contrarian"
+    market: Literal["spot", "usdm"] = "spot"
+    forest_on: Literal["trade", "rule"] = Field(default="trade", description="score every trade, or only those the rule lets through")
+    entry: Literal["retrace", "immediate"] = "retrace"
+    price_delta_min_bps: BasisPoints = Field(default=200, description="anomaly needs |price_delta| of at least this")
+    volume_ratio_min_pct: int = Field(default=300, ge=100, le=100_000, description="and volume_ratio of at least this, 300 = 3.0")
+    sentiment_max_pct: int = Field(default=60, ge=-100, le=100, description="and, where known, sentiment below this")
+    retrace_bps: BasisPoints = Field(default=2_000, description="share of the rise given back before entry, 2000 = 20 %")
+    entry_wait_ms: int = Field(default=60_000, ge=0, le=600_000)
+    setup_expiry_ms: int = Field(default=180_000, ge=100, le=3_600_000)
+    cooldown_ms: int = Field(default=600_000, ge=0, le=86_400_000, description="after a setup ends, none on the symbol for this long")
+    stop_loss_bps: BasisPoints = 300
+    take_profit_bps: BasisPoints = 1_000
+    horizon_ms: int = Field(default=1_800_000, ge=100, le=86_400_000)
+    size_bps: BasisPoints = Field(default=200, description="of equity, for a margin at the threshold; the size table scales it")
+    slippage_bps: BasisPoints = Field(default=50, description="how far beyond the touch an IOC limit may reach")
+    exit_retry_ms: int = Field(default=1_000, ge=10, le=60_000)
+    news_ttl_ms: int = Field(default=600_000, ge=0, le=86_400_000)
+    advice_timeout_ms: int = Field(default=800, ge=1, le=60_000)
+    analyst: Literal["none"] = "none"
+
+    @model_validator(mode="after")
+    def _order_of_times(self) -> StrategyConfig:
+        if self.entry_wait_ms > self.setup_expiry_ms:
+            raise ValueError("entry_wait_ms must not exceed setup_expiry_ms: the setup would expire before its latest entry")
+        if self.stop_loss_bps >= BPS_FULL or self.stop_loss_bps == 0:
+            raise ValueError("stop_loss_bps must lie between 1 and 9999")
+        return self
+
+
+BPS_FULL = 10_000
+
+
+class RiskConfig(Section):
+    """Limits of the gate. A missing input always refuses."""
+
+    max_order_qty: MoneyE8 = "90000000000"  # type: ignore[assignment]
+    max_order_notional: MoneyE8 = "25000"  # type: ignore[assignment]
+    max_position_notional: MoneyE8 = "25000"  # type: ignore[assignment]
+    max_gross_notional: MoneyE8 = "100000"  # type: ignore[assignment]
+    price_collar_bps: BasisPoints = 500
+    max_drawdown_bps: BasisPoints = Field(default=2_000, ge=1, le=10_000)
+    max_trades_per_minute: int = Field(default=1_000, ge=1, le=1_000)
+    max_orders_per_10s: int = Field(default=40, ge=1, le=10_000)
+    max_open_orders: int = Field(default=20, ge=1, le=200)
+    ack_timeout_ms: int = Field(default=500, ge=10, le=60_000)
+    engine_timeout_ms: int = Field(default=10_000, ge=0, le=60_000, description="how long the venue may still accept an order after recvWindow")
+
+
+class PaperConfig(Section):
+    """Starting balances of the paper account."""
+
+    quote_balance: MoneyE8 = "100000"  # type: ignore[assignment]
+    base_balances: dict[str, MoneyE8] = Field(default_factory=dict, description="symbol -> inventory of its base asset")
+
+
+class StoreConfig(Section):
+    directory: Path = Path("sentinel-data")
+    segment_mib: int = Field(default=64, ge=1, le=4096)
+    snapshot_every_s: int = Field(default=60, ge=1, le=3600)
+
+
+class Config(Section):
+    """One run."""
+
+    mode: Literal["paper", "live"] = "paper"
+    decider: Literal["cpu"] = "cpu"
+    gate: Literal["software"] = "software"
+    model: str = Field(default="default", description='"default" for the shipped artifact, or a path')
+    venue: VenueConfig
+    feed: FeedConfig
+    ring: RingConfig = RingConfig()
+    strategy: StrategyConfig = StrategyConfig()
+    risk: RiskConfig = RiskConfig()
+    paper: PaperConfig = PaperConfig()
+    store: StoreConfig = StoreConfig()
+
+    @model_validator(mode="after")
+    def _cross_section(self) -> Config:
+        unknown = [s for s in self.paper.base_balances if s not in self.feed.symbols]
+        if unknown:
+            raise ValueError(f"paper.base_balances names {unknown}, which are not in feed.symbols")
+        return self
+
+    def digest(self) -> str:
+        """SHA-256 of the settings that decide behaviour (hex); paths and URLs are left out."""
+        kept = self.model_dump(mode="json", exclude={"venue": True, "store": True})
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def parse_config(data: dict[str, Any], source: str = "config") -> Config:
+    """Validate a settings tree. Raises ConfigError naming the first bad key, its value and the remedy."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or source
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(field, first["input"], "a known key", f"remove it or correct its spelling in {source}") from None
+        if first["type"] == "missing":
+            raise ConfigError(field, None, "a value", f"add it to {source}") from None
+        raise ConfigError(field, first["input"], first["msg"].removeprefix("Value error, "), f"change it in {source}") from None
+
+
+def load_config(path: str | Path) -> Config:
+    """Read and validate a TOML file. Raises ConfigError for an unreadable file or any bad key."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("--config", str(path), "a readable UTF-8 TOML file", f"check the path and its permissions ({error})") from None
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError("--config", str(path), "valid TOML", f"correct the syntax: {error}") from None
+    return parse_config(data, str(path))
