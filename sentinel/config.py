@@ -20,7 +20,7 @@ from sentinel.wire import MAX_SYMBOLS
 
 
 def _money(value: object) -> int:
-    if isinstance(value, bool) or isinstance(value, float):
+    if isinstance(value, (bool, float)):
         raise ValueError('write it as a string, for example "25000.00": a float cannot carry money exactly')
     if isinstance(value, int):
         return value * E8
@@ -65,8 +65,12 @@ class FeedConfig(Section):
     quote_asset: str = "USDT"
     streams_per_connection: int = Field(default=200, ge=1, le=1024)
     snapshot_limit: Literal[100, 500, 1000, 5000] = 1000
-    stall_timeout_ms: int = Field(default=25_000, ge=500, le=120_000, description="silence of a whole connection that means it is dead")
-    stale_after_ms: int = Field(default=5_000, ge=100, le=600_000, description="age of a quote beyond which no new order is priced from it")
+    stall_timeout_ms: int = Field(
+        default=25_000, ge=500, le=120_000, description="silence of a whole connection that means it is dead"
+    )
+    stale_after_ms: int = Field(
+        default=5_000, ge=100, le=600_000, description="age of a quote beyond which no new order is priced from it"
+    )
     reconnect_before_h: float = Field(default=23.8, gt=0.0, le=24.0)
     backoff_min_ms: int = Field(default=250, ge=10, le=60_000)
     backoff_max_ms: int = Field(default=30_000, ge=100, le=600_000)
@@ -88,7 +92,9 @@ class FeedConfig(Section):
 
 
 class RingConfig(Section):
-    slots: int = Field(default=65_536, ge=1024, le=16_777_216, description="power of two; 10 Mi and more are possible, small is fast")
+    slots: int = Field(
+        default=65_536, ge=1024, le=16_777_216, description="power of two; 10 Mi and more are possible, small is fast"
+    )
     huge_pages: bool = True
 
     @model_validator(mode="after")
@@ -103,7 +109,9 @@ class StrategyConfig(Section):
 
     name: Literal["contrarian"] = "contrarian"
     market: Literal["spot", "usdm"] = "spot"
-    forest_on: Literal["trade", "rule"] = Field(default="trade", description="score every trade, or only those the rule lets through")
+    forest_on: Literal["trade", "rule"] = Field(
+        default="trade", description="score every trade, or only those the rule lets through"
+    )
     entry: Literal["retrace", "immediate"] = "retrace"
     price_delta_min_bps: BasisPoints = Field(default=200, description="anomaly needs |price_delta| of at least this")
     volume_ratio_min_pct: int = Field(default=300, ge=100, le=100_000, description="and volume_ratio of at least this, 300 = 3.0")
@@ -111,7 +119,9 @@ class StrategyConfig(Section):
     retrace_bps: BasisPoints = Field(default=2_000, description="share of the rise given back before entry, 2000 = 20 %")
     entry_wait_ms: int = Field(default=60_000, ge=0, le=600_000)
     setup_expiry_ms: int = Field(default=180_000, ge=100, le=3_600_000)
-    cooldown_ms: int = Field(default=600_000, ge=0, le=86_400_000, description="after a setup ends, none on the symbol for this long")
+    cooldown_ms: int = Field(
+        default=600_000, ge=0, le=86_400_000, description="after a setup ends, none on the symbol for this long"
+    )
     stop_loss_bps: BasisPoints = 300
     take_profit_bps: BasisPoints = 1_000
     horizon_ms: int = Field(default=1_800_000, ge=100, le=86_400_000)
@@ -147,7 +157,9 @@ class RiskConfig(Section):
     max_orders_per_10s: int = Field(default=40, ge=1, le=10_000)
     max_open_orders: int = Field(default=20, ge=1, le=200)
     ack_timeout_ms: int = Field(default=500, ge=10, le=60_000)
-    engine_timeout_ms: int = Field(default=10_000, ge=0, le=60_000, description="how long the venue may still accept an order after recvWindow")
+    engine_timeout_ms: int = Field(
+        default=10_000, ge=0, le=60_000, description="how long the venue may still accept an order after recvWindow"
+    )
 
 
 class PaperConfig(Section):
@@ -210,7 +222,9 @@ def load_config(path: str | Path) -> Config:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("--config", str(path), "a readable UTF-8 TOML file", f"check the path and its permissions ({error})") from None
+        raise ConfigError(
+            "--config", str(path), "a readable UTF-8 TOML file", f"check the path and its permissions ({error})"
+        ) from None
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

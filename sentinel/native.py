@@ -10,7 +10,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _intrinsic
+
+intrinsic: Any = _intrinsic  # numba ships no types
 
 _I64 = ir.IntType(64)
 _I8 = ir.IntType(8)
@@ -68,7 +70,15 @@ def borrow(typingctx: Any, array: Any) -> Any:
 
         source = context.make_array(signature.args[0])(context, builder, args[0])
         view = context.make_array(signature.args[0])(context, builder)
-        populate_array(view, data=source.data, shape=source.shape, strides=source.strides, itemsize=source.itemsize, meminfo=None, parent=None)
+        populate_array(
+            view,
+            data=source.data,
+            shape=source.shape,
+            strides=source.strides,
+            itemsize=source.itemsize,
+            meminfo=None,
+            parent=None,
+        )
         return view._getvalue()
 
     return array(array), codegen
@@ -96,7 +106,15 @@ def bytes_at(typingctx: Any, address: Any, length: Any) -> Any:
         array = context.make_array(array_type)(context, builder)
         data = builder.bitcast(builder.inttoptr(args[0], ir.PointerType(_I8)), array.data.type)
         one = context.get_constant(types.intp, 1)
-        populate_array(array, data=data, shape=cgutils.pack_array(builder, [args[1]]), strides=cgutils.pack_array(builder, [one]), itemsize=one, meminfo=None, parent=None)
+        populate_array(
+            array,
+            data=data,
+            shape=cgutils.pack_array(builder, [args[1]]),
+            strides=cgutils.pack_array(builder, [one]),
+            itemsize=one,
+            meminfo=None,
+            parent=None,
+        )
         return array._getvalue()
 
     return array_type(types.int64, types.int64), codegen

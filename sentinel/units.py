@@ -30,7 +30,9 @@ def parse_e8(text: str, field: str = "decimal") -> int:
     that are not zero, and for values outside int64.
     """
     if not isinstance(text, str) or _DECIMAL.fullmatch(text) is None:
-        raise UnitError(field, text, "a plain decimal string of at most 11 integer digits", "send digits with an optional point, no exponent")
+        raise UnitError(
+            field, text, "a plain decimal string of at most 11 integer digits", "send digits with an optional point, no exponent"
+        )
     whole, _, fraction = text.lstrip("-").partition(".")
     if fraction[8:].strip("0"):
         raise UnitError(field, text, "at most 8 decimals", "round to the instrument's precision first")
@@ -58,7 +60,9 @@ def notional(price_e8: int, qty_e8: int, round_up: bool = False) -> int:
     Raises UnitError when the result does not fit int64 or an argument is negative.
     """
     if price_e8 < 0 or qty_e8 < 0:
-        raise UnitError("notional", (price_e8, qty_e8), "non-negative price and quantity", "pass magnitudes; the side carries the sign")
+        raise UnitError(
+            "notional", (price_e8, qty_e8), "non-negative price and quantity", "pass magnitudes; the side carries the sign"
+        )
     value = (price_e8 * qty_e8 + (E8 - 1 if round_up else 0)) // E8
     if value > INT64_MAX:
         raise UnitError("notional", (price_e8, qty_e8), "a product that fits int64", "split the order")

@@ -276,68 +276,187 @@ def _dtype(fields: list[tuple[str, str, int]]) -> np.dtype[Any]:
     )
 
 
-_HEAD = [("kind", "u1", 24), ("side", "u1", 25), ("flags", "<u2", 26), ("venue", "u1", 28), ("part", "u1", 29), ("symbol", "<u2", 30)]
+_HEAD = [
+    ("kind", "u1", 24),
+    ("side", "u1", 25),
+    ("flags", "<u2", 26),
+    ("venue", "u1", 28),
+    ("part", "u1", 29),
+    ("symbol", "<u2", 30),
+]
 
 # TRADE: seq = trade id. BBO: seq = book update id, price/qty = bid, price2/qty2 = ask.
 # LEVEL: seq = last update id of its depth event, qty 0 deletes. SNAPSHOT_*: seq = lastUpdateId.
 # GAP: seq = the id that was expected, price = the id that came. t_exchange is 0 where the venue sends none.
 MARKET_EVENT = _dtype(
-    [("seq", "<u8", 0), ("t_recv", "<i8", 8), ("t_exchange", "<i8", 16), *_HEAD,
-     ("price", "<i8", 32), ("qty", "<i8", 40), ("price2", "<i8", 48), ("qty2", "<i8", 56)]
+    [
+        ("seq", "<u8", 0),
+        ("t_recv", "<i8", 8),
+        ("t_exchange", "<i8", 16),
+        *_HEAD,
+        ("price", "<i8", 32),
+        ("qty", "<i8", 40),
+        ("price2", "<i8", 48),
+        ("qty2", "<i8", 56),
+    ]
 )
 
 # PLACE, CANCEL, QUERY. client_key = epoch 16 | strategy 8 | sequence 40.
 ORDER_INTENT_1 = _dtype(
-    [("client_key", "<u8", 0), ("t", "<i8", 8), ("t_signal", "<i8", 16), *_HEAD,
-     ("price", "<i8", 32), ("qty", "<i8", 40), ("order_type", "u1", 48), ("tif", "u1", 49), ("strategy", "u1", 50),
-     ("reason", "u1", 51), ("limits_version", "<u4", 52), ("setup_id", "<u4", 56), ("arm_epoch", "<u4", 60)]
+    [
+        ("client_key", "<u8", 0),
+        ("t", "<i8", 8),
+        ("t_signal", "<i8", 16),
+        *_HEAD,
+        ("price", "<i8", 32),
+        ("qty", "<i8", 40),
+        ("order_type", "u1", 48),
+        ("tif", "u1", 49),
+        ("strategy", "u1", 50),
+        ("reason", "u1", 51),
+        ("limits_version", "<u4", 52),
+        ("setup_id", "<u4", 56),
+        ("arm_epoch", "<u4", 60),
+    ]
 )
 # fair_value: where the strategy expects the price to go; expected_edge_bps after fees.
 ORDER_INTENT_2 = _dtype(
-    [("client_key", "<u8", 0), ("decision_seq", "<u8", 8), ("fair_value", "<i8", 16), *_HEAD,
-     ("ref_price", "<i8", 32), ("expected_edge_bps", "<i4", 40), ("margin", "<i4", 44), ("best_bid", "<i8", 48), ("best_ask", "<i8", 56)]
+    [
+        ("client_key", "<u8", 0),
+        ("decision_seq", "<u8", 8),
+        ("fair_value", "<i8", 16),
+        *_HEAD,
+        ("ref_price", "<i8", 32),
+        ("expected_edge_bps", "<i4", 40),
+        ("margin", "<i4", 44),
+        ("best_bid", "<i8", 48),
+        ("best_ask", "<i8", 56),
+    ]
 )
 
 ORDER_EVENT_1 = _dtype(
-    [("client_key", "<u8", 0), ("t_recv", "<i8", 8), ("t_exchange", "<i8", 16), *_HEAD,
-     ("last_price", "<i8", 32), ("last_qty", "<i8", 40), ("cum_qty", "<i8", 48),
-     ("event", "u1", 56), ("state", "u1", 57), ("fee_asset", "u1", 58), ("pad", "u1", 59), ("error_code", "<i4", 60)]
+    [
+        ("client_key", "<u8", 0),
+        ("t_recv", "<i8", 8),
+        ("t_exchange", "<i8", 16),
+        *_HEAD,
+        ("last_price", "<i8", 32),
+        ("last_qty", "<i8", 40),
+        ("cum_qty", "<i8", 48),
+        ("event", "u1", 56),
+        ("state", "u1", 57),
+        ("fee_asset", "u1", 58),
+        ("pad", "u1", 59),
+        ("error_code", "<i4", 60),
+    ]
 )
 # qty: the order's original quantity (needed for foreign orders); price: its limit price.
 ORDER_EVENT_2 = _dtype(
-    [("client_key", "<u8", 0), ("venue_order_id", "<i8", 8), ("trade_id", "<i8", 16), *_HEAD,
-     ("cum_quote", "<i8", 32), ("commission", "<i8", 40), ("qty", "<i8", 48), ("price", "<i8", 56)]
+    [
+        ("client_key", "<u8", 0),
+        ("venue_order_id", "<i8", 8),
+        ("trade_id", "<i8", 16),
+        *_HEAD,
+        ("cum_quote", "<i8", 32),
+        ("commission", "<i8", 40),
+        ("qty", "<i8", 48),
+        ("price", "<i8", 56),
+    ]
 )
 
 CONTROL_EVENT = _dtype(
-    [("seq", "<u8", 0), ("t", "<i8", 8), ("t2", "<i8", 16), ("kind", "u1", 24), ("command", "u1", 25), ("flags", "<u2", 26),
-     ("venue", "u1", 28), ("part", "u1", 29), ("symbol", "<u2", 30),
-     ("value", "<i8", 32), ("value2", "<i8", 40), ("id", "<u8", 48), ("actor", "<u4", 56), ("version", "<u4", 60)]
+    [
+        ("seq", "<u8", 0),
+        ("t", "<i8", 8),
+        ("t2", "<i8", 16),
+        ("kind", "u1", 24),
+        ("command", "u1", 25),
+        ("flags", "<u2", 26),
+        ("venue", "u1", 28),
+        ("part", "u1", 29),
+        ("symbol", "<u2", 30),
+        ("value", "<i8", 32),
+        ("value2", "<i8", 40),
+        ("id", "<u8", 48),
+        ("actor", "<u4", 56),
+        ("version", "<u4", 60),
+    ]
 )
 
 SIGNAL = _dtype(
-    [("seq", "<u8", 0), ("t", "<i8", 8), ("client_key", "<u8", 16), *_HEAD,
-     ("price", "<i8", 32), ("code", "u1", 40), ("reason", "u1", 41), ("control", "<u2", 42), ("margin", "<i4", 44),
-     ("value", "<i8", 48), ("limit", "<i8", 56)]
+    [
+        ("seq", "<u8", 0),
+        ("t", "<i8", 8),
+        ("client_key", "<u8", 16),
+        *_HEAD,
+        ("price", "<i8", 32),
+        ("code", "u1", 40),
+        ("reason", "u1", 41),
+        ("control", "<u2", 42),
+        ("margin", "<i4", 44),
+        ("value", "<i8", 48),
+        ("limit", "<i8", 56),
+    ]
 )
 
 ADVICE_REQUEST = _dtype(
-    [("id", "<u8", 0), ("t", "<i8", 8), ("deadline", "<i8", 16), *_HEAD,
-     ("price", "<i8", 32), ("price_delta_e8", "<i8", 40), ("volume_ratio_e8", "<i8", 48), ("setup_id", "<u4", 56), ("pad", "<u4", 60)]
+    [
+        ("id", "<u8", 0),
+        ("t", "<i8", 8),
+        ("deadline", "<i8", 16),
+        *_HEAD,
+        ("price", "<i8", 32),
+        ("price_delta_e8", "<i8", 40),
+        ("volume_ratio_e8", "<i8", 48),
+        ("setup_id", "<u4", 56),
+        ("pad", "<u4", 60),
+    ]
 )
 
 # margins: int32 on the model's grid (2^-k). now and cycle stamps are the card's, 0 from the CPU decider.
 DECISION = _dtype(
-    [("seq", "<u4", 0), ("model_crc", "<u4", 4), ("now", "<u8", 8), ("cycle_in", "<u4", 16), ("cycle_out", "<u4", 20),
-     ("kind", "u1", 24), ("rule_bits", "u1", 25), ("flags", "<u2", 26), ("classes", "u1", 28), ("part", "u1", 29), ("symbol", "<u2", 30),
-     ("margin0", "<i4", 32), ("margin1", "<i4", 36), ("margin2", "<i4", 40), ("margin3", "<i4", 44),
-     ("arm_epoch", "<u4", 48), ("pad0", "<u4", 52), ("pad1", "<u4", 56), ("crc32", "<u4", 60)]
+    [
+        ("seq", "<u4", 0),
+        ("model_crc", "<u4", 4),
+        ("now", "<u8", 8),
+        ("cycle_in", "<u4", 16),
+        ("cycle_out", "<u4", 20),
+        ("kind", "u1", 24),
+        ("rule_bits", "u1", 25),
+        ("flags", "<u2", 26),
+        ("classes", "u1", 28),
+        ("part", "u1", 29),
+        ("symbol", "<u2", 30),
+        ("margin0", "<i4", 32),
+        ("margin1", "<i4", 36),
+        ("margin2", "<i4", 40),
+        ("margin3", "<i4", 44),
+        ("arm_epoch", "<u4", 48),
+        ("pad0", "<u4", 52),
+        ("pad1", "<u4", 56),
+        ("crc32", "<u4", 60),
+    ]
 )
 
 PERMIT = _dtype(
-    [("client_key", "<u8", 0), ("now", "<u8", 8), ("seq", "<u8", 16), ("kind", "u1", 24), ("verdict", "u1", 25), ("flags", "<u2", 26),
-     ("venue", "u1", 28), ("part", "u1", 29), ("symbol", "<u2", 30), ("control", "<u2", 32), ("pad0", "<u2", 34), ("arm_epoch", "<u4", 36),
-     ("observed", "<i8", 40), ("limit", "<i8", 48), ("pad1", "<u4", 56), ("crc32", "<u4", 60)]
+    [
+        ("client_key", "<u8", 0),
+        ("now", "<u8", 8),
+        ("seq", "<u8", 16),
+        ("kind", "u1", 24),
+        ("verdict", "u1", 25),
+        ("flags", "<u2", 26),
+        ("venue", "u1", 28),
+        ("part", "u1", 29),
+        ("symbol", "<u2", 30),
+        ("control", "<u2", 32),
+        ("pad0", "<u2", 34),
+        ("arm_epoch", "<u4", 36),
+        ("observed", "<i8", 40),
+        ("limit", "<i8", 48),
+        ("pad1", "<u4", 56),
+        ("crc32", "<u4", 60),
+    ]
 )
 
 
@@ -364,7 +483,12 @@ CARD_BEAT = np.dtype(
 # A journal frame: 16-byte head, then the 64-byte payload.
 FRAME_BYTES = 80
 JOURNAL_FRAME = np.dtype(
-    {"names": ["sequence", "type", "crc32", "payload"], "formats": ["<u8", "<u4", "<u4", ("u1", (SLOT_BYTES,))], "offsets": [0, 8, 12, 16], "itemsize": FRAME_BYTES}
+    {
+        "names": ["sequence", "type", "crc32", "payload"],
+        "formats": ["<u8", "<u4", "<u4", ("u1", (SLOT_BYTES,))],
+        "offsets": [0, 8, 12, 16],
+        "itemsize": FRAME_BYTES,
+    }
 )
 
 
@@ -395,8 +519,21 @@ def record_views(slots: NDArray[Any]) -> RecordViews:
     ``slots`` is any array whose bytes are a multiple of 64 (for example uint8[n*64] or int64[n*8]).
     """
     raw = slots.view(np.uint8).reshape(-1)
-    return RecordViews(*(raw.view(dtype) for dtype in (
-        MARKET_EVENT, ORDER_INTENT_1, ORDER_INTENT_2, ORDER_EVENT_1, ORDER_EVENT_2, CONTROL_EVENT, SIGNAL, ADVICE_REQUEST)))
+    return RecordViews(
+        *(
+            raw.view(dtype)
+            for dtype in (
+                MARKET_EVENT,
+                ORDER_INTENT_1,
+                ORDER_INTENT_2,
+                ORDER_EVENT_1,
+                ORDER_EVENT_2,
+                CONTROL_EVENT,
+                SIGNAL,
+                ADVICE_REQUEST,
+            )
+        )
+    )
 
 
 def empty_slots(count: int) -> NDArray[Any]:
@@ -427,7 +564,7 @@ def parse_client_order_id(text: str) -> int | None:
     if len(text) != len(_CLIENT_ID_PREFIX) + _CLIENT_ID_DIGITS or not text.startswith(_CLIENT_ID_PREFIX):
         return None
     key = 0
-    for char in text[len(_CLIENT_ID_PREFIX):]:
+    for char in text[len(_CLIENT_ID_PREFIX) :]:
         digit = _CLIENT_ID_ALPHABET.find(char)
         if digit < 0:
             return None
