@@ -1,0 +1,245 @@
+"""The ``sentinel`` command: what each subcommand takes, one place for errors and ``--json``.
+
+A command imports its implementation only when it is called, so ``--help`` starts at once and the
+demo needs no training library. Implementations take a rich console for people and return one
+JSON-able dict for programs; the keys are listed in docs/json.md.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as distribution_version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from sentinel.errors import ConfigError, FieldError, SentinelError
+
+Result = dict[str, Any]
+
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+_EXTRA_OF_MODULE = {"xgboost": "train", "pyarrow": "data"}
+
+app = typer.Typer(
+    name="sentinel",
+    help="Detects crypto pump-and-dump manipulation while it happens and trades against it, on paper by default.",
+    epilog="Example: sentinel demo --seed 7 --out demo-out",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings=_CONTEXT,
+)
+data_app = typer.Typer(
+    help="History to train and test on.",
+    epilog="Example: sentinel data pull --symbol BTCUSDT --from 2024-08-01 --to 2024-08-07",
+    no_args_is_help=True,
+    context_settings=_CONTEXT,
+)
+app.add_typer(data_app, name="data")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout; progress goes to stderr.")]
+ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML file; docs/config.md lists every key.")]
+Model = Annotated[str, typer.Option("--model", metavar="NAME|FILE", help='"default" for the shipped model, or an artifact file.')]
+
+
+class Decider(StrEnum):
+    """Who evaluates the model."""
+
+    cpu = "cpu"
+
+
+class Kind(StrEnum):
+    """What the public archive offers."""
+
+    trades = "trades"
+    agg_trades = "aggTrades"
+    klines = "klines"
+
+
+class Market(StrEnum):
+    """Which market of the public archive."""
+
+    spot = "spot"
+    usdm = "usdm"
+
+
+def _report_error(error: SentinelError, as_json: bool) -> None:
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    if as_json:
+        body: Result = {"type": type(error).__name__, "message": str(error)}
+        if isinstance(error, FieldError):
+            body |= {"field": error.field, "value": repr(error.value), "allowed": error.allowed, "remedy": error.remedy}
+        typer.echo(json.dumps({"error": body}))
+
+
+def _execute(as_json: bool, job: Callable[[Console], Result]) -> None:
+    """Run one command. Ends with code 2 on an error Sentinel foresees, 130 on Ctrl-C."""
+    try:
+        result = job(Console(stderr=as_json))
+    except SentinelError as error:
+        _report_error(error, as_json)
+        raise typer.Exit(2) from None
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF_MODULE.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        missing = ConfigError(
+            "python package", error.name, f'the extra "{extra}" installed', "run scripts/setup --all, or pip install it"
+        )
+        _report_error(missing, as_json)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(json.dumps(result, allow_nan=False))
+
+
+@app.command(epilog="Example: sentinel demo --seed 7 --minutes 12 --out demo-out")
+def demo(
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same decisions, same state hash.")] = 7,
+    minutes: Annotated[float, typer.Option(min=4.0, max=1440.0, help="Virtual minutes of market.")] = 12.0,
+    speed: Annotated[float, typer.Option(min=0.0, help="Virtual seconds per real second; 0 is as fast as possible.")] = 0.0,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the report and the journal go.")] = Path("demo-out"),
+    decider: Annotated[Decider, typer.Option(help="Who evaluates the model.")] = Decider.cpu,
+    as_json: Json = False,
+) -> None:
+    """Simulated market on a loopback exchange, one pump and one dump, paper orders, a report."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import demo as implementation
+
+        return implementation.execute(console, seed=seed, minutes=minutes, speed=speed, out=out, decider=decider.value)
+
+    _execute(as_json, job)
+
+
+@app.command(epilog="Example: sentinel run --config sentinel.toml")
+def run(
+    config: ConfigFile,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Stop after so many seconds; 0 runs until Ctrl-C.")] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """The daemon: trade against the exchange named in a TOML file, on paper unless the file says live."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import run as implementation
+
+        return implementation.execute(console, config=config, seconds=seconds)
+
+    _execute(as_json, job)
+
+
+@app.command(epilog="Example: sentinel replay demo-out/journal --json")
+def replay(
+    source: Annotated[Path, typer.Argument(metavar="CAPTURE|JOURNAL", help="A capture file or a journal directory.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Settings for a capture; a journal carries its own.")
+    ] = None,
+    model: Model = "default",
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the HTML report here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the same engine on recorded input: same input, same state hash."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import replay as implementation
+
+        return implementation.execute(console, source=source, config=config, model=model, out=out)
+
+    _execute(as_json, job)
+
+
+@app.command(epilog="Example: sentinel record --config sentinel.toml --seconds 600 --out btc.ndjson.zst")
+def record(
+    config: ConfigFile,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Capture file to write; an existing file is never overwritten.")],
+    seconds: Annotated[float, typer.Option(min=0.0, help="Stop after so many seconds; 0 runs until Ctrl-C.")] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Write what a market feed sends, byte for byte, in the capture format that replay reads."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import record as implementation
+
+        return implementation.execute(console, config=config, out=out, seconds=seconds)
+
+    _execute(as_json, job)
+
+
+@app.command(epilog="Example: sentinel train --data pump_trades --out models/mine.stl")
+def train(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Directory with trades.parquet and events.csv.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Model artifact to write; the report goes beside it.")],
+    seed: Annotated[int, typer.Option(min=0, help="Same data and seed, same model.")] = 7,
+    as_json: Json = False,
+) -> None:
+    """Train the forest on labelled pumps, snap it to its exact grid and write the artifact and its report."""
+
+    def job(console: Console) -> Result:
+        from sentinel.research.train import train as implementation
+
+        return implementation(data, out, seed=seed, progress=console.print)
+
+    _execute(as_json, job)
+
+
+@data_app.command("pull", epilog="Example: sentinel data pull --symbol BTCUSDT --kind trades --from 2024-08-01 --to 2024-08-07")
+def data_pull(
+    symbol: Annotated[list[str], typer.Option("--symbol", metavar="NAME", help="Repeat for several.")],
+    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")],
+    end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day, included.")],
+    kind: Annotated[Kind, typer.Option(help="What to fetch.")] = Kind.trades,
+    market: Annotated[Market, typer.Option(help="Which market.")] = Market.spot,
+    interval: Annotated[str, typer.Option(help="Interval of klines.")] = "1m",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Parquet files go here, one per symbol and day.")] = Path("archive"),
+    base_url: Annotated[str, typer.Option(help="Root of the archive or of a mirror with the same layout.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Fetch history from the Binance public archive: checksums verified, Parquet written, interruptions resumed."""
+
+    def job(console: Console) -> Result:
+        from sentinel.research import archive
+
+        request = archive.PullRequest(
+            symbols=tuple(symbol),
+            kind=kind.value,
+            market=market.value,
+            interval=interval,
+            first_day=start.date(),
+            last_day=end.date(),
+            out=out,
+            base_url=base_url or archive.BINANCE_ARCHIVE,
+        )
+        return archive.pull(request, console)
+
+    _execute(as_json, job)
+
+
+@app.command(epilog="Example: sentinel version --json")
+def version(as_json: Json = False) -> None:
+    """Print the version."""
+
+    def job(console: Console) -> Result:
+        try:
+            number = distribution_version("sentinel-trading")
+        except PackageNotFoundError:
+            raise ConfigError(
+                "sentinel-trading", None, "an installed distribution", "run scripts/setup, or pip install -e ."
+            ) from None
+        console.print(f"sentinel {number}")
+        return {"version": number, "python": platform.python_version(), "machine": platform.machine()}
+
+    _execute(as_json, job)
+
+
+def main() -> None:
+    """Entry point of the ``sentinel`` console script."""
+    app()
