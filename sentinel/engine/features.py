@@ -1,0 +1,159 @@
+"""The feature vector: what each slot of model.feature_spec is, computed from windows, quote and sentiment.
+
+Only + - * / sqrt in float64 on exact integer sums, rounded once to float32: x86-64 and arm64 agree bit for bit.
+
+Ratios compare a short window with the hour before it: from the start of the minute 60 minutes ago to the
+start of the 60 s window, or from the symbol's first trade if that is later. They add one trade of mean size
+(or one event) to that hour, so they stay finite on a coin that was quiet all hour, and are 0 until the hour
+before holds at least 60 s of history.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sentinel.engine.windows import (
+    FeatureState,
+    clear_symbol,
+    last_price,
+    new_feature_state,
+    standard_deviation,
+    update_trade,
+)
+from sentinel.native import JIT
+from sentinel.wire import BEAT_FEATURES, MAX_FEATURES
+
+__all__ = [
+    "FeatureState",
+    "clear_symbol",
+    "fill_vector",
+    "last_price",
+    "new_feature_state",
+    "set_sentiment",
+    "update_bbo",
+    "update_trade",
+]
+
+#: Seconds of history the hour before the window needs before any ratio is given.
+MIN_HISTORY_S = 60
+#: Floor of the one-minute volatility, squared, in squared parts per million: 10 basis points.
+VOLATILITY_FLOOR = 1_000_000.0
+NAN = np.float32(np.nan)
+
+
+@njit(**JIT)
+def update_bbo(fs: FeatureState, s: int, bid: int, bid_qty: int, ask: int, ask_qty: int) -> None:
+    """Set the best bid and ask of symbol ``s`` (e8); zeros mean absent."""
+    head = fs.symbols[s]
+    head.bid = bid
+    head.bid_qty = bid_qty
+    head.ask = ask
+    head.ask_qty = ask_qty
+
+
+@njit(**JIT)
+def set_sentiment(fs: FeatureState, s: int, sentiment_e8: int, expiry_ns: int) -> None:
+    """Set the news sentiment of symbol ``s`` (-1e8 to 1e8), valid while now < ``expiry_ns``."""
+    head = fs.symbols[s]
+    head.sentiment_e8 = sentiment_e8
+    head.sentiment_expiry = expiry_ns
+
+
+@njit(**JIT)
+def fill_vector(fs: FeatureState, s: int, now: int, out: NDArray[np.float32], full: bool) -> None:
+    """Write the vector of symbol ``s`` after its last trade to ``out`` float32[26].
+
+    ``now`` (ns, engine time) only decides whether the sentiment has expired. ``full`` False fills slots 0-12
+    and sets the rest NaN. Before the first trade every slot is NaN.
+    """
+    head = fs.symbols[s]
+    for slot in range(BEAT_FEATURES if head.last_price > 0 else 0, MAX_FEATURES):
+        out[slot] = NAN
+    if head.last_price == 0:
+        for slot in range(BEAT_FEATURES):
+            out[slot] = NAN
+        return
+    _fill_tape(fs, s, now, out)
+    if full:
+        _fill_rest(fs, s, out)
+
+
+@njit(**JIT)
+def _fill_tape(fs: FeatureState, s: int, now: int, out: NDArray[np.float32]) -> None:
+    head = fs.symbols[s]
+    price = np.float64(head.last_price)
+    delta = price / np.float64(head.ref_60) - 1.0
+    volume_15 = np.float64(head.volume_15 + head.open_volume)
+    volume_60 = np.float64(head.volume_60 + head.open_volume)
+    volume_ratio = volume_ratio_5s = trade_rate_ratio = rush_rate_ratio = 0.0
+    history = head.second - 59 - max(head.start_second, (head.minute - 60) * 60)
+    if history >= MIN_HISTORY_S:
+        seconds = np.float64(history)
+        hour_volume = head.hour_volume + head.minute_volume
+        hour_trades = head.hour_trades + head.minute_trades
+        before = np.float64(hour_volume - head.volume_60 - head.open_volume) + np.float64(hour_volume) / np.float64(hour_trades)
+        if before > 0.0:
+            rate = seconds / before
+            volume_ratio = volume_60 * rate / 60.0
+            volume_ratio_5s = np.float64(head.volume_5 + head.open_volume) * rate / 5.0
+        trades_before = np.float64(hour_trades - head.trades_60 - head.open_trades + 1)
+        trade_rate_ratio = np.float64(head.trades_15 + head.open_trades) * seconds / (15.0 * trades_before)
+        rush_before = np.float64(head.hour_rush + head.minute_rush - head.rush_60 - head.open_rush + 1)
+        rush_rate_ratio = np.float64(head.rush_15 + head.open_rush) * seconds / (15.0 * rush_before)
+    minutes = np.float64(max(1, min(60, head.minute - head.start_second // 60)))
+    volatility = np.sqrt(np.float64(head.hour_square - head.last_square) / minutes + VOLATILITY_FLOOR)
+    high = np.float64(max(head.high_1h, head.minute_high))
+    low = np.float64(min(head.low_1h, head.minute_low))
+    out[0] = np.float32(delta)
+    out[1] = np.float32(volume_ratio)
+    out[2] = np.float32(np.float64(head.sentiment_e8) * 1e-8) if now < head.sentiment_expiry else NAN
+    out[3] = np.float32(price / np.float64(head.ref_5) - 1.0)
+    out[4] = np.float32(price / np.float64(head.ref_15) - 1.0)
+    out[5] = np.float32(price / np.float64(head.ref_300) - 1.0)
+    out[6] = np.float32(volume_ratio_5s)
+    out[7] = np.float32(trade_rate_ratio)
+    out[8] = np.float32(rush_rate_ratio)
+    out[9] = np.float32(np.float64(head.rush_flow_15 + head.open_rush_flow) / max(volume_15, 1.0))
+    out[10] = np.float32(np.float64(head.flow_60 + head.open_flow) / max(volume_60, 1.0))
+    out[11] = np.float32(price / low + price / high - 2.0)
+    out[12] = np.float32(delta * 1e6 / volatility)
+
+
+@njit(**JIT)
+def _fill_rest(fs: FeatureState, s: int, out: NDArray[np.float32]) -> None:
+    head = fs.symbols[s]
+    price = np.float64(head.last_price)
+    if 0 < head.bid < head.ask:
+        bid = np.float64(head.bid)
+        ask = np.float64(head.ask)
+        mid = (bid + ask) * 0.5
+        out[13] = np.float32((ask - bid) / mid)
+        if head.bid_qty > 0 and head.ask_qty > 0:
+            bid_qty = np.float64(head.bid_qty)
+            ask_qty = np.float64(head.ask_qty)
+            imbalance = (bid_qty - ask_qty) / (bid_qty + ask_qty)
+            out[14] = np.float32(imbalance)
+            # (bid * ask_qty + ask * bid_qty) / (bid_qty + ask_qty) - mid, simplified
+            out[15] = np.float32(imbalance * (ask - bid) * 0.5 / mid)
+    out[16] = np.float32(price / np.float64(max(head.high_5m, head.minute_high)) - 1.0)
+    out[17] = np.float32(price / np.float64(min(head.low_5m, head.minute_low)) - 1.0)
+    out[18] = np.float32(price / np.float64(max(head.high_1h, head.minute_high)) - 1.0)
+    out[19] = np.float32(price / np.float64(min(head.low_1h, head.minute_low)) - 1.0)
+    out[20] = np.float32(np.float64(head.second % 86_400) / 86_400.0)
+    out[21] = np.float32(np.float64(head.second % 3_600) / 3_600.0)
+    if head.gap_ns >= 0:
+        out[22] = np.float32(np.float64(head.gap_ns) / 1e9)
+    hour_trades = np.float64(head.hour_trades + head.minute_trades)
+    mean_trade = np.float64(head.hour_volume + head.minute_volume) / hour_trades
+    if mean_trade > 0.0:
+        volume_15 = np.float64(head.volume_15 + head.open_volume)
+        trades_15 = np.float64(head.trades_15 + head.open_trades)
+        out[23] = np.float32(volume_15 / (trades_15 * mean_trade))
+        volume = np.float64(head.minute_volume)
+        std = standard_deviation(head.volume_sum + volume, head.volume_squares + volume * volume)
+        out[24] = np.float32((std - head.volume_std) / (head.volume_std + mean_trade))
+    rush = np.float64(head.minute_rush)
+    std = standard_deviation(head.rush_sum + rush, head.rush_squares + rush * rush)
+    out[25] = np.float32((std - head.rush_std) / (head.rush_std + 1.0))
