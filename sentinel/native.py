@@ -1,15 +1,21 @@
 """LLVM intrinsics for numba: memory order, borrowed arrays, wide products, bit tricks.
 
-Every function here compiles on x86-64 and arm64 and can be cached by numba.
+Every function here compiles on x86-64 and arm64 and can be cached by numba. The cache is made safe
+here too: numba stamps cached code with its own source file only, though callees of other files are
+compiled into it; our stamp covers every module of the package that the file imports.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import re
+from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import caching, cgutils
 from numba.extending import intrinsic as _intrinsic
 
 intrinsic: Any = _intrinsic  # numba ships no types
@@ -21,6 +27,48 @@ _I128 = ir.IntType(128)
 
 #: Options of every hot-path function: no GIL, cached, no float reordering, C division.
 JIT: dict[str, Any] = {"nogil": True, "cache": True, "boundscheck": False, "error_model": "numpy", "fastmath": False}
+
+_PACKAGE = Path(__file__).resolve().parent
+_IMPORT = re.compile(r"^from (sentinel[\w.]*) import (\([^)]*\)|[^\n]*)|^import (sentinel[\w.]*)", re.MULTILINE)
+
+
+@functools.cache
+def _imported_files(path: Path) -> tuple[Path, ...]:
+    """Files of the package that a source file imports by a top-level import statement."""
+    found = []
+    for module, names, plain in _IMPORT.findall(path.read_text(encoding="utf-8")):
+        base = _PACKAGE.joinpath(*(module or plain).split(".")[1:])
+        for candidate in (base, *(base / name for name in re.findall(r"\w+", names))):
+            found += [file for file in (candidate.with_suffix(".py"), candidate / "__init__.py") if file.is_file()]
+    return tuple(found)
+
+
+@functools.cache
+def source_stamp(path: Path) -> str:
+    """SHA-256 (hex) over a source file and, transitively, every module of the package it imports."""
+    closure, pending = {path}, [path]
+    while pending:
+        fresh = set(_imported_files(pending.pop())) - closure
+        closure |= fresh
+        pending += fresh
+    digest = hashlib.sha256()
+    for file in sorted(closure):
+        digest.update(str(file).encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _stamped_with_imports(locator: Any) -> Any:
+    def get_source_stamp(self: Any) -> object:
+        return super(stamped, self).get_source_stamp(), source_stamp(Path(self._py_file).resolve())
+
+    stamped: Any = type(locator.__name__, (locator,), {"get_source_stamp": get_source_stamp})
+    return stamped
+
+
+caching.CacheImpl._locator_classes = [
+    _stamped_with_imports(locator)
+    for locator in (caching.UserProvidedCacheLocator, caching.InTreeCacheLocator, caching.UserWideCacheLocator)
+] + [caching.IPythonCacheLocator, caching.ZipCacheLocator]
 
 
 def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
