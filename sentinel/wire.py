@@ -413,6 +413,12 @@ ADVICE_REQUEST = _dtype(
     ]
 )
 
+class DecisionFlag(IntFlag):
+    """Flags of a Decision."""
+
+    FOREST_SKIPPED = 1  # no rule fired and the forest was asked for on rule only: margins are 0
+
+
 # margins: int32 on the model's grid (2^-k). now and cycle stamps are the card's, 0 from the CPU decider.
 DECISION = _dtype(
     [
