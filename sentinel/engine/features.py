@@ -5,7 +5,7 @@ Only + - * / sqrt in float64 on exact integer sums, rounded once to float32: x86
 Ratios compare a short window with the hour before it: from the start of the minute 60 minutes ago to the
 start of the 60 s window, or from the symbol's first trade if that is later. They add one trade of mean size
 (or one event) to that hour, so they stay finite on a coin that was quiet all hour, and are 0 until the hour
-before holds at least 60 s of history.
+before spans at least 60 s.
 """
 
 from __future__ import annotations
@@ -36,10 +36,6 @@ __all__ = [
     "update_trade",
 ]
 
-#: Seconds of history the hour before the window needs before any ratio is given.
-MIN_HISTORY_S = 60
-#: Floor of the one-minute volatility, squared, in squared parts per million: 10 basis points.
-VOLATILITY_FLOOR = 1_000_000.0
 NAN = np.float32(np.nan)
 
 
@@ -83,48 +79,32 @@ def fill_vector(fs: FeatureState, s: int, now: int, out: NDArray[np.float32], fu
 @njit(**JIT)
 def _fill_tape(fs: FeatureState, s: int, now: int, out: NDArray[np.float32]) -> None:
     head = fs.symbols[s]
-    price = np.float64(head.last_price)
-    delta = price / np.float64(head.ref_60) - 1.0
+    price = head.last_price
+    delta = np.float64(price - head.ref_60) * head.inverse_60
     volume_15 = np.float64(head.volume_15 + head.open_volume)
     volume_60 = np.float64(head.volume_60 + head.open_volume)
-    volume_ratio = volume_ratio_5s = trade_rate_ratio = rush_rate_ratio = 0.0
-    history = head.second - 59 - max(head.start_second, (head.minute - 60) * 60)
-    if history >= MIN_HISTORY_S:
-        seconds = np.float64(history)
-        hour_volume = head.hour_volume + head.minute_volume
-        hour_trades = head.hour_trades + head.minute_trades
-        before = np.float64(hour_volume - head.volume_60 - head.open_volume) + np.float64(hour_volume) / np.float64(hour_trades)
-        if before > 0.0:
-            rate = seconds / before
-            volume_ratio = volume_60 * rate / 60.0
-            volume_ratio_5s = np.float64(head.volume_5 + head.open_volume) * rate / 5.0
-        trades_before = np.float64(hour_trades - head.trades_60 - head.open_trades + 1)
-        trade_rate_ratio = np.float64(head.trades_15 + head.open_trades) * seconds / (15.0 * trades_before)
-        rush_before = np.float64(head.hour_rush + head.minute_rush - head.rush_60 - head.open_rush + 1)
-        rush_rate_ratio = np.float64(head.rush_15 + head.open_rush) * seconds / (15.0 * rush_before)
-    minutes = np.float64(max(1, min(60, head.minute - head.start_second // 60)))
-    volatility = np.sqrt(np.float64(head.hour_square - head.last_square) / minutes + VOLATILITY_FLOOR)
-    high = np.float64(max(head.high_1h, head.minute_high))
-    low = np.float64(min(head.low_1h, head.minute_low))
     out[0] = np.float32(delta)
-    out[1] = np.float32(volume_ratio)
+    out[1] = np.float32(volume_60 * head.volume_rate * (1.0 / 60.0))
     out[2] = np.float32(np.float64(head.sentiment_e8) * 1e-8) if now < head.sentiment_expiry else NAN
-    out[3] = np.float32(price / np.float64(head.ref_5) - 1.0)
-    out[4] = np.float32(price / np.float64(head.ref_15) - 1.0)
-    out[5] = np.float32(price / np.float64(head.ref_300) - 1.0)
-    out[6] = np.float32(volume_ratio_5s)
-    out[7] = np.float32(trade_rate_ratio)
-    out[8] = np.float32(rush_rate_ratio)
+    out[3] = np.float32(np.float64(price - head.ref_5) * head.inverse_5)
+    out[4] = np.float32(np.float64(price - head.ref_15) * head.inverse_15)
+    out[5] = np.float32(np.float64(price - head.ref_300) * head.inverse_300)
+    out[6] = np.float32(np.float64(head.volume_5 + head.open_volume) * head.volume_rate * (1.0 / 5.0))
+    out[7] = np.float32(np.float64(head.trades_15 + head.open_trades) * head.trade_rate * (1.0 / 15.0))
+    out[8] = np.float32(np.float64(head.rush_15 + head.open_rush) * head.rush_rate * (1.0 / 15.0))
     out[9] = np.float32(np.float64(head.rush_flow_15 + head.open_rush_flow) / max(volume_15, 1.0))
     out[10] = np.float32(np.float64(head.flow_60 + head.open_flow) / max(volume_60, 1.0))
-    out[11] = np.float32(price / low + price / high - 2.0)
-    out[12] = np.float32(delta * 1e6 / volatility)
+    high = max(head.high_1h, head.minute_high)
+    low = min(head.low_1h, head.minute_low)
+    # (price - low) / low + (price - high) / high with one division
+    balance = np.float64(price - low) * np.float64(high) + np.float64(price - high) * np.float64(low)
+    out[11] = np.float32(balance / (np.float64(low) * np.float64(high)))
+    out[12] = np.float32(delta * 1e6 * head.inverse_volatility)
 
 
 @njit(**JIT)
 def _fill_rest(fs: FeatureState, s: int, out: NDArray[np.float32]) -> None:
     head = fs.symbols[s]
-    price = np.float64(head.last_price)
     if 0 < head.bid < head.ask:
         bid = np.float64(head.bid)
         ask = np.float64(head.ask)
@@ -137,23 +117,25 @@ def _fill_rest(fs: FeatureState, s: int, out: NDArray[np.float32]) -> None:
             out[14] = np.float32(imbalance)
             # (bid * ask_qty + ask * bid_qty) / (bid_qty + ask_qty) - mid, simplified
             out[15] = np.float32(imbalance * (ask - bid) * 0.5 / mid)
-    out[16] = np.float32(price / np.float64(max(head.high_5m, head.minute_high)) - 1.0)
-    out[17] = np.float32(price / np.float64(min(head.low_5m, head.minute_low)) - 1.0)
-    out[18] = np.float32(price / np.float64(max(head.high_1h, head.minute_high)) - 1.0)
-    out[19] = np.float32(price / np.float64(min(head.low_1h, head.minute_low)) - 1.0)
+    out[16] = _relative(head.last_price, max(head.high_5m, head.minute_high))
+    out[17] = _relative(head.last_price, min(head.low_5m, head.minute_low))
+    out[18] = _relative(head.last_price, max(head.high_1h, head.minute_high))
+    out[19] = _relative(head.last_price, min(head.low_1h, head.minute_low))
     out[20] = np.float32(np.float64(head.second % 86_400) / 86_400.0)
     out[21] = np.float32(np.float64(head.second % 3_600) / 3_600.0)
     if head.gap_ns >= 0:
-        out[22] = np.float32(np.float64(head.gap_ns) / 1e9)
-    hour_trades = np.float64(head.hour_trades + head.minute_trades)
-    mean_trade = np.float64(head.hour_volume + head.minute_volume) / hour_trades
-    if mean_trade > 0.0:
+        out[22] = np.float32(np.float64(head.gap_ns) * 1e-9)
+    if head.mean_trade > 0.0:
         volume_15 = np.float64(head.volume_15 + head.open_volume)
-        trades_15 = np.float64(head.trades_15 + head.open_trades)
-        out[23] = np.float32(volume_15 / (trades_15 * mean_trade))
+        out[23] = np.float32(volume_15 / (np.float64(head.trades_15 + head.open_trades) * head.mean_trade))
         volume = np.float64(head.minute_volume)
         std = standard_deviation(head.volume_sum + volume, head.volume_squares + volume * volume)
-        out[24] = np.float32((std - head.volume_std) / (head.volume_std + mean_trade))
+        out[24] = np.float32((std - head.volume_std) / (head.volume_std + head.mean_trade))
     rush = np.float64(head.minute_rush)
     std = standard_deviation(head.rush_sum + rush, head.rush_squares + rush * rush)
     out[25] = np.float32((std - head.rush_std) / (head.rush_std + 1.0))
+
+
+@njit(**JIT)
+def _relative(price: int, reference: int) -> np.float32:
+    return np.float32(np.float64(price - reference) / np.float64(reference))

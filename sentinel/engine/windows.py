@@ -19,13 +19,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sentinel.native import JIT
-from sentinel.units import notional_nb
+from sentinel.units import INT64_MAX, NS_PER_MS, NS_PER_S, notional_nb
 from sentinel.wire import Side
 
 RING = 64  # buckets kept: more than the 60 seconds, and the 60 minutes, any window covers
 MASK = RING - 1
-NS = 1_000_000_000
-NS_PER_MS = 1_000_000
+NS = NS_PER_S
 BUY = int(Side.BUY)
 #: Cap of one minute's quote volume (e8), so that an hour of them cannot overflow int64.
 MINUTE_VOLUME_CAP = 1 << 56
@@ -34,24 +33,30 @@ FAR_LATE_STRIKES = 3
 #: One-minute moves are squared in parts per million; the cap keeps 61 squares within int64.
 MOVE_CAP_PPM = 10_000_000
 STD_MINUTES = 15
+#: Seconds the hour before the window must span before any ratio to it is given.
+MIN_HISTORY_S = 60
+#: Floor of the squared one-minute volatility, in squared parts per million: 10 basis points.
+VOLATILITY_FLOOR = 1_000_000.0
 
 # open_*: the open second; minute_*: the open minute; *_5, *_15, *_60: sums over the closed seconds of those windows;
-# hour_*: sums over the 60 closed minutes. ref_*: last price before the window. Volumes in quote e8, flow = bought - sold.
-_HEAD_FIELDS = """
-    next_second_ns second minute start_second last_price last_t gap_ns
-    open_volume open_flow open_trades open_rush open_rush_flow
-    minute_volume minute_trades minute_rush minute_high minute_low
-    volume_5 volume_15 volume_60 flow_60
-    trades_15 trades_60 rush_15 rush_60 rush_flow_15
-    hour_volume hour_trades hour_rush hour_square last_square
-    ref_5 ref_15 ref_60 ref_300 high_5m low_5m high_1h low_1h
-    buy_ms buy_prints buy_volume sell_ms sell_prints sell_volume
-    bid bid_qty ask ask_qty sentiment_e8 sentiment_expiry
-    seconds_end tail_5 tail_15 tail_60 minutes_end tail_5m tail_1h prior_close
-    strikes late ignored
-""".split()
-_HEAD_FLOATS = "volume_sum volume_squares volume_std rush_sum rush_squares rush_std".split()
-SYMBOL = np.dtype([(name, "<i8") for name in _HEAD_FIELDS] + [(name, "<f8") for name in _HEAD_FLOATS])
+# hour_*: sums over the 60 closed minutes; ref_*: last price before the window, inverse_*: 1 / ref_*.
+# Volumes in quote e8, flow = bought - sold. Pairs [2] are buyers, sellers. What every trade touches comes first.
+_HEAD = [
+    ("<i8", ("next_second_ns", "second", "last_price", "last_t", "gap_ns")),
+    ("<i8", ("open_volume", "open_flow", "open_trades", "open_rush", "open_rush_flow")),
+    ("<i8", ("minute_volume", "minute_trades", "minute_rush", "minute_high", "minute_low")),
+    (("<i8", (2,)), ("print_ms", "prints", "print_volume")),
+    ("<i8", ("volume_5", "volume_15", "volume_60", "flow_60", "trades_15", "rush_15", "rush_flow_15")),
+    ("<i8", ("ref_5", "ref_15", "ref_60", "ref_300", "high_1h", "low_1h", "sentiment_e8", "sentiment_expiry")),
+    ("<f8", ("inverse_5", "inverse_15", "inverse_60", "inverse_300", "inverse_volatility")),
+    ("<f8", ("volume_rate", "trade_rate", "rush_rate")),
+    ("<i8", ("bid", "bid_qty", "ask", "ask_qty", "high_5m", "low_5m")),
+    ("<f8", ("mean_trade", "volume_sum", "volume_squares", "volume_std", "rush_sum", "rush_squares", "rush_std")),
+    ("<i8", ("minute", "start_second", "seconds_end", "tail_5", "tail_15", "tail_60", "trades_60", "rush_60")),
+    ("<i8", ("hour_volume", "hour_trades", "hour_rush", "hour_square", "prior_close", "minutes_end", "tail_5m", "tail_1h")),
+    ("<i8", ("strikes", "late", "ignored")),
+]
+SYMBOL = np.dtype([(name, form) for form, names in _HEAD for name in names])
 SECOND = np.dtype([(name, "<i8") for name in ("second", "volume", "flow", "trades", "rush", "rush_flow", "close", "pad")])
 MINUTE = np.dtype([(name, "<i8") for name in ("minute", "volume", "trades", "rush", "close", "high", "low", "square")])
 
@@ -68,7 +73,7 @@ class FeatureState(NamedTuple):
 
 
 def new_feature_state(symbols: int) -> FeatureState:
-    """Empty state for ``symbols`` symbols; about 9 KiB each. Raises ValueError below one symbol."""
+    """Empty state for ``symbols`` symbols; about 8.7 KiB each. Raises ValueError below one symbol."""
     if symbols < 1:
         raise ValueError(f"symbols = {symbols}: allowed is 1 or more; pass the length of the symbol table")
     return FeatureState(np.zeros(symbols, SYMBOL), np.zeros((symbols, RING), SECOND), np.zeros((symbols, RING), MINUTE))
@@ -86,32 +91,37 @@ def clear_symbol(fs: FeatureState, s: int) -> None:
 @njit(**JIT)
 def _start(fs: FeatureState, s: int, t: int, price: int) -> None:
     head = fs.symbols[s]
-    second = t // NS
-    head.second = second
-    head.minute = second // 60
-    head.next_second_ns = (second + 1) * NS
-    head.start_second = second
+    head.second = t // NS
+    head.minute = head.second // 60
+    head.next_second_ns = (head.second + 1) * NS
+    head.start_second = head.second
     head.gap_ns = -1
     head.last_t = t
     head.strikes = 0
     head.open_volume = head.open_flow = head.open_trades = head.open_rush = head.open_rush_flow = 0
     head.minute_volume = head.minute_trades = head.minute_rush = 0
     head.minute_high = head.minute_low = price
+    for k in range(2):
+        head.print_ms[k] = -1
+        head.prints[k] = 0
+        head.print_volume[k] = 0
     head.volume_5 = head.volume_15 = head.volume_60 = head.flow_60 = 0
     head.trades_15 = head.trades_60 = head.rush_15 = head.rush_60 = head.rush_flow_15 = 0
-    head.hour_volume = head.hour_trades = head.hour_rush = head.hour_square = head.last_square = 0
+    head.hour_volume = head.hour_trades = head.hour_rush = head.hour_square = 0
     head.ref_5 = head.ref_15 = head.ref_60 = head.ref_300 = head.prior_close = price
+    head.inverse_5 = head.inverse_15 = head.inverse_60 = head.inverse_300 = 1.0 / np.float64(price)
     head.high_5m = head.low_5m = head.high_1h = head.low_1h = price
-    head.buy_ms = head.sell_ms = -1
-    head.buy_prints = head.buy_volume = head.sell_prints = head.sell_volume = 0
-    head.seconds_end = head.tail_5 = head.tail_15 = head.tail_60 = 0
-    head.minutes_end = head.tail_5m = head.tail_1h = 0
+    head.volume_rate = head.trade_rate = head.rush_rate = head.mean_trade = 0.0
     head.volume_sum = head.volume_squares = head.volume_std = 0.0
     head.rush_sum = head.rush_squares = head.rush_std = 0.0
+    head.inverse_volatility = 1.0 / np.sqrt(VOLATILITY_FLOOR)
+    head.seconds_end = head.tail_5 = head.tail_15 = head.tail_60 = 0
+    head.minutes_end = head.tail_5m = head.tail_1h = 0
 
 
 @njit(**JIT)
 def standard_deviation(total: float, squares: float) -> float:
+    """Standard deviation of STD_MINUTES values from their sum and sum of squares; 0 where rounding goes below it."""
     mean = total / STD_MINUTES
     variance = squares / STD_MINUTES - mean * mean
     return np.sqrt(variance) if variance > 0.0 else 0.0
@@ -120,16 +130,16 @@ def standard_deviation(total: float, squares: float) -> float:
 @njit(**JIT)
 def _roll_minute(fs: FeatureState, s: int, minute: int) -> None:
     head = fs.symbols[s]
+    closed = head.minute
     end = head.minutes_end
     entry = fs.minutes[s, end & MASK]
-    close = head.last_price
-    move = np.float64(close - head.prior_close) / np.float64(head.prior_close) * 1e6
+    move = np.float64(head.last_price - head.prior_close) / np.float64(head.prior_close) * 1e6
     move_ppm = np.int64(MOVE_CAP_PPM) if move > MOVE_CAP_PPM else np.int64(move)
-    entry.minute = head.minute
+    entry.minute = closed
     entry.volume = head.minute_volume
     entry.trades = head.minute_trades
     entry.rush = head.minute_rush
-    entry.close = close
+    entry.close = head.last_price
     entry.high = head.minute_high
     entry.low = head.minute_low
     entry.square = move_ppm * move_ppm
@@ -137,14 +147,13 @@ def _roll_minute(fs: FeatureState, s: int, minute: int) -> None:
     head.hour_trades += entry.trades
     head.hour_rush += entry.rush
     head.hour_square += entry.square
-    head.last_square = entry.square if minute - head.minute == 1 else 0
-    head.prior_close = close
+    head.prior_close = head.last_price
     end += 1
     head.minutes_end = end
     head.minute = minute
     head.minute_volume = head.minute_trades = head.minute_rush = 0
     head.minute_high = 0
-    head.minute_low = np.int64(0x7FFFFFFFFFFFFFFF)
+    head.minute_low = np.int64(INT64_MAX)
     while head.tail_1h < end and fs.minutes[s, head.tail_1h & MASK].minute < minute - 60:
         old = fs.minutes[s, head.tail_1h & MASK]
         head.hour_volume -= old.volume
@@ -154,7 +163,12 @@ def _roll_minute(fs: FeatureState, s: int, minute: int) -> None:
         head.tail_1h += 1
     while head.tail_5m < end and fs.minutes[s, head.tail_5m & MASK].minute <= minute - 5:
         head.ref_300 = fs.minutes[s, head.tail_5m & MASK].close
+        head.inverse_300 = 1.0 / np.float64(head.ref_300)
         head.tail_5m += 1
+    # The minute just closed may be the move that is being judged: it stays out of the scale for one minute.
+    judged = entry.square if minute - closed == 1 else 0
+    minutes = np.float64(max(1, min(60, minute - head.start_second // 60)))
+    head.inverse_volatility = 1.0 / np.sqrt(np.float64(head.hour_square - judged) / minutes + VOLATILITY_FLOOR)
     _recount_minutes(fs, s)
 
 
@@ -163,7 +177,7 @@ def _recount_minutes(fs: FeatureState, s: int) -> None:
     """Extremes and standard deviations over the closed minutes, summed afresh in a fixed order: no drift."""
     head = fs.symbols[s]
     high_5m = high_1h = np.int64(0)
-    low_5m = low_1h = np.int64(0x7FFFFFFFFFFFFFFF)
+    low_5m = low_1h = np.int64(INT64_MAX)
     volume_sum = volume_squares = rush_sum = rush_squares = 0.0
     oldest_volume = oldest_rush = 0.0
     for i in range(head.minutes_end - 1, head.tail_1h - 1, -1):
@@ -174,8 +188,8 @@ def _recount_minutes(fs: FeatureState, s: int) -> None:
         high_1h = max(high_1h, entry.high)
         low_1h = min(low_1h, entry.low)
         if age < 5:
-            high_5m = max(high_5m, entry.high)
-            low_5m = min(low_5m, entry.low)
+            high_5m = high_1h
+            low_5m = low_1h
         if age < STD_MINUTES:
             volume = np.float64(entry.volume)
             rush = np.float64(entry.rush)
@@ -210,15 +224,16 @@ def _roll_second(fs: FeatureState, s: int, second: int) -> None:
     entry.rush = head.open_rush
     entry.rush_flow = head.open_rush_flow
     entry.close = head.last_price
-    head.volume_5 += head.open_volume
-    head.volume_15 += head.open_volume
-    head.volume_60 += head.open_volume
-    head.flow_60 += head.open_flow
-    head.trades_15 += head.open_trades
-    head.trades_60 += head.open_trades
-    head.rush_15 += head.open_rush
-    head.rush_60 += head.open_rush
-    head.rush_flow_15 += head.open_rush_flow
+    head.volume_5 += entry.volume
+    head.volume_15 += entry.volume
+    head.volume_60 += entry.volume
+    head.flow_60 += entry.flow
+    head.trades_15 += entry.trades
+    head.trades_60 += entry.trades
+    head.rush_15 += entry.rush
+    head.rush_60 += entry.rush
+    head.rush_flow_15 += entry.rush_flow
+    closed_mean = np.float64(entry.volume) / np.float64(entry.trades)
     end += 1
     head.seconds_end = end
     head.second = second
@@ -228,6 +243,7 @@ def _roll_second(fs: FeatureState, s: int, second: int) -> None:
         old = fs.seconds[s, head.tail_5 & MASK]
         head.volume_5 -= old.volume
         head.ref_5 = old.close
+        head.inverse_5 = 1.0 / np.float64(old.close)
         head.tail_5 += 1
     while head.tail_15 < end and fs.seconds[s, head.tail_15 & MASK].second <= second - 15:
         old = fs.seconds[s, head.tail_15 & MASK]
@@ -236,6 +252,7 @@ def _roll_second(fs: FeatureState, s: int, second: int) -> None:
         head.rush_15 -= old.rush
         head.rush_flow_15 -= old.rush_flow
         head.ref_15 = old.close
+        head.inverse_15 = 1.0 / np.float64(old.close)
         head.tail_15 += 1
     while head.tail_60 < end and fs.seconds[s, head.tail_60 & MASK].second <= second - 60:
         old = fs.seconds[s, head.tail_60 & MASK]
@@ -244,10 +261,30 @@ def _roll_second(fs: FeatureState, s: int, second: int) -> None:
         head.trades_60 -= old.trades
         head.rush_60 -= old.rush
         head.ref_60 = old.close
+        head.inverse_60 = 1.0 / np.float64(old.close)
         head.tail_60 += 1
     minute = second // 60
     if minute != head.minute:
         _roll_minute(fs, s, minute)
+    _refresh_rates(head, closed_mean)
+
+
+@njit(**JIT)
+def _refresh_rates(head: Any, closed_mean: float) -> None:
+    """Seconds of the hour before over what it held: constant while a second is open, so divided once a second."""
+    trades = head.hour_trades + head.minute_trades
+    volume = head.hour_volume + head.minute_volume
+    head.mean_trade = np.float64(volume) / np.float64(trades) if trades > 0 else closed_mean
+    history = head.second - 59 - max(head.start_second, (head.minute - 60) * 60)
+    head.volume_rate = head.trade_rate = head.rush_rate = 0.0
+    if history < MIN_HISTORY_S:
+        return
+    seconds = np.float64(history)
+    before = np.float64(volume - head.volume_60) + head.mean_trade
+    if before > 0.0:
+        head.volume_rate = seconds / before
+    head.trade_rate = seconds / np.float64(trades - head.trades_60 + 1)
+    head.rush_rate = seconds / np.float64(head.hour_rush + head.minute_rush - head.rush_60 + 1)
 
 
 @njit(**JIT)
@@ -264,12 +301,9 @@ def update_trade(fs: FeatureState, s: int, t_exchange: int, price: int, qty: int
         return 0
     if head.last_price == 0:
         _start(fs, s, t_exchange, price)
-    elif t_exchange >= head.next_second_ns:
-        _roll_second(fs, s, t_exchange // NS)
-        head.gap_ns = t_exchange - head.last_t
-        head.last_t = t_exchange
-        head.strikes = 0
     elif t_exchange >= head.last_t:
+        if t_exchange >= head.next_second_ns:
+            _roll_second(fs, s, t_exchange // NS)
         head.gap_ns = t_exchange - head.last_t
         head.last_t = t_exchange
         head.strikes = 0
@@ -284,40 +318,28 @@ def update_trade(fs: FeatureState, s: int, t_exchange: int, price: int, qty: int
             return 0
         _start(fs, s, t_exchange, price)
     volume = min(notional_nb(price, qty), MINUTE_VOLUME_CAP - head.minute_volume)
+    head.last_price = price
     head.open_volume += volume
     head.open_trades += 1
     head.minute_volume += volume
     head.minute_trades += 1
     head.minute_high = max(head.minute_high, price)
     head.minute_low = min(head.minute_low, price)
-    head.last_price = price
+    k = 0 if side == BUY else 1
+    flow = volume if side == BUY else -volume
+    head.open_flow += flow
     millisecond = t_exchange // NS_PER_MS
-    if side == BUY:
-        head.open_flow += volume
-        if millisecond != head.buy_ms:
-            head.buy_ms = millisecond
-            head.buy_prints = 1
-            head.buy_volume = volume
-        else:
-            if head.buy_prints == 1:
-                head.open_rush += 1
-                head.minute_rush += 1
-                head.open_rush_flow += head.buy_volume
-            head.buy_prints += 1
-            head.open_rush_flow += volume
-    else:
-        head.open_flow -= volume
-        if millisecond != head.sell_ms:
-            head.sell_ms = millisecond
-            head.sell_prints = 1
-            head.sell_volume = volume
-        else:
-            if head.sell_prints == 1:
-                head.open_rush += 1
-                head.minute_rush += 1
-                head.open_rush_flow -= head.sell_volume
-            head.sell_prints += 1
-            head.open_rush_flow -= volume
+    if millisecond != head.print_ms[k]:
+        head.print_ms[k] = millisecond
+        head.prints[k] = 1
+        head.print_volume[k] = flow
+        return 1
+    if head.prints[k] == 1:
+        head.open_rush += 1
+        head.minute_rush += 1
+        head.open_rush_flow += head.print_volume[k]
+    head.prints[k] += 1
+    head.open_rush_flow += flow
     return 1
 
 
