@@ -20,6 +20,10 @@ class FieldError(SentinelError):
         self.allowed = allowed
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[type[FieldError], tuple[str, object, str, str]]:
+        # Exception would be rebuilt from its message alone, and worker processes send errors home.
+        return type(self), (self.field, self.value, self.allowed, self.remedy)
+
 
 class ConfigError(FieldError):
     """Unreadable config, unknown key or out-of-range value. Ends the daemon, at start only."""
