@@ -10,6 +10,8 @@ before spans at least 60 s.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -39,7 +41,7 @@ __all__ = [
 NAN = np.float32(np.nan)
 
 
-@njit(**JIT)
+@njit(inline="always", **JIT)
 def update_bbo(fs: FeatureState, s: int, bid: int, bid_qty: int, ask: int, ask_qty: int) -> None:
     """Set the best bid and ask of symbol ``s`` (e8); zeros mean absent."""
     head = fs.symbols[s]
@@ -57,28 +59,31 @@ def set_sentiment(fs: FeatureState, s: int, sentiment_e8: int, expiry_ns: int) -
     head.sentiment_expiry = expiry_ns
 
 
-@njit(**JIT)
+@njit(inline="always", **JIT)
 def fill_vector(fs: FeatureState, s: int, now: int, out: NDArray[np.float32], full: bool) -> None:
     """Write the vector of symbol ``s`` after its last trade to ``out`` float32[26].
 
     ``now`` (ns, engine time) only decides whether the sentiment has expired. ``full`` False fills slots 0-12
     and sets the rest NaN. Before the first trade every slot is NaN.
     """
-    head = fs.symbols[s]
+    _fill(fs.symbols[s], now, out, full)
+
+
+@njit(**JIT)
+def _fill(head: Any, now: int, out: NDArray[np.float32], full: bool) -> None:
     for slot in range(BEAT_FEATURES if head.last_price > 0 else 0, MAX_FEATURES):
         out[slot] = NAN
     if head.last_price == 0:
         for slot in range(BEAT_FEATURES):
             out[slot] = NAN
         return
-    _fill_tape(fs, s, now, out)
+    _fill_tape(head, now, out)
     if full:
-        _fill_rest(fs, s, out)
+        _fill_rest(head, out)
 
 
 @njit(**JIT)
-def _fill_tape(fs: FeatureState, s: int, now: int, out: NDArray[np.float32]) -> None:
-    head = fs.symbols[s]
+def _fill_tape(head: Any, now: int, out: NDArray[np.float32]) -> None:
     price = head.last_price
     delta = np.float64(price - head.ref_60) * head.inverse_60
     volume_15 = np.float64(head.volume_15 + head.open_volume)
@@ -103,8 +108,7 @@ def _fill_tape(fs: FeatureState, s: int, now: int, out: NDArray[np.float32]) -> 
 
 
 @njit(**JIT)
-def _fill_rest(fs: FeatureState, s: int, out: NDArray[np.float32]) -> None:
-    head = fs.symbols[s]
+def _fill_rest(head: Any, out: NDArray[np.float32]) -> None:
     if 0 < head.bid < head.ask:
         bid = np.float64(head.bid)
         ask = np.float64(head.ask)

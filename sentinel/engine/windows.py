@@ -38,10 +38,15 @@ MIN_HISTORY_S = 60
 #: Floor of the squared one-minute volatility, in squared parts per million: 10 basis points.
 VOLATILITY_FLOOR = 1_000_000.0
 
+# Columns of a closed second and of a closed minute in their rings.
+SECOND, VOLUME, FLOW, TRADES, RUSH, RUSH_FLOW, CLOSE = range(7)
+MINUTE, M_VOLUME, M_TRADES, M_RUSH, M_CLOSE, M_HIGH, M_LOW, M_SQUARE = range(8)
+
+# One record a symbol, so that the hot functions pass one pointer. What every trade touches comes first.
 # open_*: the open second; minute_*: the open minute; *_5, *_15, *_60: sums over the closed seconds of those windows;
 # hour_*: sums over the 60 closed minutes; ref_*: last price before the window, inverse_*: 1 / ref_*.
-# Volumes in quote e8, flow = bought - sold. Pairs [2] are buyers, sellers. What every trade touches comes first.
-_HEAD = [
+# Volumes in quote e8, flow = bought - sold. Pairs [2] are buyers, sellers.
+_HEAD: list[tuple[Any, tuple[str, ...]]] = [
     ("<i8", ("next_second_ns", "second", "last_price", "last_t", "gap_ns")),
     ("<i8", ("open_volume", "open_flow", "open_trades", "open_rush", "open_rush_flow")),
     ("<i8", ("minute_volume", "minute_trades", "minute_rush", "minute_high", "minute_low")),
@@ -55,28 +60,22 @@ _HEAD = [
     ("<i8", ("minute", "start_second", "seconds_end", "tail_5", "tail_15", "tail_60", "trades_60", "rush_60")),
     ("<i8", ("hour_volume", "hour_trades", "hour_rush", "hour_square", "prior_close", "minutes_end", "tail_5m", "tail_1h")),
     ("<i8", ("strikes", "late", "ignored")),
+    (("<i8", (RING, 8)), ("seconds", "minutes")),
 ]
 SYMBOL = np.dtype([(name, form) for form, names in _HEAD for name in names])
-SECOND = np.dtype([(name, "<i8") for name in ("second", "volume", "flow", "trades", "rush", "rush_flow", "close", "pad")])
-MINUTE = np.dtype([(name, "<i8") for name in ("minute", "volume", "trades", "rush", "close", "high", "low", "square")])
 
 
 class FeatureState(NamedTuple):
-    """Per-symbol state of the features: plain arrays, complete for a snapshot.
-
-    ``symbols``: SYMBOL[S]; ``seconds``: SECOND[S, 64] and ``minutes``: MINUTE[S, 64], rings of closed buckets.
-    """
+    """State of the features: plain arrays, complete for a snapshot. ``symbols``: SYMBOL[S]."""
 
     symbols: NDArray[Any]
-    seconds: NDArray[Any]
-    minutes: NDArray[Any]
 
 
 def new_feature_state(symbols: int) -> FeatureState:
-    """Empty state for ``symbols`` symbols; about 8.7 KiB each. Raises ValueError below one symbol."""
+    """Empty state for ``symbols`` symbols; about 9 KiB each. Raises ValueError below one symbol."""
     if symbols < 1:
         raise ValueError(f"symbols = {symbols}: allowed is 1 or more; pass the length of the symbol table")
-    return FeatureState(np.zeros(symbols, SYMBOL), np.zeros((symbols, RING), SECOND), np.zeros((symbols, RING), MINUTE))
+    return FeatureState(np.zeros(symbols, SYMBOL))
 
 
 @njit(**JIT)
@@ -89,8 +88,7 @@ def clear_symbol(fs: FeatureState, s: int) -> None:
 
 
 @njit(**JIT)
-def _start(fs: FeatureState, s: int, t: int, price: int) -> None:
-    head = fs.symbols[s]
+def _start(head: Any, t: int, price: int) -> None:
     head.second = t // NS
     head.minute = head.second // 60
     head.next_second_ns = (head.second + 1) * NS
@@ -128,25 +126,24 @@ def standard_deviation(total: float, squares: float) -> float:
 
 
 @njit(**JIT)
-def _roll_minute(fs: FeatureState, s: int, minute: int) -> None:
-    head = fs.symbols[s]
+def _roll_minute(head: Any, minute: int) -> None:
     closed = head.minute
     end = head.minutes_end
-    entry = fs.minutes[s, end & MASK]
+    entry = head.minutes[end & MASK]
     move = np.float64(head.last_price - head.prior_close) / np.float64(head.prior_close) * 1e6
     move_ppm = np.int64(MOVE_CAP_PPM) if move > MOVE_CAP_PPM else np.int64(move)
-    entry.minute = closed
-    entry.volume = head.minute_volume
-    entry.trades = head.minute_trades
-    entry.rush = head.minute_rush
-    entry.close = head.last_price
-    entry.high = head.minute_high
-    entry.low = head.minute_low
-    entry.square = move_ppm * move_ppm
-    head.hour_volume += entry.volume
-    head.hour_trades += entry.trades
-    head.hour_rush += entry.rush
-    head.hour_square += entry.square
+    entry[MINUTE] = closed
+    entry[M_VOLUME] = head.minute_volume
+    entry[M_TRADES] = head.minute_trades
+    entry[M_RUSH] = head.minute_rush
+    entry[M_CLOSE] = head.last_price
+    entry[M_HIGH] = head.minute_high
+    entry[M_LOW] = head.minute_low
+    entry[M_SQUARE] = move_ppm * move_ppm
+    head.hour_volume += entry[M_VOLUME]
+    head.hour_trades += entry[M_TRADES]
+    head.hour_rush += entry[M_RUSH]
+    head.hour_square += entry[M_SQUARE]
     head.prior_close = head.last_price
     end += 1
     head.minutes_end = end
@@ -154,52 +151,51 @@ def _roll_minute(fs: FeatureState, s: int, minute: int) -> None:
     head.minute_volume = head.minute_trades = head.minute_rush = 0
     head.minute_high = 0
     head.minute_low = np.int64(INT64_MAX)
-    while head.tail_1h < end and fs.minutes[s, head.tail_1h & MASK].minute < minute - 60:
-        old = fs.minutes[s, head.tail_1h & MASK]
-        head.hour_volume -= old.volume
-        head.hour_trades -= old.trades
-        head.hour_rush -= old.rush
-        head.hour_square -= old.square
+    while head.tail_1h < end and head.minutes[head.tail_1h & MASK, MINUTE] < minute - 60:
+        old = head.minutes[head.tail_1h & MASK]
+        head.hour_volume -= old[M_VOLUME]
+        head.hour_trades -= old[M_TRADES]
+        head.hour_rush -= old[M_RUSH]
+        head.hour_square -= old[M_SQUARE]
         head.tail_1h += 1
-    while head.tail_5m < end and fs.minutes[s, head.tail_5m & MASK].minute <= minute - 5:
-        head.ref_300 = fs.minutes[s, head.tail_5m & MASK].close
+    while head.tail_5m < end and head.minutes[head.tail_5m & MASK, MINUTE] <= minute - 5:
+        head.ref_300 = head.minutes[head.tail_5m & MASK, M_CLOSE]
         head.inverse_300 = 1.0 / np.float64(head.ref_300)
         head.tail_5m += 1
     # The minute just closed may be the move that is being judged: it stays out of the scale for one minute.
-    judged = entry.square if minute - closed == 1 else 0
+    judged = entry[M_SQUARE] if minute - closed == 1 else 0
     minutes = np.float64(max(1, min(60, minute - head.start_second // 60)))
     head.inverse_volatility = 1.0 / np.sqrt(np.float64(head.hour_square - judged) / minutes + VOLATILITY_FLOOR)
-    _recount_minutes(fs, s)
+    _recount_minutes(head)
 
 
 @njit(**JIT)
-def _recount_minutes(fs: FeatureState, s: int) -> None:
+def _recount_minutes(head: Any) -> None:
     """Extremes and standard deviations over the closed minutes, summed afresh in a fixed order: no drift."""
-    head = fs.symbols[s]
     high_5m = high_1h = np.int64(0)
     low_5m = low_1h = np.int64(INT64_MAX)
     volume_sum = volume_squares = rush_sum = rush_squares = 0.0
     oldest_volume = oldest_rush = 0.0
     for i in range(head.minutes_end - 1, head.tail_1h - 1, -1):
-        entry = fs.minutes[s, i & MASK]
-        age = head.minute - entry.minute
+        entry = head.minutes[i & MASK]
+        age = head.minute - entry[MINUTE]
         if age >= 60:
             break
-        high_1h = max(high_1h, entry.high)
-        low_1h = min(low_1h, entry.low)
+        high_1h = max(high_1h, entry[M_HIGH])
+        low_1h = min(low_1h, entry[M_LOW])
         if age < 5:
             high_5m = high_1h
             low_5m = low_1h
         if age < STD_MINUTES:
-            volume = np.float64(entry.volume)
-            rush = np.float64(entry.rush)
+            volume = np.float64(entry[M_VOLUME])
+            rush = np.float64(entry[M_RUSH])
             volume_sum += volume
             volume_squares += volume * volume
             rush_sum += rush
             rush_squares += rush * rush
         elif age == STD_MINUTES:
-            oldest_volume = np.float64(entry.volume)
-            oldest_rush = np.float64(entry.rush)
+            oldest_volume = np.float64(entry[M_VOLUME])
+            oldest_rush = np.float64(entry[M_RUSH])
     head.high_5m = high_5m
     head.low_5m = low_5m
     head.high_1h = high_1h
@@ -213,59 +209,58 @@ def _recount_minutes(fs: FeatureState, s: int) -> None:
 
 
 @njit(**JIT)
-def _roll_second(fs: FeatureState, s: int, second: int) -> None:
-    head = fs.symbols[s]
+def _roll_second(head: Any, second: int) -> None:
     end = head.seconds_end
-    entry = fs.seconds[s, end & MASK]
-    entry.second = head.second
-    entry.volume = head.open_volume
-    entry.flow = head.open_flow
-    entry.trades = head.open_trades
-    entry.rush = head.open_rush
-    entry.rush_flow = head.open_rush_flow
-    entry.close = head.last_price
-    head.volume_5 += entry.volume
-    head.volume_15 += entry.volume
-    head.volume_60 += entry.volume
-    head.flow_60 += entry.flow
-    head.trades_15 += entry.trades
-    head.trades_60 += entry.trades
-    head.rush_15 += entry.rush
-    head.rush_60 += entry.rush
-    head.rush_flow_15 += entry.rush_flow
-    closed_mean = np.float64(entry.volume) / np.float64(entry.trades)
+    entry = head.seconds[end & MASK]
+    entry[SECOND] = head.second
+    entry[VOLUME] = head.open_volume
+    entry[FLOW] = head.open_flow
+    entry[TRADES] = head.open_trades
+    entry[RUSH] = head.open_rush
+    entry[RUSH_FLOW] = head.open_rush_flow
+    entry[CLOSE] = head.last_price
+    head.volume_5 += entry[VOLUME]
+    head.volume_15 += entry[VOLUME]
+    head.volume_60 += entry[VOLUME]
+    head.flow_60 += entry[FLOW]
+    head.trades_15 += entry[TRADES]
+    head.trades_60 += entry[TRADES]
+    head.rush_15 += entry[RUSH]
+    head.rush_60 += entry[RUSH]
+    head.rush_flow_15 += entry[RUSH_FLOW]
+    closed_mean = np.float64(entry[VOLUME]) / np.float64(entry[TRADES])
     end += 1
     head.seconds_end = end
     head.second = second
     head.next_second_ns = (second + 1) * NS
     head.open_volume = head.open_flow = head.open_trades = head.open_rush = head.open_rush_flow = 0
-    while head.tail_5 < end and fs.seconds[s, head.tail_5 & MASK].second <= second - 5:
-        old = fs.seconds[s, head.tail_5 & MASK]
-        head.volume_5 -= old.volume
-        head.ref_5 = old.close
-        head.inverse_5 = 1.0 / np.float64(old.close)
+    while head.tail_5 < end and head.seconds[head.tail_5 & MASK, SECOND] <= second - 5:
+        old = head.seconds[head.tail_5 & MASK]
+        head.volume_5 -= old[VOLUME]
+        head.ref_5 = old[CLOSE]
+        head.inverse_5 = 1.0 / np.float64(old[CLOSE])
         head.tail_5 += 1
-    while head.tail_15 < end and fs.seconds[s, head.tail_15 & MASK].second <= second - 15:
-        old = fs.seconds[s, head.tail_15 & MASK]
-        head.volume_15 -= old.volume
-        head.trades_15 -= old.trades
-        head.rush_15 -= old.rush
-        head.rush_flow_15 -= old.rush_flow
-        head.ref_15 = old.close
-        head.inverse_15 = 1.0 / np.float64(old.close)
+    while head.tail_15 < end and head.seconds[head.tail_15 & MASK, SECOND] <= second - 15:
+        old = head.seconds[head.tail_15 & MASK]
+        head.volume_15 -= old[VOLUME]
+        head.trades_15 -= old[TRADES]
+        head.rush_15 -= old[RUSH]
+        head.rush_flow_15 -= old[RUSH_FLOW]
+        head.ref_15 = old[CLOSE]
+        head.inverse_15 = 1.0 / np.float64(old[CLOSE])
         head.tail_15 += 1
-    while head.tail_60 < end and fs.seconds[s, head.tail_60 & MASK].second <= second - 60:
-        old = fs.seconds[s, head.tail_60 & MASK]
-        head.volume_60 -= old.volume
-        head.flow_60 -= old.flow
-        head.trades_60 -= old.trades
-        head.rush_60 -= old.rush
-        head.ref_60 = old.close
-        head.inverse_60 = 1.0 / np.float64(old.close)
+    while head.tail_60 < end and head.seconds[head.tail_60 & MASK, SECOND] <= second - 60:
+        old = head.seconds[head.tail_60 & MASK]
+        head.volume_60 -= old[VOLUME]
+        head.flow_60 -= old[FLOW]
+        head.trades_60 -= old[TRADES]
+        head.rush_60 -= old[RUSH]
+        head.ref_60 = old[CLOSE]
+        head.inverse_60 = 1.0 / np.float64(old[CLOSE])
         head.tail_60 += 1
     minute = second // 60
     if minute != head.minute:
-        _roll_minute(fs, s, minute)
+        _roll_minute(head, minute)
     _refresh_rates(head, closed_mean)
 
 
@@ -287,7 +282,7 @@ def _refresh_rates(head: Any, closed_mean: float) -> None:
     head.rush_rate = seconds / np.float64(head.hour_rush + head.minute_rush - head.rush_60 + 1)
 
 
-@njit(**JIT)
+@njit(inline="always", **JIT)
 def update_trade(fs: FeatureState, s: int, t_exchange: int, price: int, qty: int, side: int) -> int:
     """Add one trade of symbol ``s``: exchange time ns, price and quantity e8, ``side`` = the aggressor (wire.Side).
 
@@ -295,15 +290,19 @@ def update_trade(fs: FeatureState, s: int, t_exchange: int, price: int, qty: int
     a minute older than the open second). Prints of one side in one millisecond are one rush order from the
     second print on (La Morgia et al., "Pump and Dumps in the Bitcoin Era", ICCCN 2020).
     """
-    head = fs.symbols[s]
+    return _add_trade(fs.symbols[s], t_exchange, price, qty, side)
+
+
+@njit(**JIT)
+def _add_trade(head: Any, t_exchange: int, price: int, qty: int, side: int) -> int:
     if price <= 0 or qty <= 0 or t_exchange <= 0:
         head.ignored += 1
         return 0
     if head.last_price == 0:
-        _start(fs, s, t_exchange, price)
+        _start(head, t_exchange, price)
     elif t_exchange >= head.last_t:
         if t_exchange >= head.next_second_ns:
-            _roll_second(fs, s, t_exchange // NS)
+            _roll_second(head, t_exchange // NS)
         head.gap_ns = t_exchange - head.last_t
         head.last_t = t_exchange
         head.strikes = 0
@@ -316,7 +315,7 @@ def update_trade(fs: FeatureState, s: int, t_exchange: int, price: int, qty: int
         head.strikes += 1
         if head.strikes < FAR_LATE_STRIKES:
             return 0
-        _start(fs, s, t_exchange, price)
+        _start(head, t_exchange, price)
     volume = min(notional_nb(price, qty), MINUTE_VOLUME_CAP - head.minute_volume)
     head.last_price = price
     head.open_volume += volume
