@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from sentinel.errors import ConfigError, UnitError
-from sentinel.units import E8, parse_e8
+from sentinel.units import E8, INT64_MAX, parse_e8
 from sentinel.wire import MAX_SYMBOLS
 
 
@@ -23,6 +23,8 @@ def _money(value: object) -> int:
     if isinstance(value, (bool, float)):
         raise ValueError('write it as a string, for example "25000.00": a float cannot carry money exactly')
     if isinstance(value, int):
+        if abs(value) > INT64_MAX // E8:
+            raise ValueError("must be below 92233720368.54775808")
         return value * E8
     if isinstance(value, str):
         try:
@@ -152,7 +154,7 @@ class RiskConfig(Section):
     max_position_notional: MoneyE8 = "25000"  # type: ignore[assignment]
     max_gross_notional: MoneyE8 = "100000"  # type: ignore[assignment]
     price_collar_bps: BasisPoints = 500
-    max_drawdown_bps: BasisPoints = Field(default=2_000, ge=1, le=10_000)
+    max_drawdown_bps: int = Field(default=2_000, ge=1, le=10_000)
     max_trades_per_minute: int = Field(default=1_000, ge=1, le=1_000)
     max_orders_per_10s: int = Field(default=40, ge=1, le=10_000)
     max_open_orders: int = Field(default=20, ge=1, le=200)

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from sentinel.config import Config, RiskConfig, load_config, parse_config
+from sentinel.errors import ConfigError
+from sentinel.units import E8, INT64_MAX
+
+MINIMAL: dict[str, Any] = {
+    "venue": {"rest_url": "http://127.0.0.1:1", "stream_url": "ws://127.0.0.1:2", "api_url": "ws://127.0.0.1:3"},
+    "feed": {"symbols": ["BTCUSDT", "PUMPUSDT"]},
+}
+SECTIONS = {name: info.annotation for name, info in Config.model_fields.items() if isinstance(info.annotation, type)}
+SECTIONS = {name: kind for name, kind in SECTIONS.items() if issubclass(kind, BaseModel)}
+
+
+def _with(path: str, value: object) -> dict[str, Any]:
+    section, _, key = path.rpartition(".")
+    tree: dict[str, Any] = {name: dict(values) for name, values in MINIMAL.items()}
+    (tree.setdefault(section, {}) if section else tree)[key] = value
+    return tree
+
+
+def _refused(path: str, value: object) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(_with(path, value), "sentinel.toml")
+    return caught.value
+
+
+def _bounds() -> Iterator[tuple[str, object]]:
+    """Every bounded field with a value just outside each of its bounds."""
+    for section, kind in SECTIONS.items():
+        for name, field in kind.model_fields.items():
+            for rule in field.metadata:
+                for attribute, step in (("ge", -1), ("le", 1), ("gt", 0)):
+                    bound = getattr(rule, attribute, None)
+                    if bound is not None:
+                        yield f"{section}.{name}", type(bound)(bound + step)
+
+
+def test_minimal_file_needs_only_endpoints_and_symbols() -> None:
+    config = parse_config(MINIMAL)
+    assert config.mode == "paper"
+    assert config.feed.symbols == ["BTCUSDT", "PUMPUSDT"]
+    assert config.strategy.stop_loss_bps == 300
+    assert config.risk.max_drawdown_bps == 2_000
+    assert config.risk.max_trades_per_minute == 1_000
+    assert config.paper.quote_balance == 100_000 * E8
+
+
+@pytest.mark.parametrize(("path", "value"), list(_bounds()), ids=lambda value: str(value))
+def test_value_just_outside_its_range_is_refused_by_name(path: str, value: object) -> None:
+    error = _refused(path, value)
+    assert error.field == path
+    assert error.value == value
+    assert "sentinel.toml" in error.remedy
+
+
+def test_the_generated_bounds_are_not_empty() -> None:
+    assert len(list(_bounds())) > 50
+
+
+@pytest.mark.parametrize("path", ["surprise", *(f"{name}.surprise" for name in SECTIONS)])
+def test_unknown_key_is_refused_in_every_section(path: str) -> None:
+    error = _refused(path, 1)
+    assert error.field == path
+    assert "spelling" in error.remedy
+
+
+@pytest.mark.parametrize("path", ["venue.rest_url", "venue.stream_url", "feed.symbols"])
+def test_missing_key_is_named(path: str) -> None:
+    section, _, key = path.partition(".")
+    tree = {name: dict(values) for name, values in MINIMAL.items()}
+    del tree[section][key]
+    with pytest.raises(ConfigError) as caught:
+        parse_config(tree)
+    assert caught.value.field == path
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("mode", "real"),
+        ("venue.rest_url", "ftp://example"),
+        ("venue.stream_url", "http://127.0.0.1"),
+        ("venue.api_url", "127.0.0.1"),
+        ("feed.symbols", []),
+        ("feed.symbols", "BTCUSDT"),
+        ("feed.symbols", [7]),
+        ("feed.symbols", [f"X{i}USDT" for i in range(1025)]),
+        ("feed.snapshot_limit", 999),
+        ("feed.reconnect_before_h", float("nan")),
+        ("feed.reconnect_before_h", float("inf")),
+        ("feed.stall_timeout_ms", "soon"),
+        ("ring.huge_pages", "perhaps"),
+        ("risk.max_order_notional", "1e308"),
+        ("risk.max_order_notional", "-1"),
+        ("risk.max_order_notional", "NaN"),
+        ("risk.max_order_notional", 0.1),
+        ("risk.max_order_notional", True),
+        ("risk.max_order_notional", [1]),
+        ("risk.max_order_notional", -1),
+        ("risk.max_order_notional", 10**11),
+        ("paper.quote_balance", "92233720368.54775808"),
+    ],
+)
+def test_value_of_the_wrong_type_or_shape_is_refused(path: str, value: object) -> None:
+    assert _refused(path, value).field.startswith(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("feed.symbols", ["BTCUSDT", "BTCUSDT"], "twice"),
+        ("feed.symbols", ["BTCEUR"], "quote_asset"),
+        ("feed.depth_symbols", ["ETHUSDT"], "not in symbols"),
+        ("feed.backoff_min_ms", 60_000, "must not exceed"),
+        ("ring.slots", 65_535, "power of two"),
+        ("strategy.entry_wait_ms", 200_000, "expire before"),
+        ("strategy.stop_loss_bps", 0, "between 1 and 9999"),
+        ("strategy.stop_loss_bps", 10_000, "between 1 and 9999"),
+        ("paper.base_balances", {"ETHUSDT": "1"}, "not in feed.symbols"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_with_the_reason(path: str, value: object, says: str) -> None:
+    assert says in str(_refused(path, value))
+
+
+def test_money_is_exact_from_text_and_whole_numbers() -> None:
+    tree = _with("risk.max_order_notional", "0.00000001")
+    tree["paper"] = {"quote_balance": 5, "base_balances": {"PUMPUSDT": "92233720368.54775807"}}
+    config = parse_config(tree)
+    assert config.risk.max_order_notional == 1
+    assert config.paper.quote_balance == 5 * E8
+    assert config.paper.base_balances == {"PUMPUSDT": INT64_MAX}
+
+
+def test_symbols_beyond_ascii_are_symbols() -> None:
+    assert parse_config(_with("feed.symbols", ["币安人生USDT"])).feed.symbols == ["币安人生USDT"]
+
+
+def test_settings_cannot_change_after_start() -> None:
+    config = parse_config(MINIMAL)
+    with pytest.raises(ValueError, match="frozen"):
+        config.risk.max_drawdown_bps = 9_999  # type: ignore[misc]
+
+
+def test_digest_follows_behaviour_and_not_the_place_of_things() -> None:
+    base = parse_config(MINIMAL)
+    assert parse_config(_with("venue.rest_url", "https://elsewhere")).digest() == base.digest()
+    assert parse_config(_with("store.directory", "/elsewhere")).digest() == base.digest()
+    assert parse_config(_with("risk.max_open_orders", 19)).digest() != base.digest()
+    assert parse_config(_with("feed.symbols", ["PUMPUSDT", "BTCUSDT"])).digest() != base.digest()
+    assert re.fullmatch(r"[0-9a-f]{64}", base.digest())
+
+
+def test_names_of_numbers_carry_their_unit() -> None:
+    # Counts and lists of names need none; money in quote or base units says so in its type.
+    suffixes = ("_ms", "_s", "_h", "_5min", "_bps", "_pct", "_mib", "_minute", "_10s")
+    counts = {"slots", "streams_per_connection", "snapshot_limit", "max_open_orders"}
+    for section, kind in SECTIONS.items():
+        for name, field in kind.model_fields.items():
+            if field.annotation in (int, float) and not any("_money" in str(rule) for rule in field.metadata):
+                assert name.endswith(suffixes) or name in counts, f"{section}.{name}"
+
+
+def test_file_is_read_as_toml(tmp_path: Path) -> None:
+    path = tmp_path / "sentinel.toml"
+    path.write_text(
+        '[venue]\nrest_url = "https://127.0.0.1"\nstream_url = "wss://127.0.0.1"\n[feed]\nsymbols = ["BTCUSDT"]\n'
+        '[risk]\nmax_order_notional = "12.5"\n'
+    )
+    assert load_config(path).risk == RiskConfig(max_order_notional="12.5")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(b"[venue\n", "syntax"), (b"\xff\xfe", "UTF-8"), (b"", "venue"), (b"mode = 1979-05-27\n", "mode")]
+)
+def test_unreadable_file_says_what_to_change(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "sentinel.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=says):
+        load_config(path)
+
+
+def test_missing_file_and_directory_are_config_errors(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent.toml", tmp_path):
+        with pytest.raises(ConfigError, match="--config"):
+            load_config(path)
+
+
+def test_key_and_secret_are_named_by_environment_variable_only() -> None:
+    venue = parse_config(MINIMAL).venue
+    assert (venue.api_key_env, venue.api_secret_env) == ("SENTINEL_API_KEY", "SENTINEL_API_SECRET")
+    for name in ("api_key", "api_secret"):
+        assert _refused(f"venue.{name}", "k").field == f"venue.{name}"
