@@ -1,0 +1,117 @@
+"""Rooms import downward only, and the engine touches no clock, chance, disk or socket."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "sentinel"
+
+FOUNDATION = {"wire", "units", "errors", "native", "config"}
+# What each room may import besides itself and the foundation.
+MAY_IMPORT = {
+    "model": set(),
+    "engine": {"model"},
+    "host": {"engine", "model"},
+    "sim": {"engine", "model"},
+    "research": {"host", "sim", "engine", "model"},
+    "ops": {"host", "sim", "engine", "model"},
+    "image": {"host", "sim", "engine", "model"},
+    "cli": {"research", "ops", "image", "host", "sim", "engine", "model"},
+}
+# The foundation's own order: each may import those before it.
+FOUNDATION_ORDER = ["errors", "native", "wire", "units", "config"]
+
+PURE_ROOMS = ("engine", "model")
+IMPURE = {"time", "random", "uuid", "datetime", "os", "socket", "asyncio", "threading", "subprocess", "secrets", "select"}
+
+
+def _modules(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
+    for path in sorted(folder.rglob("*.py")):
+        yield path, ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imported_modules(tree: ast.Module, package: str) -> set[str]:
+    """Dotted names of everything a module imports, at any depth; relative imports are resolved against ``package``."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parts, base] if base else parts)
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and isinstance(node.func, (ast.Name, ast.Attribute)):
+            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+            if name in ("__import__", "import_module") and node.args and isinstance(node.args[0], ast.Constant):
+                found.add(str(node.args[0].value))
+    return found
+
+
+def _package_of(path: Path) -> str:
+    return ".".join(("sentinel", *path.relative_to(PACKAGE).parent.parts))
+
+
+def _rooms(names: set[str]) -> set[str]:
+    return {name.split(".")[1] for name in names if name.startswith("sentinel.")}
+
+
+def test_every_folder_is_a_known_room() -> None:
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
+    assert folders <= set(MAY_IMPORT)
+    assert {path.stem for path in PACKAGE.glob("*.py")} <= {*FOUNDATION, "__init__", "__main__"}
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_room_imports_downward_only(room: str) -> None:
+    allowed = MAY_IMPORT[room] | FOUNDATION | {room}
+    wrong = [
+        f"{path.relative_to(PACKAGE.parent)} imports {sorted(outside)}"
+        for path, tree in _modules(PACKAGE / room)
+        if (outside := _rooms(imported_modules(tree, _package_of(path))) - allowed)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_foundation_imports_no_room() -> None:
+    for position, name in enumerate(FOUNDATION_ORDER):
+        tree = ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))
+        assert _rooms(imported_modules(tree, "sentinel")) <= set(FOUNDATION_ORDER[:position]), name
+
+
+@pytest.mark.parametrize("room", PURE_ROOMS)
+def test_pure_room_has_no_clock_chance_disk_or_socket(room: str) -> None:
+    wrong = []
+    for path, tree in _modules(PACKAGE / room):
+        modules = {name.split(".")[0] for name in imported_modules(tree, _package_of(path))}
+        numpy_random = {name for name in imported_modules(tree, _package_of(path)) if name.startswith("numpy.random")}
+        attributes = {
+            f"{node.value.id}.{node.attr}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        }
+        bad = (modules & IMPURE) | numpy_random | (attributes & {"np.random", "numpy.random"})
+        if bad:
+            wrong.append(f"{path.relative_to(PACKAGE.parent)} uses {sorted(bad)}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import sentinel.host.ring", "sentinel.host.ring"),
+        ("from sentinel import host", "sentinel.host"),
+        ("from ..host import ring", "sentinel.host.ring"),
+        ("from . import step", "sentinel.engine.step"),
+        ("def late():\n    import time", "time"),
+        ("import importlib\nimportlib.import_module('socket')", "socket"),
+        ("try:\n    from os import path\nexcept ImportError:\n    pass", "os.path"),
+    ],
+)
+def test_no_way_to_import_escapes_the_check(source: str, found: str) -> None:
+    assert found in imported_modules(ast.parse(source), "sentinel.engine")
