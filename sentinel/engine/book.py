@@ -20,34 +20,34 @@ from sentinel.wire import Side
 
 BUY = int(Side.BUY)
 SELL = int(Side.SELL)
-DEFAULT_CAPACITY = 8192
+MAX_LEVELS = 8192
 TICKER_RING = 4096
 TICKER_MASK = TICKER_RING - 1
 #: Levels compared one by one from the touch before bisecting: most changes are there.
 NEAR_TOUCH = 8
 
+# One record a book, so that the hot functions pass one pointer.
 BOOK = np.dtype(
     [
         ("counts", "<i8", (2,)),  # levels on each side: bids, asks
-        ("tickers", "<i8"),  # tickers ever remembered since the last forget
+        ("capacity", "<i8"),
+        ("remembered", "<i8"),  # tickers since the last forget
         ("usable", "<i8"),  # 1 after an event that left both sides filled and uncrossed
         ("crossed", "<i8"),  # events that left the book crossed
         ("dropped", "<i8"),  # worst levels dropped at capacity
-        ("ignored", "<i8"),  # levels or tickers with impossible values, or tickers out of order
+        ("ignored", "<i8"),  # levels with impossible values, tickers out of order
         ("checked", "<i8"),
         ("mismatched", "<i8"),
+        ("levels", "<i8", (2, MAX_LEVELS, 2)),  # side, rank (best last), (key, qty)
+        ("tickers", "<i8", (TICKER_RING, 5)),  # update id, bid, bid qty, ask, ask qty
     ]
 )
-TICKER = np.dtype([(name, "<i8") for name in ("update_id", "bid", "bid_qty", "ask", "ask_qty")])
 
 
 class BookState(NamedTuple):
-    """All books. ``heads``: BOOK[B]; ``prices``, ``qtys``: int64[B, 2, capacity]; ``tickers``: TICKER[B, 4096]."""
+    """All books: plain arrays, complete for a snapshot. ``books``: BOOK[B]."""
 
-    heads: NDArray[Any]
-    prices: NDArray[np.int64]
-    qtys: NDArray[np.int64]
-    tickers: NDArray[Any]
+    books: NDArray[Any]
 
 
 class BestQuote(NamedTuple):
@@ -59,40 +59,40 @@ class BestQuote(NamedTuple):
     ask_qty: int
 
 
-def new_book_state(books: int, capacity: int = DEFAULT_CAPACITY) -> BookState:
-    """``books`` empty books of at most ``capacity`` levels a side. Raises ValueError for fewer than 0 or 1."""
-    if books < 0 or capacity < 1:
-        raise ValueError(f"books = {books}, capacity = {capacity}: allowed are >= 0 and >= 1; pass the count of depth symbols")
-    return BookState(
-        np.zeros(books, BOOK),
-        np.zeros((books, 2, capacity), np.int64),
-        np.zeros((books, 2, capacity), np.int64),
-        np.zeros((books, TICKER_RING), TICKER),
-    )
+def new_book_state(books: int, capacity: int = MAX_LEVELS) -> BookState:
+    """``books`` empty books (416 KiB each) of at most ``capacity`` levels a side, 1 to 8192.
+
+    Raises ValueError for a negative count or a capacity out of range.
+    """
+    if books < 0 or not 1 <= capacity <= MAX_LEVELS:
+        raise ValueError(f"books = {books}, capacity = {capacity}: allowed are >= 0 and 1..{MAX_LEVELS}; pass fewer levels")
+    state = BookState(np.zeros(books, BOOK))
+    state.books["capacity"] = capacity
+    return state
 
 
 @njit(**JIT)
 def book_clear(bs: BookState, b: int) -> None:
     """Discard all levels of book ``b`` (gap, new snapshot). Remembered tickers and counters stay."""
-    head = bs.heads[b]
-    head.counts[0] = 0
-    head.counts[1] = 0
-    head.usable = 0
+    book = bs.books[b]
+    book.counts[0] = 0
+    book.counts[1] = 0
+    book.usable = 0
 
 
 @njit(**JIT)
-def _find(bs: BookState, b: int, k: int, key: int, count: int) -> int:
-    """Index of the last level with a key <= ``key``; -1 if there is none."""
+def _find(book: Any, k: int, key: int, count: int) -> int:
+    """Index of the last level of side ``k`` with a key <= ``key``; -1 if there is none."""
     i = count - 1
     near = max(count - NEAR_TOUCH, 0)
-    while i >= near and bs.prices[b, k, i] > key:
+    while i >= near and book.levels[k, i, 0] > key:
         i -= 1
     if i >= near or i < 0:
         return i
     low = -1
     while low < i:
         middle = (low + i + 1) >> 1
-        if bs.prices[b, k, middle] <= key:
+        if book.levels[k, middle, 0] <= key:
             low = middle
         else:
             i = middle - 1
@@ -100,58 +100,71 @@ def _find(bs: BookState, b: int, k: int, key: int, count: int) -> int:
 
 
 @njit(**JIT)
+def _move(book: Any, k: int, to: int, source: int) -> None:
+    book.levels[k, to, 0] = book.levels[k, source, 0]
+    book.levels[k, to, 1] = book.levels[k, source, 1]
+
+
+@njit(inline="always", **JIT)
 def book_level(bs: BookState, b: int, side: int, price: int, qty: int) -> None:
     """Set the quantity at one price of one side (wire.Side); 0 deletes, deleting an unknown level is normal.
 
     At capacity the worst level gives way. A price or quantity no level can have is ignored and counted.
     """
-    head = bs.heads[b]
-    if price <= 0 or qty < 0 or (side != BUY and side != SELL):
-        head.ignored += 1
-        return
-    k = 0 if side == BUY else 1
-    key = price if side == BUY else -price
-    count = head.counts[k]
-    i = _find(bs, b, k, key, count)
-    if i >= 0 and bs.prices[b, k, i] == key:
-        if qty > 0:
-            bs.qtys[b, k, i] = qty
-            return
-        for j in range(i, count - 1):
-            bs.prices[b, k, j] = bs.prices[b, k, j + 1]
-            bs.qtys[b, k, j] = bs.qtys[b, k, j + 1]
-        head.counts[k] = count - 1
-        return
-    if qty == 0:
-        return
-    if count == bs.prices.shape[2]:
-        head.dropped += 1
-        if i < 0:
-            return
-        for j in range(i):
-            bs.prices[b, k, j] = bs.prices[b, k, j + 1]
-            bs.qtys[b, k, j] = bs.qtys[b, k, j + 1]
-    else:
-        i += 1
-        for j in range(count, i, -1):
-            bs.prices[b, k, j] = bs.prices[b, k, j - 1]
-            bs.qtys[b, k, j] = bs.qtys[b, k, j - 1]
-        head.counts[k] = count + 1
-    bs.prices[b, k, i] = key
-    bs.qtys[b, k, i] = qty
+    _set_level(bs.books[b], side, price, qty)
 
 
 @njit(**JIT)
+def _set_level(book: Any, side: int, price: int, qty: int) -> None:
+    if price <= 0 or qty < 0 or (side != BUY and side != SELL):
+        book.ignored += 1
+        return
+    k = 0 if side == BUY else 1
+    key = price if side == BUY else -price
+    count = book.counts[k]
+    i = _find(book, k, key, count)
+    if i >= 0 and book.levels[k, i, 0] == key:
+        if qty > 0:
+            book.levels[k, i, 1] = qty
+            return
+        for j in range(i, count - 1):
+            _move(book, k, j, j + 1)
+        book.counts[k] = count - 1
+        return
+    if qty == 0:
+        return
+    if count == book.capacity:
+        book.dropped += 1
+        if i < 0:
+            return
+        for j in range(i):
+            _move(book, k, j, j + 1)
+    else:
+        i += 1
+        for j in range(count, i, -1):
+            _move(book, k, j, j - 1)
+        book.counts[k] = count + 1
+    book.levels[k, i, 0] = key
+    book.levels[k, i, 1] = qty
+
+
+@njit(inline="always", **JIT)
 def book_best(bs: BookState, b: int) -> BestQuote:
     """Best bid and ask of book ``b`` with their quantities (e8); 0, 0 for an empty side."""
-    head = bs.heads[b]
+    return _best(bs.books[b])
+
+
+@njit(**JIT)
+def _best(book: Any) -> BestQuote:
     bid = bid_qty = ask = ask_qty = 0
-    if head.counts[0] > 0:
-        bid = bs.prices[b, 0, head.counts[0] - 1]
-        bid_qty = bs.qtys[b, 0, head.counts[0] - 1]
-    if head.counts[1] > 0:
-        ask = -bs.prices[b, 1, head.counts[1] - 1]
-        ask_qty = bs.qtys[b, 1, head.counts[1] - 1]
+    bids = book.counts[0]
+    asks = book.counts[1]
+    if bids > 0:
+        bid = book.levels[0, bids - 1, 0]
+        bid_qty = book.levels[0, bids - 1, 1]
+    if asks > 0:
+        ask = -book.levels[1, asks - 1, 0]
+        ask_qty = book.levels[1, asks - 1, 1]
     return BestQuote(bid, bid_qty, ask, ask_qty)
 
 
@@ -161,49 +174,52 @@ def book_end_event(bs: BookState, b: int) -> int:
 
     A crossed or locked book (best bid >= best ask) is counted, flagged unusable, and means resync.
     """
-    head = bs.heads[b]
-    best = book_best(bs, b)
-    head.usable = 1 if 0 < best.bid < best.ask else 0
+    book = bs.books[b]
+    best = _best(book)
+    book.usable = 1 if 0 < best.bid < best.ask else 0
     if best.ask > 0 and best.bid >= best.ask:
-        head.crossed += 1
-    return head.usable
+        book.crossed += 1
+    return book.usable
 
 
 @njit(**JIT)
 def book_imbalance(bs: BookState, b: int, depth: int) -> float:
-    """(bid - ask) / (bid + ask) of the quantities of the best ``depth`` levels a side, in -1 to 1; NaN if a side is empty."""
-    head = bs.heads[b]
-    if head.counts[0] == 0 or head.counts[1] == 0:
-        return np.nan
+    """(bid - ask) / (bid + ask) of the quantities of the best ``depth`` levels a side, in -1 to 1.
+
+    NaN if a side is empty or ``depth`` below 1.
+    """
+    book = bs.books[b]
     bids = asks = 0.0
-    for i in range(head.counts[0] - 1, max(head.counts[0] - depth, 0) - 1, -1):
-        bids += np.float64(bs.qtys[b, 0, i])
-    for i in range(head.counts[1] - 1, max(head.counts[1] - depth, 0) - 1, -1):
-        asks += np.float64(bs.qtys[b, 1, i])
+    for i in range(book.counts[0] - 1, max(book.counts[0] - depth, 0) - 1, -1):
+        bids += np.float64(book.levels[0, i, 1])
+    for i in range(book.counts[1] - 1, max(book.counts[1] - depth, 0) - 1, -1):
+        asks += np.float64(book.levels[1, i, 1])
+    if bids == 0.0 or asks == 0.0:
+        return np.nan
     return (bids - asks) / (bids + asks)
 
 
 @njit(**JIT)
 def remember_bbo(bs: BookState, b: int, update_id: int, bid: int, bid_qty: int, ask: int, ask_qty: int) -> None:
     """Keep a ticker for the oracle. Ids must rise; a repeated or older one is ignored and counted."""
-    head = bs.heads[b]
-    count = head.tickers
-    if count > 0 and update_id <= bs.tickers[b, (count - 1) & TICKER_MASK].update_id:
-        head.ignored += 1
+    book = bs.books[b]
+    count = book.remembered
+    if count > 0 and update_id <= book.tickers[(count - 1) & TICKER_MASK, 0]:
+        book.ignored += 1
         return
-    ticker = bs.tickers[b, count & TICKER_MASK]
-    ticker.update_id = update_id
-    ticker.bid = bid
-    ticker.bid_qty = bid_qty
-    ticker.ask = ask
-    ticker.ask_qty = ask_qty
-    head.tickers = count + 1
+    row = count & TICKER_MASK
+    book.tickers[row, 0] = update_id
+    book.tickers[row, 1] = bid
+    book.tickers[row, 2] = bid_qty
+    book.tickers[row, 3] = ask
+    book.tickers[row, 4] = ask_qty
+    book.remembered = count + 1
 
 
 @njit(**JIT)
 def forget_bbo(bs: BookState, b: int) -> None:
     """Drop the remembered tickers: their stream was interrupted, so the last one may be outdated."""
-    bs.heads[b].tickers = 0
+    bs.books[b].remembered = 0
 
 
 @njit(**JIT)
@@ -212,22 +228,27 @@ def check_bbo(bs: BookState, b: int, update_id: int) -> int:
 
     Returns 1 for a match, -1 for a mismatch (both counted), 0 when no such ticker is remembered.
     """
-    head = bs.heads[b]
-    low = max(head.tickers - TICKER_RING, 0) - 1
-    oldest = low
-    high = head.tickers - 1
+    book = bs.books[b]
+    before_oldest = max(book.remembered - TICKER_RING, 0) - 1
+    low = before_oldest
+    high = book.remembered - 1
     while low < high:
         middle = (low + high + 1) >> 1
-        if bs.tickers[b, middle & TICKER_MASK].update_id <= update_id:
+        if book.tickers[middle & TICKER_MASK, 0] <= update_id:
             low = middle
         else:
             high = middle - 1
-    if low == oldest:
+    if low == before_oldest:
         return 0
-    ticker = bs.tickers[b, low & TICKER_MASK]
-    best = book_best(bs, b)
-    head.checked += 1
-    if best.bid == ticker.bid and best.bid_qty == ticker.bid_qty and best.ask == ticker.ask and best.ask_qty == ticker.ask_qty:
+    row = low & TICKER_MASK
+    best = _best(book)
+    book.checked += 1
+    if (
+        best.bid == book.tickers[row, 1]
+        and best.bid_qty == book.tickers[row, 2]
+        and best.ask == book.tickers[row, 3]
+        and best.ask_qty == book.tickers[row, 4]
+    ):
         return 1
-    head.mismatched += 1
+    book.mismatched += 1
     return -1
