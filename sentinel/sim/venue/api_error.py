@@ -22,6 +22,6 @@ class ApiError(SentinelError):
         self.data = data
 
 
-def missing(name: str) -> ApiError:
+def mandatory(name: str) -> ApiError:
     """-1102 for a mandatory parameter that is absent, empty or malformed."""
     return ApiError(400, -1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")

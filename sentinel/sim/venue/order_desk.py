@@ -1,0 +1,458 @@
+"""Order entry: checks, matching and settlement of account orders, and the events their owners see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sentinel.sim.venue import filters
+from sentinel.sim.venue.account import INSUFFICIENT, Ledger, locked_asset, required_lock
+from sentinel.sim.venue.api_error import ApiError, mandatory
+from sentinel.sim.venue.instruments import Instrument
+from sentinel.sim.venue.matching import Book, Match, Prevented, RestingOrder, Stop
+from sentinel.sim.venue.order_request import CANCEL_REPLACE_PARAMS, OrderRequest, read_order, symbol_param
+from sentinel.sim.venue.orders import OPEN, Order
+from sentinel.sim.venue.refusals import amend_rejected, cancel_rejected, filter_failure, rejected
+from sentinel.units import BPS, E8, INT64_MAX, NS_PER_MS, format_e8
+from sentinel.wire import Side
+
+#: Publishes a taker's fills on the public tape and returns their trade ids: (symbol index, aggressor side, [(price, qty)]).
+PrintTrades = Callable[[int, int, list[tuple[int, int]]], list[int]]
+
+
+class OrderDesk:
+    """All account orders of the exchange. ``now_ns`` is set by the exchange before each call."""
+
+    def __init__(
+        self,
+        instruments: tuple[Instrument, ...],
+        books: list[Book],
+        ledger: Ledger,
+        print_trades: PrintTrades,
+        average_price: Callable[[int], int],
+        publish_user: Callable[[str, dict[str, Any]], None],
+        first_order_id: int,
+    ) -> None:
+        self.now_ns = 0
+        self.instruments = list(instruments)
+        self.books = books
+        self.ledger = ledger
+        self.index = {instrument.symbol: i for i, instrument in enumerate(instruments)}
+        self.orders: dict[tuple[int, int], Order] = {}
+        self.by_client: dict[tuple[str, int, str], Order] = {}
+        self.open: list[dict[int, Order]] = [{} for _ in instruments]
+        self.account_trades: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        self._print_trades = print_trades
+        self._average_price = average_price
+        self._publish_user = publish_user
+        self._next_order_id = [first_order_id] * len(instruments)
+        self._execution_id = first_order_id * 3
+        self._prevention_id = 0
+
+    # Lookups
+
+    def symbol_index(self, symbol: str) -> int:
+        """Raises ApiError -1121 for an unknown symbol."""
+        index = self.index.get(symbol)
+        if index is None:
+            raise ApiError(400, -1121, "Invalid symbol.")
+        return index
+
+    def find(self, account: str, index: int, params: Mapping[str, str], id_name: str, client_name: str) -> Order | None:
+        """The account's order named by id or client id (both: they must agree), None when there is none."""
+        order_id = filters.integer_param(params, id_name)
+        client_id = filters.client_id_param(params, client_name)
+        if order_id is None and client_id is None:
+            raise ApiError(400, -1102, f"Param '{client_name}' or '{id_name}' must be sent, but both were empty/null!")
+        if order_id is None:
+            assert client_id is not None
+            return self.by_client.get((account, index, client_id))
+        order = self.orders.get((index, order_id))
+        if order is None or order.account != account:
+            return None
+        if client_id is not None and order.client_id != client_id:
+            raise ApiError(400, -2039, "Client order ID is not correct for this order ID.")
+        return order
+
+    def open_of(self, account: str, index: int) -> list[Order]:
+        return [order for order in self.open[index].values() if order.account == account]
+
+    # Placement
+
+    def check(self, account: str, params: Mapping[str, str]) -> tuple[int, OrderRequest, int]:
+        """Everything that can be refused before matching; returns (symbol index, request, amount to lock). Raises ApiError."""
+        request = read_order(params)
+        index = self.symbol_index(request.symbol)
+        instrument = self.instruments[index]
+        if instrument.status != "TRADING":
+            raise rejected("Market is closed.")
+        average = self._average_price(index)
+        market = request.kind == "MARKET"
+        if request.price:
+            filters.check_price(instrument, request.side, request.price, average)
+        if request.qty:
+            filters.check_quantity(instrument, request.qty, market)
+            filters.check_notional(instrument, request.price or average, request.qty, market)
+        elif request.quote_qty < instrument.min_notional:
+            raise filter_failure("NOTIONAL")
+        owner = self.ledger.accounts[account]
+        mine = self.open_of(account, index)
+        filters.check_open_orders(instrument, len(mine))
+        if request.side == Side.BUY and instrument.max_position:
+            base = owner.balance(instrument.base)
+            buys = sum(order.remaining for order in mine if order.side == Side.BUY)
+            filters.check_position(instrument, base.free + base.locked, buys, request.qty)
+        if request.client_id is not None:
+            known = self.by_client.get((account, index, request.client_id))
+            if known is not None and known.status in OPEN:
+                raise rejected("Duplicate order sent.")
+        book = self.books[index]
+        if request.kind == "LIMIT_MAKER" and book.available(request.side, request.price, 1):
+            raise rejected("Order would immediately match and take.")
+        lock = self._needed(book, request, average)
+        if lock > owner.balance(locked_asset(instrument, request.side)).free:
+            raise rejected(INSUFFICIENT)
+        return index, request, lock
+
+    def _needed(self, book: Book, request: OrderRequest, average: int) -> int:
+        if request.kind != "MARKET":
+            return required_lock(request.side, request.price, request.qty)
+        base, quote = book.cost(request.side, request.qty, self._range_limit(book, request, average), request.quote_qty)
+        if request.side == Side.SELL:
+            return base
+        return request.quote_qty or quote
+
+    def _range_limit(self, book: Book, request: OrderRequest, average: int) -> int:
+        """The worst price a taker may trade at: its own limit, tightened by the PRICE_RANGE execution rule (0: none)."""
+        index = self.index[request.symbol]
+        bps = self.instruments[index].price_range_bps
+        if not bps or not average:
+            return request.price
+        if request.side == Side.BUY:
+            bound = average * (BPS + bps) // BPS
+            return min(bound, request.price) if request.price else bound
+        return max(average * max(BPS - bps, 0) // BPS, request.price, 1)
+
+    def place(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """order.place: the answer in the asked or default form (ACK, RESULT, FULL). Raises ApiError."""
+        index, request, lock = self.check(account, params)
+        order = self._accept(account, index, request, lock)
+        book, instrument = self.books[index], self.instruments[index]
+        limit = self._range_limit(book, request, self._average_price(index))
+        self._report(order, "NEW")
+        if request.tif == "FOK" and book.available(order.side, limit, order.qty, account) < order.qty:
+            self._expire(order, "UNFILLED_FOK_ORDER_EXPIRED")
+        else:
+            qty = order.qty or (INT64_MAX if order.side == Side.BUY else lock)
+            match = book.take(order.side, qty, limit, account, order.stp, order.quote_qty, instrument.step or 1)
+            self._apply_match(index, order, match)
+            self._conclude(index, order, match, range_bound=limit != request.price)
+        self.flush_positions()
+        return order.response(request.response)
+
+    def _accept(self, account: str, index: int, request: OrderRequest, lock: int) -> Order:
+        instrument = self.instruments[index]
+        order_id = self._next_order_id[index]
+        self._next_order_id[index] += 1
+        order = Order(
+            account=account,
+            instrument=instrument,
+            order_id=order_id,
+            client_id=request.client_id or f"auto-{index}-{order_id}",
+            side=request.side,
+            kind=request.kind,
+            tif=request.tif,
+            price=request.price,
+            qty=request.qty,
+            quote_qty=request.quote_qty,
+            stp=request.stp,
+            created_ns=self.now_ns,
+            updated_ns=self.now_ns,
+            locked=lock,
+            extra=request.extra,
+        )
+        self.ledger.accounts[account].lock(locked_asset(instrument, request.side), lock)
+        self.orders[index, order_id] = order
+        self.by_client[account, index, order.client_id] = order
+        return order
+
+    def _apply_match(self, index: int, taker: Order, match: Match) -> None:
+        fills = [(fill.price, fill.qty) for fill in match.fills]
+        if not taker.qty:
+            taker.qty = _quantity_of_quote_order(taker, match, fills)
+        ids = iter(self._print_trades(index, taker.side, fills))
+        for event in match.events:
+            if isinstance(event, Prevented):
+                self._prevent(index, taker, event)
+                continue
+            trade_id = next(ids)
+            self._fill(taker, event.price, event.qty, trade_id, maker=False)
+            if event.maker is not None:
+                self.fill_maker(index, event.maker, event.price, event.qty, trade_id)
+
+    def _conclude(self, index: int, order: Order, match: Match, range_bound: bool) -> None:
+        """What becomes of a taker's remainder: rest, expire, or nothing when filled."""
+        if order.status not in OPEN:
+            self._release(order)
+        elif match.stop == Stop.LIMIT and range_bound:
+            self._expire(order, "EXECUTION_RULE_PRICE_RANGE_EXCEEDED")
+        elif order.kind == "MARKET":
+            self._expire(order, "INSUFFICIENT_LIQUIDITY")
+        elif order.tif == "IOC":
+            self._expire(order, "UNFILLED_IOC_QUANTITY_EXPIRED")
+        else:
+            order.resting = RestingOrder(order.order_id, order.account, order.side, order.price, order.remaining)
+            self.books[index].rest(order.resting)
+            self.open[index][order.order_id] = order
+
+    def _expire(self, order: Order, reason: str) -> None:
+        order.status = "EXPIRED"
+        order.expiry_reason = reason
+        order.updated_ns = self.now_ns
+        self._release(order)
+        self._report(order, "EXPIRED")
+
+    def _release(self, order: Order) -> None:
+        self.ledger.accounts[order.account].unlock(locked_asset(order.instrument, order.side), order.locked)
+        order.locked = 0
+
+    def _shrink_lock(self, order: Order) -> None:
+        needed = required_lock(order.side, order.price, order.remaining)
+        self.ledger.accounts[order.account].unlock(locked_asset(order.instrument, order.side), order.locked - needed)
+        order.locked = needed
+
+    # Executions
+
+    def _fill(self, order: Order, price: int, qty: int, trade_id: int, maker: bool) -> None:
+        """Settle one execution of an order and report it to its owner."""
+        instrument, owner = order.instrument, self.ledger.accounts[order.account]
+        order.executed += qty
+        order.updated_ns = self.now_ns
+        order.status = "PARTIALLY_FILLED" if order.remaining else "FILLED"
+        if order.kind == "MARKET":
+            unlocked = price * qty // E8 if order.side == Side.BUY else qty
+        else:
+            unlocked = order.locked - required_lock(order.side, order.price, order.remaining)
+        order.locked -= unlocked
+        amount, commission, asset = self.ledger.settle(owner, instrument, order.side, price, qty, maker, unlocked)
+        order.quote_executed += amount
+        trade = {"price": format_e8(price), "qty": format_e8(qty), "commission": format_e8(commission), "commissionAsset": asset}
+        if not maker:
+            order.fills.append(trade | {"tradeId": trade_id})
+        self.account_trades.setdefault((order.account, self.index[instrument.symbol]), []).append(
+            {"symbol": instrument.symbol, "id": trade_id, "orderId": order.order_id, "orderListId": -1}
+            | trade
+            | {
+                "quoteQty": format_e8(amount),
+                "time": self.now_ns // NS_PER_MS,
+                "isBuyer": order.side == Side.BUY,
+                "isMaker": maker,
+                "isBestMatch": True,
+            }
+        )
+        self._report(
+            order,
+            "TRADE",
+            l=format_e8(qty),
+            L=format_e8(price),
+            n=format_e8(commission),
+            N=asset,
+            t=trade_id,
+            m=maker,
+            M=True,
+            Y=format_e8(amount),
+        )
+
+    def fill_maker(self, index: int, resting: RestingOrder, price: int, qty: int, trade_id: int) -> None:
+        """An execution of a resting order, already taken off the book."""
+        order = self.orders[index, resting.order_id]
+        self._fill(order, price, qty, trade_id, maker=True)
+        if order.status not in OPEN:
+            del self.open[index][order.order_id]
+
+    def _prevent(self, index: int, taker: Order, stopped: Prevented) -> None:
+        """Report self-trade prevention to both orders (they have one owner)."""
+        self._prevention_id += 1
+        maker = self.orders[index, stopped.maker.order_id]
+        maker_cut = maker.remaining if stopped.maker_expired else maker.remaining - stopped.maker.remaining
+        for order, cut, counter in ((maker, maker_cut, taker), (taker, stopped.taker_cut, maker)):
+            if not cut:
+                continue
+            order.prevented += cut
+            order.updated_ns = self.now_ns
+            if order.remaining == 0:
+                order.status = "EXPIRED_IN_MATCH"
+            self._report(
+                order,
+                "TRADE_PREVENTION",
+                v=self._prevention_id,
+                A=format_e8(order.prevented),
+                B=format_e8(cut),
+                u=self.ledger.accounts[order.account].uid,
+                U=counter.order_id,
+                Cs=order.instrument.symbol,
+                pl=format_e8(stopped.qty),
+                pL=format_e8(stopped.price),
+                pY=format_e8(stopped.price * stopped.qty // E8),
+            )
+            if order.resting is not None:
+                self._shrink_lock(order)
+        if maker.status not in OPEN:
+            del self.open[index][maker.order_id]
+
+    # Cancel and amend
+
+    def cancel(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """order.cancel. Raises ApiError -2011 where nothing open fits."""
+        index = self.symbol_index(symbol_param(params))
+        order = self.find(account, index, params, "orderId", "origClientOrderId")
+        return self._cancel(index, order, params, filters.client_id_param(params, "newClientOrderId"))
+
+    def _cancel(self, index: int, order: Order | None, params: Mapping[str, str], cancel_id: str | None) -> dict[str, Any]:
+        restriction = filters.enum_param(
+            params, "cancelRestrictions", ("ONLY_NEW", "ONLY_PARTIALLY_FILLED"), -1145, "Invalid cancelRestrictions"
+        )
+        if order is None or order.status not in OPEN or order.resting is None:
+            raise cancel_rejected()
+        if restriction is not None and restriction != f"ONLY_{order.status}":
+            raise cancel_rejected("Order was not canceled due to cancel restrictions.")
+        self.books[index].resize(order.resting, 0)
+        del self.open[index][order.order_id]
+        order.status = "CANCELED"
+        order.updated_ns = self.now_ns
+        order.cancel_id = cancel_id or f"cancel-{index}-{order.order_id}"
+        self.by_client[order.account, index, order.cancel_id] = order
+        self._release(order)
+        self._report(order, "CANCELED")
+        self.flush_positions()
+        return order.cancelled()
+
+    def cancel_all(self, account: str, params: Mapping[str, str]) -> list[dict[str, Any]]:
+        """openOrders.cancelAll. Raises ApiError -2011 when none is open."""
+        index = self.symbol_index(symbol_param(params))
+        orders = self.open_of(account, index)
+        if not orders:
+            raise cancel_rejected()
+        return [self._cancel(index, order, {}, None) for order in orders]
+
+    def cancel_replace(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """order.cancelReplace; not atomic. Raises ApiError -2021 (409, half done) or -2022 (400) with both halves as data."""
+        mode = filters.enum_param(
+            params,
+            "cancelReplaceMode",
+            ("STOP_ON_FAILURE", "ALLOW_FAILURE"),
+            -1130,
+            "Data sent for parameter 'cancelReplaceMode' is not valid.",
+        )
+        if mode is None:
+            raise mandatory("cancelReplaceMode")
+        index = self.symbol_index(symbol_param(params))
+        placement = {name: value for name, value in params.items() if name not in CANCEL_REPLACE_PARAMS}
+        read_order(placement)
+        old = self.find(account, index, params, "cancelOrderId", "cancelOrigClientOrderId")
+        outcome: dict[str, Any] = {"cancelResult": "SUCCESS", "newOrderResult": "NOT_ATTEMPTED"}
+        try:
+            outcome["cancelResponse"] = self._cancel(
+                index, old, params, filters.client_id_param(params, "cancelNewClientOrderId")
+            )
+        except ApiError as error:
+            outcome["cancelResult"] = "FAILURE"
+            outcome["cancelResponse"] = {"code": error.code, "msg": error.msg}
+        outcome["newOrderResponse"] = None
+        if outcome["cancelResult"] == "SUCCESS" or mode == "ALLOW_FAILURE":
+            try:
+                outcome["newOrderResponse"] = self.place(account, placement)
+                outcome["newOrderResult"] = "SUCCESS"
+            except ApiError as error:
+                outcome["newOrderResult"] = "FAILURE"
+                outcome["newOrderResponse"] = {"code": error.code, "msg": error.msg}
+        succeeded = (outcome["cancelResult"] == "SUCCESS") + (outcome["newOrderResult"] == "SUCCESS")
+        if succeeded == 1:
+            raise ApiError(409, -2021, "Order cancel-replace partially failed.", outcome)
+        if succeeded == 0:
+            raise ApiError(400, -2022, "Order cancel-replace failed.", outcome)
+        return outcome
+
+    def amend(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """order.amend.keepPriority: a smaller quantity in the same place of the queue. Raises ApiError -2038 and -1013."""
+        index = self.symbol_index(symbol_param(params))
+        new_qty = filters.required_decimal(params, "newQty")
+        order = self.find(account, index, params, "orderId", "origClientOrderId")
+        if order is None or order.status not in OPEN or order.resting is None:
+            raise amend_rejected("Unknown order sent.")
+        filters.check_quantity(order.instrument, new_qty, market=False)
+        filters.check_notional(order.instrument, order.price, new_qty, market=False)
+        filters.check_amends(order.instrument, order.amends)
+        if new_qty == order.qty:
+            raise amend_rejected("The requested action would change no state; rejecting.")
+        if new_qty > order.qty:
+            raise amend_rejected("Order amend (quantity increase) is not supported.")
+        done = order.executed + order.prevented
+        if new_qty <= done:
+            raise amend_rejected("Order amend (quantity below the executed quantity) is not supported.")
+        self.books[index].resize(order.resting, new_qty - done)
+        renamed = filters.client_id_param(params, "newClientOrderId")
+        if renamed is not None:
+            order.client_id = renamed
+            self.by_client[account, index, renamed] = order
+        order.qty = new_qty
+        order.amends += 1
+        order.updated_ns = self.now_ns
+        self._shrink_lock(order)
+        self._report(order, "REPLACED")
+        self.flush_positions()
+        amended = {
+            "symbol": order.instrument.symbol,
+            "orderId": order.order_id,
+            "orderListId": -1,
+            "origClientOrderId": order.client_id,
+            "clientOrderId": order.client_id,
+            "price": format_e8(order.price),
+            "qty": format_e8(order.qty),
+            "executedQty": format_e8(order.executed),
+            "preventedQty": format_e8(order.prevented),
+            "quoteOrderQty": format_e8(order.quote_qty),
+            "cumulativeQuoteQty": format_e8(order.quote_executed),
+            "status": order.status,
+            "timeInForce": order.tif,
+            "type": order.kind,
+            "side": order.side_text,
+            "workingTime": order.created_ns // NS_PER_MS,
+            "selfTradePreventionMode": order.stp,
+        }
+        return {"transactTime": self.now_ns // NS_PER_MS, "executionId": self._execution_id, "amendedOrder": amended}
+
+    # Events
+
+    def _report(self, order: Order, execution: str, **changes: Any) -> None:
+        self._execution_id += 1
+        self._publish_user(order.account, order.report(execution, self._execution_id, self.now_ns, **changes))
+
+    def flush_positions(self) -> None:
+        """Send outboundAccountPosition to every account whose balances changed."""
+        for account in self.ledger.accounts.values():
+            if not account.touched:
+                continue
+            account.update_ms = self.now_ns // NS_PER_MS
+            held = [(asset, account.balance(asset)) for asset in account.touched]
+            account.touched.clear()
+            self._publish_user(
+                account.name,
+                {
+                    "e": "outboundAccountPosition",
+                    "E": account.update_ms,
+                    "u": account.update_ms,
+                    "B": [{"a": asset, "f": format_e8(b.free), "l": format_e8(b.locked)} for asset, b in held],
+                },
+            )
+
+
+def _quantity_of_quote_order(order: Order, match: Match, fills: list[tuple[int, int]]) -> int:
+    """The base quantity of an order sized in quote: what it got, plus what the unspent rest would buy at its last price."""
+    got = sum(qty for _, qty in fills)
+    if match.stop in (Stop.BUDGET, Stop.FILLED) and fills:
+        return got
+    unspent = order.quote_qty - sum(price * qty // E8 for price, qty in fills)
+    step = order.instrument.step or 1
+    price = fills[-1][0] if fills else E8
+    return got + max(unspent * E8 // price // step, 1) * step
