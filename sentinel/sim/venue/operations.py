@@ -1,0 +1,295 @@
+"""What can be asked of the exchange: one table for REST and the WebSocket API.
+
+Weights and security types are those of the venue's reference; ``free`` operations cost their weight
+only when they fail.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sentinel.sim.venue.api_error import ApiError, missing
+from sentinel.units import NS_PER_MS
+
+Params = dict[str, str]
+
+
+class ExchangePort(Protocol):
+    """The sans-I/O exchange behind the server. Results are the venue's JSON objects; refusals raise ApiError."""
+
+    subscriptions: Container[str] | None
+    publish: Callable[[str, Any], None]
+    publish_user: Callable[[str, dict[str, Any]], None]
+
+    @property
+    def now_ns(self) -> int: ...
+
+    def next_time(self) -> int | None: ...
+
+    def advance(self, to_ns: int) -> None: ...
+
+    def exchange_info(self, symbols: list[str] | None) -> dict[str, Any]: ...
+
+    def depth(self, symbol: str, limit: int) -> dict[str, Any]: ...
+
+    def ticker_book(self, symbols: list[str] | None) -> Any: ...
+
+    def place(self, account: str, params: Params) -> dict[str, Any]: ...
+
+    def cancel(self, account: str, params: Params) -> dict[str, Any]: ...
+
+    def cancel_replace(self, account: str, params: Params) -> dict[str, Any]: ...
+
+    def amend(self, account: str, params: Params) -> dict[str, Any]: ...
+
+    def cancel_all(self, account: str, params: Params) -> list[dict[str, Any]]: ...
+
+    def query_order(self, account: str, params: Params) -> dict[str, Any]: ...
+
+    def open_orders(self, account: str, params: Params) -> list[dict[str, Any]]: ...
+
+    def all_orders(self, account: str, params: Params) -> list[dict[str, Any]]: ...
+
+    def my_trades(self, account: str, params: Params) -> list[dict[str, Any]]: ...
+
+    def account_status(self, account: str, params: Params) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Operation:
+    """``method`` names it in the WebSocket API, ``verb`` and ``path`` in REST."""
+
+    method: str
+    verb: str
+    path: str
+    security: str
+    weight: Callable[[Params], int]
+    accepts: frozenset[str]
+    run: Callable[[ExchangePort, str, Params], Any]
+    free: bool = False
+    places_order: bool = False
+
+
+def _fixed(weight: int) -> Callable[[Params], int]:
+    return lambda params: weight
+
+
+def _depth_weight(params: Params) -> int:
+    limit = _depth_limit(params)
+    return 5 if limit <= 100 else 25 if limit <= 500 else 50 if limit <= 1000 else 250
+
+
+def _depth_limit(params: Params) -> int:
+    text = params.get("limit", "100")
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise ApiError(400, -1130, "Data sent for parameter 'limit' is not valid.")
+    return min(int(text), 5000)
+
+
+def _symbols(params: Params) -> list[str] | None:
+    if "symbol" in params and "symbols" in params:
+        raise ApiError(400, -1128, "Combination of optional parameters invalid.")
+    if "symbol" in params:
+        return [params["symbol"]]
+    if "symbols" not in params:
+        return None
+    try:
+        names = json.loads(params["symbols"])
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ApiError(400, -1135, "JSON sent for parameter 'symbols' is not valid")
+    if len(set(names)) != len(names):
+        raise ApiError(400, -1151, "Symbol is present multiple times in the list.")
+    return names
+
+
+def _depth(exchange: ExchangePort, account: str, params: Params) -> Any:
+    if not params.get("symbol"):
+        raise missing("symbol")
+    return exchange.depth(params["symbol"], _depth_limit(params))
+
+
+def _book_tickers(exchange: ExchangePort, account: str, params: Params) -> Any:
+    tickers = exchange.ticker_book(_symbols(params))
+    return tickers[0] if "symbol" in params and isinstance(tickers, list) else tickers
+
+
+_AUTH = {"apiKey", "signature", "timestamp", "recvWindow"}
+_ORDER = frozenset(
+    (
+        *("symbol", "side", "type", "timeInForce", "price", "quantity", "quoteOrderQty", "newClientOrderId", "newOrderRespType"),
+        *("stopPrice", "trailingDelta", "icebergQty", "strategyId", "strategyType", "selfTradePreventionMode"),
+        *("pegPriceType", "pegOffsetType", "pegOffsetValue"),
+    )
+)
+_ONE_ORDER = frozenset({"symbol", "orderId", "origClientOrderId"})
+_SYMBOLS = frozenset({"symbol", "symbols", "permissions", "symbolStatus", "showPermissionSets"})
+_REPLACE = _ORDER | frozenset(
+    (
+        *("cancelReplaceMode", "cancelOrderId", "cancelOrigClientOrderId", "cancelNewClientOrderId", "cancelRestrictions"),
+        "orderRateLimitExceededMode",
+    )
+)
+_NONE: frozenset[str] = frozenset()
+
+#: Answered from the gateway's counters, not by the exchange.
+ORDER_COUNTS = "account.rateLimits.orders"
+_RANGE = frozenset({"symbol", "orderId", "startTime", "endTime", "limit"})
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("ping", "GET", "/api/v3/ping", "NONE", _fixed(1), _NONE, lambda exchange, account, params: {}),
+    Operation(
+        "time",
+        "GET",
+        "/api/v3/time",
+        "NONE",
+        _fixed(1),
+        _NONE,
+        lambda exchange, account, params: {"serverTime": exchange.now_ns // NS_PER_MS},
+    ),
+    Operation(
+        "exchangeInfo",
+        "GET",
+        "/api/v3/exchangeInfo",
+        "NONE",
+        _fixed(20),
+        _SYMBOLS,
+        lambda exchange, account, params: exchange.exchange_info(_symbols(params)),
+    ),
+    Operation("depth", "GET", "/api/v3/depth", "NONE", _depth_weight, frozenset({"symbol", "limit"}), _depth),
+    Operation(
+        "ticker.book",
+        "GET",
+        "/api/v3/ticker/bookTicker",
+        "NONE",
+        lambda params: 2 if "symbol" in params else 4,
+        _SYMBOLS,
+        _book_tickers,
+    ),
+    Operation(
+        "order.place",
+        "POST",
+        "/api/v3/order",
+        "TRADE",
+        _fixed(1),
+        _ORDER,
+        lambda exchange, account, params: exchange.place(account, params),
+        free=True,
+        places_order=True,
+    ),
+    Operation(
+        "order.cancel",
+        "DELETE",
+        "/api/v3/order",
+        "TRADE",
+        _fixed(1),
+        _ONE_ORDER | {"newClientOrderId", "cancelRestrictions"},
+        lambda exchange, account, params: exchange.cancel(account, params),
+        free=True,
+    ),
+    Operation(
+        "order.cancelReplace",
+        "POST",
+        "/api/v3/order/cancelReplace",
+        "TRADE",
+        _fixed(1),
+        _REPLACE,
+        lambda exchange, account, params: exchange.cancel_replace(account, params),
+        free=True,
+        places_order=True,
+    ),
+    Operation(
+        "order.amend.keepPriority",
+        "PUT",
+        "/api/v3/order/amend/keepPriority",
+        "TRADE",
+        _fixed(4),
+        _ONE_ORDER | {"newClientOrderId", "newQty"},
+        lambda exchange, account, params: exchange.amend(account, params),
+    ),
+    Operation(
+        "openOrders.cancelAll",
+        "DELETE",
+        "/api/v3/openOrders",
+        "TRADE",
+        _fixed(1),
+        frozenset({"symbol"}),
+        lambda exchange, account, params: exchange.cancel_all(account, params),
+        free=True,
+    ),
+    Operation(
+        "order.status",
+        "GET",
+        "/api/v3/order",
+        "USER_DATA",
+        _fixed(4),
+        _ONE_ORDER,
+        lambda exchange, account, params: exchange.query_order(account, params),
+    ),
+    Operation(
+        "openOrders.status",
+        "GET",
+        "/api/v3/openOrders",
+        "USER_DATA",
+        lambda params: 6 if "symbol" in params else 80,
+        frozenset({"symbol"}),
+        lambda exchange, account, params: exchange.open_orders(account, params),
+    ),
+    Operation(
+        "allOrders",
+        "GET",
+        "/api/v3/allOrders",
+        "USER_DATA",
+        _fixed(20),
+        _RANGE,
+        lambda exchange, account, params: exchange.all_orders(account, params),
+    ),
+    Operation(
+        "myTrades",
+        "GET",
+        "/api/v3/myTrades",
+        "USER_DATA",
+        lambda params: 5 if "orderId" in params else 20,
+        _RANGE | {"fromId"},
+        lambda exchange, account, params: exchange.my_trades(account, params),
+    ),
+    Operation(
+        "account.status",
+        "GET",
+        "/api/v3/account",
+        "USER_DATA",
+        _fixed(20),
+        frozenset({"omitZeroBalances"}),
+        lambda exchange, account, params: exchange.account_status(account, params),
+    ),
+    Operation(
+        ORDER_COUNTS,
+        "GET",
+        "/api/v3/rateLimit/order",
+        "USER_DATA",
+        _fixed(40),
+        _NONE,
+        lambda exchange, account, params: [],
+    ),
+)
+
+BY_METHOD = {operation.method: operation for operation in OPERATIONS}
+BY_ROUTE = {(operation.verb, operation.path): operation for operation in OPERATIONS}
+
+
+def own_params(operation: Operation, params: Params) -> Params:
+    """``params`` without those of authentication. Raises -1104 for a parameter the operation does not read."""
+    kept = {name: value for name, value in params.items() if name not in _AUTH and name != "returnRateLimits"}
+    unread = [name for name in kept if name not in operation.accepts]
+    if unread:
+        sent = len(params)
+        raise ApiError(
+            400,
+            -1104,
+            f"Not all sent parameters were read; read '{sent - len(unread)}' parameter(s) but was sent '{sent}'.",
+        )
+    return kept
