@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sentinel.errors import VenueError
-from sentinel.sim.venue.api_error import ApiError, missing
+from sentinel.sim.venue.api_error import ApiError, mandatory
 from sentinel.units import NS_PER_MS
 
 DEFAULT_RECV_WINDOW_MS = 5000
@@ -126,7 +126,7 @@ def require_permission(key: ApiKey, security: str) -> None:
 def check_signature(key: ApiKey, payload: str, signature: str | None) -> None:
     """Raises -1102 for an absent signature and -1022 for a wrong one."""
     if not signature:
-        raise missing("signature")
+        raise mandatory("signature")
     if not key.verifies(payload, signature):
         raise ApiError(400, -1022, "Signature for this request is not valid.")
 
@@ -150,7 +150,7 @@ def parse_request_time(params: Mapping[str, str]) -> RequestTime:
     """Read ``timestamp`` (ms or us) and ``recvWindow`` (ms, up to 3 decimals). Raises -1102 or -1100."""
     text = params.get("timestamp", "")
     if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise missing("timestamp")
+        raise mandatory("timestamp")
     stamp = int(text)
     timestamp_ns = stamp * 1000 if stamp >= _MICROSECONDS_FROM else stamp * NS_PER_MS
     window_ns = DEFAULT_RECV_WINDOW_MS * NS_PER_MS

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sentinel.sim.venue.api_error import ApiError, missing
+from sentinel.sim.venue.api_error import ApiError, mandatory
 from sentinel.units import NS_PER_MS
 
 Params = dict[str, str]
@@ -109,7 +109,7 @@ def _symbols(params: Params) -> list[str] | None:
 
 def _depth(exchange: ExchangePort, account: str, params: Params) -> Any:
     if not params.get("symbol"):
-        raise missing("symbol")
+        raise mandatory("symbol")
     return exchange.depth(params["symbol"], _depth_limit(params))
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from sentinel.sim.venue.api_error import ApiError, missing
+from sentinel.sim.venue.api_error import ApiError, mandatory
 from sentinel.sim.venue.auth import (
     ApiKey,
     RequestTime,
@@ -167,7 +167,7 @@ class ApiSession:
 
     def _check_signed(self, params: dict[str, Any], texts: Params) -> tuple[ApiKey, RequestTime]:
         if not texts.get("apiKey"):
-            raise missing("apiKey")
+            raise mandatory("apiKey")
         key = self._gateway.keys.find(texts["apiKey"])
         time = parse_request_time(texts)
         time.check(self._gateway.now_ns)
