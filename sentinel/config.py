@@ -12,10 +12,19 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from sentinel.errors import ConfigError, UnitError
-from sentinel.units import E8, INT64_MAX, parse_e8
+from sentinel.units import BPS, E8, INT64_MAX, format_e8, parse_e8
 from sentinel.wire import MAX_SYMBOLS
 
 
@@ -41,7 +50,12 @@ def _non_negative(value: int) -> int:
 
 
 #: int64 units of 1e-8, from a decimal string or a whole number.
-MoneyE8 = Annotated[int, BeforeValidator(_money), AfterValidator(_non_negative)]
+MoneyE8 = Annotated[
+    int,
+    BeforeValidator(_money),
+    AfterValidator(_non_negative),
+    PlainSerializer(format_e8, return_type=str, when_used="json"),
+]
 BasisPoints = Annotated[int, Field(ge=0, le=100_000)]
 
 
@@ -138,12 +152,9 @@ class StrategyConfig(Section):
     def _order_of_times(self) -> StrategyConfig:
         if self.entry_wait_ms > self.setup_expiry_ms:
             raise ValueError("entry_wait_ms must not exceed setup_expiry_ms: the setup would expire before its latest entry")
-        if self.stop_loss_bps >= BPS_FULL or self.stop_loss_bps == 0:
+        if self.stop_loss_bps >= BPS or self.stop_loss_bps == 0:
             raise ValueError("stop_loss_bps must lie between 1 and 9999")
         return self
-
-
-BPS_FULL = 10_000
 
 
 class RiskConfig(Section):

@@ -40,6 +40,7 @@ class Gateway:
         symbols: names by symbol index.
         latency: the table whose EXECUTION row is filled: intent ready -> call returned, bytes on the socket.
         on_effect: sees each effect's slots (int64[1 or 2, 8]) after it was dispatched.
+        boundary: called with "journaled" before and "sent" after each order leaves, where a process may die.
     """
 
     def __init__(
@@ -48,9 +49,11 @@ class Gateway:
         symbols: list[str],
         latency: NDArray[np.int64],
         on_effect: Callable[[NDArray[Any]], None] | None = None,
+        boundary: Callable[[str], None] | None = None,
     ) -> None:
         self.session = session
         self.on_effect = on_effect
+        self.boundary = boundary
         self.counts = dict.fromkeys(("places", "cancels", "queries", "signals", "advice_requests"), 0)
         self._symbols = symbols
         self._latency = latency
@@ -76,6 +79,8 @@ class Gateway:
             return
         session = self.session
         key, symbol = int(intent["client_key"]), self._symbols[int(intent["symbol"])]
+        if self.boundary is not None:
+            self.boundary("journaled")
         if kind == Kind.PLACE:
             self.counts["places"] += 1
             if session is not None:
@@ -97,3 +102,5 @@ class Gateway:
             self.counts["queries"] += 1
             if session is not None:
                 session.query(key, symbol)
+        if self.boundary is not None:
+            self.boundary("sent")
