@@ -20,7 +20,7 @@ from sentinel.errors import ModelError
 from sentinel.model.artifact import ModelArtifact
 from sentinel.model.float_key import NAN_HIGH, bits_key, bits_nan
 from sentinel.model.forest import LEAVES
-from sentinel.model.rule import CONDITIONS, RULES, RuleTable, key_interval
+from sentinel.model.rule import RULES, RuleTable, key_interval
 from sentinel.native import JIT, borrow, count_trailing_zeros, intrinsic
 from sentinel.wire import BEAT_FEATURES, CARD_BEAT, DECISION, MAX_CLASSES, MAX_FEATURES, SLOT_BYTES, BeatKind, DecisionFlag, Kind
 
@@ -218,7 +218,7 @@ class CpuDecider:
         self.artifact = artifact
         self.beats = 2 if max(artifact.heap.highest_feature, rules.highest_feature) >= BEAT_FEATURES else 1
         self._words = _pack(build_rank_table(artifact.heap), artifact, rules, forest_on_rule, self.beats)
-        self.address = int(_decide_c.address)
+        self.address = int(_decide_c.address or 0)
         self.context = int(self._words.ctypes.data)
 
     @property
@@ -227,7 +227,7 @@ class CpuDecider:
         return int(self._words.nbytes)
 
     def score(self, vectors: NDArray[np.float32]) -> NDArray[np.void]:
-        """Decide float32[n, 26 or fewer] vectors (missing slots are NaN); returns DECISION[n]. Raises ModelError for a bad shape."""
+        """Decide float32[n, 26 or fewer] vectors (missing slots: NaN); gives DECISION[n]. Raises ModelError."""
         if vectors.ndim != 2 or vectors.shape[1] > MAX_FEATURES:
             raise ModelError("vectors", vectors.shape, f"(n, at most {MAX_FEATURES})", "pass one row a vector")
         beats = pack_beats(vectors)

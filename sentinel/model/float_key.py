@@ -65,4 +65,4 @@ def bits_key(bits: np.uint32) -> np.uint32:
 @njit(inline="always", **JIT)
 def bits_nan(bits: np.uint32) -> bool:
     """True where these bits are a NaN."""
-    return (bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
+    return bool((bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000))
