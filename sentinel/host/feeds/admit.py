@@ -51,7 +51,7 @@ def forget(memory: NDArray[np.int64], symbols: Any) -> None:
         memory[symbol, _BITS:] = 0
 
 
-@njit(inline="always", **JIT)
+@njit(forceinline=True, **JIT)
 def _anchor(memory: Any, s: np.int64, trade_id: np.int64) -> None:
     for k in range(WINDOW_WORDS):
         memory[s, _BITS + k] = 0
@@ -83,7 +83,7 @@ def _admit_old_trade(memory: Any, s: np.int64, trade_id: np.int64) -> bool:
     return True
 
 
-@njit(inline="always", **JIT)
+@njit(forceinline=True, **JIT)
 def admit_trade(memory: Any, s: np.int64, trade_id: np.int64, t_exchange: np.int64) -> np.int64:
     """ACCEPT, ACCEPT_LATE (its time lies before an event already delivered) or DUPLICATE."""
     last = memory[s, LAST_TRADE]
@@ -109,7 +109,7 @@ def admit_trade(memory: Any, s: np.int64, trade_id: np.int64, t_exchange: np.int
     return np.int64(ACCEPT)
 
 
-@njit(inline="always", **JIT)
+@njit(forceinline=True, **JIT)
 def admit_ticker(memory: Any, s: np.int64, update_id: np.int64) -> np.int64:
     """ACCEPT, or DUPLICATE for a best bid/ask no newer than the last."""
     if update_id > memory[s, LAST_TICKER]:

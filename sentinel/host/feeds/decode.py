@@ -14,9 +14,15 @@ from numpy.typing import NDArray
 
 from sentinel.errors import ParseError, UnitError
 from sentinel.host.feeds.admit import MAX_AHEAD_NS
-from sentinel.host.feeds.parse import exchange_ns, ticker_is_sane
-from sentinel.units import INT64_MAX, parse_e8
+from sentinel.units import INT64_MAX, NS_PER_MS, parse_e8
 from sentinel.wire import NO_SYMBOL, FeedStatus, Kind, MarketFlag, Side, Venue, empty_slots
+
+
+_NS_PER_US = 1_000
+# The venue sends ms, or us when asked to: years 1970-2261 as ms and 1973-2261 as us do not overlap.
+_MAX_MS = 9_200_000_000_000
+_MIN_US = 100_000_000_000_000
+_MAX_US = 9_200_000_000_000_000
 
 
 class UnknownSymbol(ParseError):
@@ -209,7 +215,11 @@ def _identifier(field: str, value: int) -> int:
 
 
 def _time(field: str, value: int, t_recv: int) -> int:
-    ns = int(exchange_ns(value)) if 0 < value <= INT64_MAX else -1
+    ns = -1
+    if 0 < value < _MAX_MS:
+        ns = value * NS_PER_MS
+    elif _MIN_US <= value < _MAX_US:
+        ns = value * _NS_PER_US
     if ns < 0 or ns > t_recv + MAX_AHEAD_NS:
         raise ParseError(field, value, "ms or us since 1970, at most an hour ahead of this machine", "check this machine's clock")
     return ns
@@ -234,7 +244,7 @@ def _trade(trade: Any, symbols: Mapping[str, int], t_recv: int) -> Decoded:
 def _ticker(ticker: Any, symbols: Mapping[str, int], t_recv: int) -> Decoded:
     bid, bid_qty = _decimal("b", ticker.b, 0), _decimal("B", ticker.B, 0)
     ask, ask_qty = _decimal("a", ticker.a, 0), _decimal("A", ticker.A, 0)
-    if not ticker_is_sane(bid, bid_qty, ask, ask_qty):
+    if (bid > 0) != (bid_qty > 0) or (ask > 0) != (ask_qty > 0) or (ask > 0 and bid >= ask):
         raise ParseError("b", (bid, bid_qty, ask, ask_qty), "a bid below the ask, each with a quantity", "drop the message")
     symbol, seq = _symbol(ticker.s, symbols), _identifier("u", ticker.u)
     return Decoded(market_slot(Kind.BBO, symbol, t_recv, seq=seq, price=bid, qty=bid_qty, price2=ask, qty2=ask_qty))

@@ -48,7 +48,7 @@ _MASK5, _MASK6, _MASK7 = _U((1 << 40) - 1), _U((1 << 48) - 1), _U((1 << 56) - 1)
 _STREAM_0, _STREAM_3 = literal(b'{"stream'), literal(b'tream":"')
 _DATA = literal(b'","data"')
 _TRADE_0, _TRADE_8 = literal(b'{"e":"tr'), literal(b'ade","E"')
-_DEPTH_0, _DEPTH_8, _DEPTH_15 = literal(b'{"e":"de'), literal(b'pthUpdat'), literal(b'te","E":')
+_DEPTH_0, _DEPTH_8, _DEPTH_15 = literal(b'{"e":"de'), literal(b"pthUpdat"), literal(b'te","E":')
 _U_KEY, _FIRST_U_KEY = literal(b'{"u":'), literal(b',"U":')
 _COMMA_U = literal(b',"u":')
 _S_KEY = literal(b',"s":"')
@@ -69,7 +69,7 @@ _U_AFTER_NAME = literal(b'","U":')
 _LOW3, _LOW4 = _U(0xFFFFFF), _U(0xFFFFFFFF)
 
 
-@njit(inline="always", **JIT)
+@njit(forceinline=True, **JIT)
 def exchange_ns(value: np.int64) -> np.int64:
     """A venue time in ms or us since the epoch as ns; -1 when it can be neither."""
     if 0 < value < _MAX_MS:
@@ -79,7 +79,7 @@ def exchange_ns(value: np.int64) -> np.int64:
     return np.int64(-1)
 
 
-@njit(inline="always", **JIT)
+@njit(forceinline=True, **JIT)
 def _parse_trade(buffer: Any, p: np.int64, limit: np.int64, t_recv: np.int64, table: Any, out: Any, o: np.int64) -> Any:
     # Returns (position after the payload or -1, records written). A cut-off message may be read on past
     # limit, by less than scan.PADDING, and is refused by the caller because it does not end there.
@@ -140,7 +140,7 @@ def _parse_trade(buffer: Any, p: np.int64, limit: np.int64, t_recv: np.int64, ta
     return p + 1, np.int64(1)
 
 
-@njit(inline="always", **JIT)
+@njit(forceinline=True, **JIT)
 def _parse_ticker(buffer: Any, p: np.int64, limit: np.int64, t_recv: np.int64, table: Any, out: Any, o: np.int64) -> Any:
     update_id, p = read_uint(buffer, p + 5)
     if p < 0 or load_u64(buffer, p) & _MASK6 != _S_KEY:
@@ -175,7 +175,7 @@ def _parse_ticker(buffer: Any, p: np.int64, limit: np.int64, t_recv: np.int64, t
     return p + 2, np.int64(1)
 
 
-@njit(inline="always", **JIT)
+@njit(forceinline=True, **JIT)
 def ticker_is_sane(bid: np.int64, bid_qty: np.int64, ask: np.int64, ask_qty: np.int64) -> bool:
     """Both parts of a side are positive or, for an empty side, both zero; bid below ask."""
     if (bid > 0) != (bid_qty > 0) or (ask > 0) != (ask_qty > 0):
@@ -183,7 +183,7 @@ def ticker_is_sane(bid: np.int64, bid_qty: np.int64, ask: np.int64, ask_qty: np.
     return bid == 0 or ask == 0 or bid < ask
 
 
-@njit(inline="always", **JIT)
+@njit(forceinline=True, **JIT)
 def _parse_levels(
     buffer: Any, p: np.int64, limit: np.int64, sequence: np.int64, t_recv: np.int64, t_exchange: np.int64, head: np.int64,
     out: Any, o: np.int64,
@@ -262,7 +262,7 @@ def _parse_depth(
     return p + 1, end - o
 
 
-@njit(inline="always", **JIT)
+@njit(forceinline=True, **JIT)
 def _admit(memory: Any, out: Any, o: np.int64) -> np.int64:
     # 1 if record o stays, 0 if it is a duplicate. Marks late trades.
     s = (out[o, 3] >> 48) & 0xFFFF

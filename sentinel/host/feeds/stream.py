@@ -84,6 +84,7 @@ class MarketStream:
         self._messages = self._malformed = self._unknown = self._unasked = 0
         self._last_logged = -_LOG_INTERVAL_NS
         self.malformed_samples: deque[bytes] = deque(maxlen=_KEPT_SAMPLES)
+        self._warm_up()
 
     @property
     def counters(self) -> dict[str, int]:
@@ -266,6 +267,11 @@ class MarketStream:
             _log.warning("connection %d: message refused (%d so far): %s", source, self._malformed + self._unknown, error)
         status = FeedStatus.MALFORMED
         self._sink.deliver(source, status_slot(status, t_recv) if symbol is None else status_slot(status, t_recv, symbol))
+
+    def _warm_up(self) -> None:
+        # Loading or compiling takes from 0.2 s to several: not while a socket waits.
+        parse_frames(self._buffer, 0, self._frames, 0, 0, self._table, self._memory, self._out, self._events)
+        admit_record(new_memory(1), empty_slots(1), 0)
 
     def _reserve_bytes(self, size: int) -> None:
         self._buffer = np.zeros(size, np.uint8)

@@ -24,13 +24,13 @@ _HEADER_WORDS = 2
 _MULTIPLIER = 0x9E3779B97F4A7C15
 
 
-@njit(inline="always", **JIT)
+@njit(forceinline=True, **JIT)
 def _mix(state: np.uint64, word: np.uint64) -> np.uint64:
     state = (state ^ word) * _U(_MULTIPLIER)
     return state ^ (state >> _U(29))
 
 
-@njit(inline="always", **JIT)
+@njit(forceinline=True, **JIT)
 def find_symbol(table: Any, buffer: Any, start: np.int64, end: np.int64) -> np.int64:
     """Index of the name ``buffer[start:end]``, -1 when unknown. Reads up to 7 bytes past ``end``."""
     length = end - start
