@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentinel.engine.features import (
+    FeatureState,
     clear_symbol,
     fill_vector,
     last_price,
@@ -148,7 +150,7 @@ class Reference:
         return out
 
 
-def vector_of(fs, symbol: int = 0, now: int = 0, full: bool = True) -> np.ndarray:
+def vector_of(fs: FeatureState, symbol: int = 0, now: int = 0, full: bool = True) -> np.ndarray:
     out = np.full(FEATURE_COUNT, 77, np.float32)
     fill_vector(fs, symbol, now, out, full)
     return out
@@ -179,7 +181,7 @@ TRADES = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(TRADES)
-def test_vector_equals_the_recount_of_all_trades_after_every_trade(trades):
+def test_vector_equals_the_recount_of_all_trades_after_every_trade(trades: Any) -> None:
     fs, reference, t = new_feature_state(2), Reference(), START
     for gap, price, qty, side in trades:
         t = max(t + gap, START)
@@ -193,7 +195,7 @@ def test_vector_equals_the_recount_of_all_trades_after_every_trade(trades):
 
 
 @pytest.mark.parametrize(("seed", "per_second"), [(1, 3.0), (2, 0.3), (3, 0.02)])
-def test_vector_equals_the_recount_over_hours_of_bursty_trading(seed, per_second):
+def test_vector_equals_the_recount_over_hours_of_bursty_trading(seed: int, per_second: float) -> None:
     rng = np.random.default_rng(seed)
     fs, reference, t, price = new_feature_state(1), Reference(), START + 1234 * MS, 5000 * E8
     for i in range(1200):
@@ -206,7 +208,7 @@ def test_vector_equals_the_recount_over_hours_of_bursty_trading(seed, per_second
             assert_same(vector_of(fs), reference.vector())
 
 
-def feed_quiet_hour(fs, symbol: int, price: int = 100 * E8, step_s: int = 50, seconds: int = 4000) -> int:
+def feed_quiet_hour(fs: FeatureState, symbol: int, price: int = 100 * E8, step_s: int = 50, seconds: int = 4000) -> int:
     t = START
     for offset in range(0, seconds, step_s):
         t = START + offset * S
@@ -214,7 +216,7 @@ def feed_quiet_hour(fs, symbol: int, price: int = 100 * E8, step_s: int = 50, se
     return t
 
 
-def test_reference_price_of_a_sparse_coin_is_the_price_before_the_quiet_gap():
+def test_reference_price_of_a_sparse_coin_is_the_price_before_the_quiet_gap() -> None:
     fs = new_feature_state(1)
     update_trade(fs, 0, START, 100 * E8, E8, BUY)
     update_trade(fs, 0, START + 3000 * S, 110 * E8, E8, BUY)
@@ -223,7 +225,7 @@ def test_reference_price_of_a_sparse_coin_is_the_price_before_the_quiet_gap():
         assert vector[slot] == np.float32(0.1)
 
 
-def test_pump_after_a_quiet_hour_passes_the_rule_and_its_mirror_image_negates_the_signed_slots():
+def test_pump_after_a_quiet_hour_passes_the_rule_and_its_mirror_image_negates_the_signed_slots() -> None:
     pump, dump = new_feature_state(1), new_feature_state(1)
     t = feed_quiet_hour(pump, 0)
     feed_quiet_hour(dump, 0)
@@ -244,16 +246,16 @@ def test_pump_after_a_quiet_hour_passes_the_rule_and_its_mirror_image_negates_th
     assert up[Feature.RUSH_RATE_RATIO] == down[Feature.RUSH_RATE_RATIO] > 50
 
 
-def test_ratios_are_zero_until_the_hour_before_spans_a_minute():
+def test_ratios_are_zero_until_the_hour_before_spans_a_minute() -> None:
     fs = new_feature_state(1)
-    for offset in range(0, 120):
+    for offset in range(120):
         update_trade(fs, 0, START + offset * S, 100 * E8, E8 if offset < 118 else 50 * E8, BUY)
         ratio = vector_of(fs)[Feature.VOLUME_RATIO]
         assert (ratio == 0.0) == (offset < 119)
     assert ratio > 1.0
 
 
-def test_ratios_stay_finite_when_the_whole_hour_was_quiet():
+def test_ratios_stay_finite_when_the_whole_hour_was_quiet() -> None:
     fs = new_feature_state(1)
     update_trade(fs, 0, START, E8, E8, BUY)
     for i in range(50):
@@ -263,7 +265,7 @@ def test_ratios_stay_finite_when_the_whole_hour_was_quiet():
     assert 1000 < vector[Feature.VOLUME_RATIO] < 4000
 
 
-def test_sentiment_is_nan_until_set_and_from_its_expiry_on():
+def test_sentiment_is_nan_until_set_and_from_its_expiry_on() -> None:
     fs = new_feature_state(1)
     update_trade(fs, 0, START, E8, E8, BUY)
     assert math.isnan(vector_of(fs, now=START)[Feature.SENTIMENT])
@@ -274,7 +276,7 @@ def test_sentiment_is_nan_until_set_and_from_its_expiry_on():
 
 @given(st.integers(1, 10**12), st.integers(1, 10**10), st.integers(1, 10**13), st.integers(1, 10**13))
 @settings(max_examples=100, deadline=None)
-def test_quote_slots_follow_their_definitions(bid, width, bid_qty, ask_qty):
+def test_quote_slots_follow_their_definitions(bid: int, width: int, bid_qty: int, ask_qty: int) -> None:
     fs = new_feature_state(1)
     update_trade(fs, 0, START, E8, E8, BUY)
     update_bbo(fs, 0, bid, bid_qty, bid + width, ask_qty)
@@ -287,14 +289,14 @@ def test_quote_slots_follow_their_definitions(bid, width, bid_qty, ask_qty):
 
 
 @pytest.mark.parametrize("quote", [(0, 0, E8, E8), (E8, E8, 0, 0), (E8, E8, E8, E8), (2 * E8, E8, E8, E8)])
-def test_missing_locked_or_crossed_quote_leaves_the_quote_slots_nan(quote):
+def test_missing_locked_or_crossed_quote_leaves_the_quote_slots_nan(quote: tuple[int, int, int, int]) -> None:
     fs = new_feature_state(1)
     update_trade(fs, 0, START, E8, E8, BUY)
     update_bbo(fs, 0, *quote)
     assert np.isnan(vector_of(fs)[[Feature.SPREAD, Feature.TOP_IMBALANCE, Feature.MICROPRICE_OFFSET]]).all()
 
 
-def test_short_vector_fills_the_first_beat_and_sets_the_rest_nan():
+def test_short_vector_fills_the_first_beat_and_sets_the_rest_nan() -> None:
     fs = new_feature_state(1)
     feed_quiet_hour(fs, 0)
     update_bbo(fs, 0, E8, E8, 2 * E8, E8)
@@ -304,7 +306,7 @@ def test_short_vector_fills_the_first_beat_and_sets_the_rest_nan():
     assert not np.isnan(full[TAPE_FEATURES:]).any()
 
 
-def test_cleared_symbol_starts_anew_and_keeps_its_quote():
+def test_cleared_symbol_starts_anew_and_keeps_its_quote() -> None:
     fs = new_feature_state(1)
     t = feed_quiet_hour(fs, 0)
     update_bbo(fs, 0, E8, E8, 2 * E8, E8)
