@@ -15,8 +15,11 @@ class Market(Protocol):
 
     now_ns: int
 
+    def top(self, symbol: int) -> tuple[int, int, int, int]:
+        """(best bid, its quantity, best ask, its quantity), zeros where a side is empty."""
+
     def set_level(self, symbol: int, side: int, price: int, qty: int) -> None:
-        """The anonymous quantity resting at a price becomes ``qty`` (0 removes it)."""
+        """The anonymous quantity resting at a price becomes ``qty`` (0 removes it); where it crosses account orders it trades."""
 
     def clear_beyond(self, symbol: int, side: int, price: int) -> None:
         """Remove the anonymous quantity priced better than ``price``: the market's best is there now."""

@@ -133,8 +133,16 @@ class Exchange:
 
     # The market, for sources
 
+    def top(self, symbol: int) -> tuple[int, int, int, int]:
+        return self.books[symbol].top()
+
     def set_level(self, symbol: int, side: int, price: int, qty: int) -> None:
-        self.books[symbol].set_anonymous(side, price, qty)
+        book = self.books[symbol]
+        if qty and self.desk.open[symbol] and not self.source.relays:
+            opposite = book.asks if side == Side.BUY else book.bids
+            if opposite.keys and opposite.keys[-1] >= price * opposite.sign:
+                qty -= self.take(symbol, side, qty, price)
+        book.set_anonymous(side, price, qty)
 
     def clear_beyond(self, symbol: int, side: int, price: int) -> None:
         self.books[symbol].clear_beyond(side, price)
