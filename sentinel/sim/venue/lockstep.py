@@ -15,7 +15,6 @@ time stands still again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,6 +111,7 @@ class WallDriver:
         self.settle()
 
     async def run(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
             self.touch()
@@ -122,8 +122,10 @@ class WallDriver:
             self._timeline.flush()
             moments = [moment for moment in (self._timeline.next_time(), self._keepalive.next_time()) if moment is not None]
             wait_ns = (min(moments) - self._timeline.now_ns) / self._speed if moments else _MAX_IDLE_S * NS_PER_S
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(max(wait_ns / NS_PER_S, _MIN_SLEEP_S), _MAX_IDLE_S))
+            # A timer that sets the event: asyncio.wait_for of Python 3.11 can swallow a cancellation.
+            timer = loop.call_later(min(max(wait_ns / NS_PER_S, _MIN_SLEEP_S), _MAX_IDLE_S), self._wake.set)
+            await self._wake.wait()
+            timer.cancel()
 
 
 class LockstepDriver:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Iterable
@@ -135,8 +134,7 @@ class VenueServer:
         """Stop listening and drop every connection."""
         if self._driver_task is not None:
             self._driver_task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._driver_task
+            await asyncio.gather(self._driver_task, return_exceptions=True)
         if self._websockets is not None:
             self._websockets.close()
             await self._websockets.wait_closed()
