@@ -66,31 +66,47 @@ class Section(BaseModel):
 class VenueConfig(Section):
     """Where the exchange is. Every base URL comes from here, none is built in."""
 
-    name: Literal["binance_spot"] = "binance_spot"
-    rest_url: str = Field(pattern=r"^https?://")
+    name: Literal["binance_spot"] = Field(default="binance_spot", description="protocol the venue speaks")
+    rest_url: str = Field(pattern=r"^https?://", description="base of the REST API: instruments and book snapshots")
     stream_url: str = Field(pattern=r"^wss?://", description="base of the combined market streams")
     api_url: str = Field(default="", pattern=r"^(wss?://.*)?$", description="WebSocket API for orders; empty: no orders")
     api_key_env: str = Field(default="SENTINEL_API_KEY", description="name of the environment variable, never the key itself")
-    api_secret_env: str = "SENTINEL_API_SECRET"
-    recv_window_ms: int = Field(default=1000, ge=100, le=60_000)
+    api_secret_env: str = Field(default="SENTINEL_API_SECRET", description="name of the environment variable of the secret")
+    recv_window_ms: int = Field(
+        default=1000, ge=100, le=60_000, description="how late the venue may still accept a signed request"
+    )
 
 
 class FeedConfig(Section):
-    symbols: list[str] = Field(min_length=1, max_length=MAX_SYMBOLS)
-    depth_symbols: list[str] = Field(default_factory=list, max_length=32)
-    quote_asset: str = "USDT"
-    streams_per_connection: int = Field(default=200, ge=1, le=1024)
-    snapshot_limit: Literal[100, 500, 1000, 5000] = 1000
+    symbols: list[str] = Field(
+        min_length=1, max_length=MAX_SYMBOLS, description="what to watch; trades and best bid and ask of each"
+    )
+    depth_symbols: list[str] = Field(
+        default_factory=list, max_length=32, description="those of symbols whose whole book is kept too"
+    )
+    quote_asset: str = Field(default="USDT", description="what every symbol is priced in")
+    streams_per_connection: int = Field(
+        default=200, ge=1, le=1024, description="symbols are spread over as many connections as this needs"
+    )
+    snapshot_limit: Literal[100, 500, 1000, 5000] = Field(
+        default=1000, description="levels a side of a book snapshot; more levels cost more request weight"
+    )
     stall_timeout_ms: int = Field(
         default=25_000, ge=500, le=120_000, description="silence of a whole connection that means it is dead"
     )
     stale_after_ms: int = Field(
         default=5_000, ge=100, le=600_000, description="age of a quote beyond which no new order is priced from it"
     )
-    reconnect_before_h: float = Field(default=23.8, gt=0.0, le=24.0)
-    backoff_min_ms: int = Field(default=250, ge=10, le=60_000)
-    backoff_max_ms: int = Field(default=30_000, ge=100, le=600_000)
-    max_connects_per_5min: int = Field(default=150, ge=1, le=300)
+    reconnect_before_h: float = Field(
+        default=23.8, gt=0.0, le=24.0, description="age at which a connection is replaced, before the venue ends it at 24 h"
+    )
+    backoff_min_ms: int = Field(
+        default=250, ge=10, le=60_000, description="first wait before connecting again; doubled and jittered"
+    )
+    backoff_max_ms: int = Field(default=30_000, ge=100, le=600_000, description="longest wait before connecting again")
+    max_connects_per_5min: int = Field(
+        default=150, ge=1, le=300, description="connection attempts allowed in five minutes; the venue allows 300"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> FeedConfig:
@@ -111,7 +127,7 @@ class RingConfig(Section):
     slots: int = Field(
         default=65_536, ge=1024, le=16_777_216, description="power of two; 10 Mi and more are possible, small is fast"
     )
-    huge_pages: bool = True
+    huge_pages: bool = Field(default=True, description="use huge pages where the host has them")
 
     @model_validator(mode="after")
     def _power_of_two(self) -> RingConfig:
@@ -123,30 +139,38 @@ class RingConfig(Section):
 class StrategyConfig(Section):
     """The contrarian strategy. Defaults follow the measured economics of 159 real pumps."""
 
-    name: Literal["contrarian"] = "contrarian"
-    market: Literal["spot", "usdm"] = "spot"
+    name: Literal["contrarian"] = Field(default="contrarian", description="which strategy trades")
+    market: Literal["spot", "usdm"] = Field(
+        default="spot", description="spot: a SELL needs inventory; usdm: it may open a short position"
+    )
     forest_on: Literal["trade", "rule"] = Field(
         default="trade", description="score every trade, or only those the rule lets through"
     )
-    entry: Literal["retrace", "immediate"] = "retrace"
+    entry: Literal["retrace", "immediate"] = Field(
+        default="retrace", description="retrace: enter once part of the move is given back; immediate: enter on detection"
+    )
     price_delta_min_bps: BasisPoints = Field(default=200, description="anomaly needs |price_delta| of at least this")
     volume_ratio_min_pct: int = Field(default=300, ge=100, le=100_000, description="and volume_ratio of at least this, 300 = 3.0")
     sentiment_max_pct: int = Field(default=60, ge=-100, le=100, description="and, where known, sentiment below this")
     retrace_bps: BasisPoints = Field(default=2_000, description="share of the rise given back before entry, 2000 = 20 %")
-    entry_wait_ms: int = Field(default=60_000, ge=0, le=600_000)
-    setup_expiry_ms: int = Field(default=180_000, ge=100, le=3_600_000)
+    entry_wait_ms: int = Field(default=60_000, ge=0, le=600_000, description="enter after this long even without a retrace")
+    setup_expiry_ms: int = Field(default=180_000, ge=100, le=3_600_000, description="a setup not entered by then is dropped")
     cooldown_ms: int = Field(
         default=600_000, ge=0, le=86_400_000, description="after a setup ends, none on the symbol for this long"
     )
-    stop_loss_bps: BasisPoints = 300
-    take_profit_bps: BasisPoints = 1_000
-    horizon_ms: int = Field(default=1_800_000, ge=100, le=86_400_000)
+    stop_loss_bps: BasisPoints = Field(default=300, description="exit when the price has moved this far against the position")
+    take_profit_bps: BasisPoints = Field(default=1_000, description="exit when the price has moved this far in favour")
+    horizon_ms: int = Field(default=1_800_000, ge=100, le=86_400_000, description="exit after this long whatever the price")
     size_bps: BasisPoints = Field(default=200, description="of equity, for a margin at the threshold; the size table scales it")
     slippage_bps: BasisPoints = Field(default=50, description="how far beyond the touch an IOC limit may reach")
-    exit_retry_ms: int = Field(default=1_000, ge=10, le=60_000)
-    news_ttl_ms: int = Field(default=600_000, ge=0, le=86_400_000)
-    advice_timeout_ms: int = Field(default=800, ge=1, le=60_000)
-    analyst: Literal["none"] = "none"
+    exit_retry_ms: int = Field(default=1_000, ge=10, le=60_000, description="wait between attempts to close a position")
+    news_ttl_ms: int = Field(default=600_000, ge=0, le=86_400_000, description="how long a piece of news counts")
+    advice_timeout_ms: int = Field(
+        default=800, ge=1, le=60_000, description="how long an anomaly with news waits for advice before the fast path decides"
+    )
+    analyst: Literal["none"] = Field(
+        default="none", description="who advises on an anomaly with news; none: counted, the fast path decides"
+    )
 
     @model_validator(mode="after")
     def _order_of_times(self) -> StrategyConfig:
@@ -160,16 +184,24 @@ class StrategyConfig(Section):
 class RiskConfig(Section):
     """Limits of the gate. A missing input always refuses."""
 
-    max_order_qty: MoneyE8 = "90000000000"  # type: ignore[assignment]
-    max_order_notional: MoneyE8 = "25000"  # type: ignore[assignment]
-    max_position_notional: MoneyE8 = "25000"  # type: ignore[assignment]
-    max_gross_notional: MoneyE8 = "100000"  # type: ignore[assignment]
-    price_collar_bps: BasisPoints = 500
-    max_drawdown_bps: int = Field(default=2_000, ge=1, le=10_000)
-    max_trades_per_minute: int = Field(default=1_000, ge=1, le=1_000)
-    max_orders_per_10s: int = Field(default=40, ge=1, le=10_000)
-    max_open_orders: int = Field(default=20, ge=1, le=200)
-    ack_timeout_ms: int = Field(default=500, ge=10, le=60_000)
+    max_order_qty: MoneyE8 = Field(default="90000000000", description="largest quantity of one order, base asset")
+    max_order_notional: MoneyE8 = Field(default="25000", description="largest value of one order, quote asset")
+    max_position_notional: MoneyE8 = Field(
+        default="25000", description="largest position in one symbol, open and unknown orders included, quote asset"
+    )
+    max_gross_notional: MoneyE8 = Field(default="100000", description="largest sum of all positions, quote asset")
+    price_collar_bps: BasisPoints = Field(default=500, description="how far an order's price may lie from the best bid and ask")
+    max_drawdown_bps: int = Field(
+        default=2_000, ge=1, le=10_000, description="fall of equity from its peak that trips the kill switch"
+    )
+    max_trades_per_minute: int = Field(
+        default=1_000, ge=1, le=1_000, description="permits in any 60 s; the next one trips the kill switch"
+    )
+    max_orders_per_10s: int = Field(default=40, ge=1, le=10_000, description="orders in any 10 s; more are refused")
+    max_open_orders: int = Field(default=20, ge=1, le=200, description="orders not yet final; more are refused")
+    ack_timeout_ms: int = Field(
+        default=500, ge=10, le=60_000, description="an order the venue has not confirmed by then is UNKNOWN"
+    )
     engine_timeout_ms: int = Field(
         default=10_000, ge=0, le=60_000, description="how long the venue may still accept an order after recvWindow"
     )
@@ -178,22 +210,27 @@ class RiskConfig(Section):
 class PaperConfig(Section):
     """Starting balances of the paper account."""
 
-    quote_balance: MoneyE8 = "100000"  # type: ignore[assignment]
+    quote_balance: MoneyE8 = Field(default="100000", description="starting cash, quote asset")
     base_balances: dict[str, MoneyE8] = Field(default_factory=dict, description="symbol -> inventory of its base asset")
 
 
 class StoreConfig(Section):
-    directory: Path = Path("sentinel-data")
-    segment_mib: int = Field(default=64, ge=1, le=4096)
-    snapshot_every_s: int = Field(default=60, ge=1, le=3600)
+    directory: Path = Field(default=Path("sentinel-data"), description="where journal and snapshots live; one daemon a directory")
+    segment_mib: int = Field(default=64, ge=1, le=4096, description="size of one journal segment")
+    snapshot_every_s: int = Field(
+        default=60, ge=1, le=3600, description="time between snapshots of the state; recovery replays what came after"
+    )
 
 
 class Config(Section):
     """One run."""
 
-    mode: Literal["paper", "live"] = "paper"
-    decider: Literal["cpu"] = "cpu"
-    gate: Literal["software"] = "software"
+    mode: Literal["paper", "live"] = Field(
+        default="paper",
+        description="paper: orders are matched by an exchange simulated on this machine; live: they go to the venue",
+    )
+    decider: Literal["cpu"] = Field(default="cpu", description="who evaluates the model")
+    gate: Literal["software"] = Field(default="software", description="who permits orders")
     model: str = Field(default="default", description='"default" for the shipped artifact, or a path')
     venue: VenueConfig
     feed: FeedConfig
