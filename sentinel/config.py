@@ -184,12 +184,12 @@ class StrategyConfig(Section):
 class RiskConfig(Section):
     """Limits of the gate. A missing input always refuses."""
 
-    max_order_qty: MoneyE8 = Field(default="90000000000", description="largest quantity of one order, base asset")
-    max_order_notional: MoneyE8 = Field(default="25000", description="largest value of one order, quote asset")
+    max_order_qty: MoneyE8 = Field(default=90_000_000_000, description="largest quantity of one order, base asset")
+    max_order_notional: MoneyE8 = Field(default=25_000, description="largest value of one order, quote asset")
     max_position_notional: MoneyE8 = Field(
-        default="25000", description="largest position in one symbol, open and unknown orders included, quote asset"
+        default=25_000, description="largest position in one symbol, open and unknown orders included, quote asset"
     )
-    max_gross_notional: MoneyE8 = Field(default="100000", description="largest sum of all positions, quote asset")
+    max_gross_notional: MoneyE8 = Field(default=100_000, description="largest sum of all positions, quote asset")
     price_collar_bps: BasisPoints = Field(default=500, description="how far an order's price may lie from the best bid and ask")
     max_drawdown_bps: int = Field(
         default=2_000, ge=1, le=10_000, description="fall of equity from its peak that trips the kill switch"
@@ -210,7 +210,7 @@ class RiskConfig(Section):
 class PaperConfig(Section):
     """Starting balances of the paper account."""
 
-    quote_balance: MoneyE8 = Field(default="100000", description="starting cash, quote asset")
+    quote_balance: MoneyE8 = Field(default=100_000, description="starting cash, quote asset")
     base_balances: dict[str, MoneyE8] = Field(default_factory=dict, description="symbol -> inventory of its base asset")
 
 
