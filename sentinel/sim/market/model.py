@@ -1,8 +1,8 @@
 """A seeded market: thin and busy coins, bursts of taker orders, and pumps and dumps shaped like measured ones.
 
-Each coin has a fair price that wanders around a slow one. Makers keep a ladder of levels around their view of it, which lags; takers
-arrive in clusters, some of many orders within one millisecond, and trade through the exchange's own book. The random numbers use
-uniform draws, sums and square roots only, so one seed gives one market on every platform.
+Each coin has a fair price that wanders around a slow one. Makers keep a ladder of levels around their view of it, which lags;
+takers arrive in clusters, some of many orders within one millisecond, and trade through the exchange's own book. Random numbers
+use uniform draws, sums and square roots only, so one seed gives one market on every platform.
 """
 
 from __future__ import annotations
