@@ -46,12 +46,13 @@ class VenueConnection(ServerConnection):
         self.next_ping_ns = 0
         self.expires_ns = 0
         self.pong_deadline_ns: int | None = None
+        self._broken = False
         self._ping_payload = b""
         self._fragments: list[bytes] = []
 
     @property
     def is_open(self) -> bool:
-        return self.protocol.state is State.OPEN
+        return self.protocol.state is State.OPEN and not self._broken
 
     def process_event(self, event: Any) -> None:
         if self.on_message is None or not isinstance(event, Frame):
@@ -78,7 +79,7 @@ class VenueConnection(ServerConnection):
 
     def queue_frame(self, frame: bytes, at: int | None = None) -> None:
         """Send a whole frame at the next flush, before the ``at``-th unsent one if given."""
-        if self.protocol.state is not State.OPEN:
+        if not self.is_open:
             return
         if not self.outbox:
             self.unflushed.append(self)
@@ -114,6 +115,7 @@ class VenueConnection(ServerConnection):
     def break_off(self, partial: bytes = b"") -> None:
         """Die without a close frame, after ``partial`` bytes of a frame."""
         self.flush()
+        self._broken = True
         if partial:
             self.transport.write(partial)
         self.transport.close()

@@ -37,7 +37,15 @@ class ExchangePort(Protocol):
 
     def ticker_book(self, symbols: list[str] | None) -> Any: ...
 
+    def ticker_price(self, symbols: list[str] | None) -> Any: ...
+
+    def avg_price(self, symbol: str) -> dict[str, Any]: ...
+
+    def recent_trades(self, symbol: str, limit: int) -> list[dict[str, Any]]: ...
+
     def place(self, account: str, params: Params) -> dict[str, Any]: ...
+
+    def test_order(self, account: str, params: Params) -> dict[str, Any]: ...
 
     def cancel(self, account: str, params: Params) -> dict[str, Any]: ...
 
@@ -82,11 +90,25 @@ def _depth_weight(params: Params) -> int:
     return 5 if limit <= 100 else 25 if limit <= 500 else 50 if limit <= 1000 else 250
 
 
+def _ticker_weight(params: Params) -> int:
+    return 2 if "symbol" in params else 4
+
+
 def _depth_limit(params: Params) -> int:
-    text = params.get("limit", "100")
+    return _limit(params, 100, 5000)
+
+
+def _limit(params: Params, default: int, most: int) -> int:
+    text = params.get("limit", str(default))
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         raise ApiError(400, -1130, "Data sent for parameter 'limit' is not valid.")
-    return min(int(text), 5000)
+    return min(int(text), most)
+
+
+def _symbol(params: Params) -> str:
+    if not params.get("symbol"):
+        raise mandatory("symbol")
+    return params["symbol"]
 
 
 def _symbols(params: Params) -> list[str] | None:
@@ -107,15 +129,8 @@ def _symbols(params: Params) -> list[str] | None:
     return names
 
 
-def _depth(exchange: ExchangePort, account: str, params: Params) -> Any:
-    if not params.get("symbol"):
-        raise mandatory("symbol")
-    return exchange.depth(params["symbol"], _depth_limit(params))
-
-
-def _book_tickers(exchange: ExchangePort, account: str, params: Params) -> Any:
-    tickers = exchange.ticker_book(_symbols(params))
-    return tickers[0] if "symbol" in params and isinstance(tickers, list) else tickers
+def _one_or_all(params: Params, tickers: Any) -> Any:
+    return tickers[0] if "symbol" in params else tickers
 
 
 _AUTH = {"apiKey", "signature", "timestamp", "recvWindow"}
@@ -160,15 +175,50 @@ OPERATIONS: tuple[Operation, ...] = (
         _SYMBOLS,
         lambda exchange, account, params: exchange.exchange_info(_symbols(params)),
     ),
-    Operation("depth", "GET", "/api/v3/depth", "NONE", _depth_weight, frozenset({"symbol", "limit"}), _depth),
+    Operation(
+        "depth",
+        "GET",
+        "/api/v3/depth",
+        "NONE",
+        _depth_weight,
+        frozenset({"symbol", "limit"}),
+        lambda exchange, account, params: exchange.depth(_symbol(params), _depth_limit(params)),
+    ),
+    Operation(
+        "trades.recent",
+        "GET",
+        "/api/v3/trades",
+        "NONE",
+        _fixed(25),
+        frozenset({"symbol", "limit"}),
+        lambda exchange, account, params: exchange.recent_trades(_symbol(params), _limit(params, 500, 1000)),
+    ),
+    Operation(
+        "avgPrice",
+        "GET",
+        "/api/v3/avgPrice",
+        "NONE",
+        _fixed(2),
+        frozenset({"symbol"}),
+        lambda exchange, account, params: exchange.avg_price(_symbol(params)),
+    ),
+    Operation(
+        "ticker.price",
+        "GET",
+        "/api/v3/ticker/price",
+        "NONE",
+        _ticker_weight,
+        _SYMBOLS,
+        lambda exchange, account, params: _one_or_all(params, exchange.ticker_price(_symbols(params))),
+    ),
     Operation(
         "ticker.book",
         "GET",
         "/api/v3/ticker/bookTicker",
         "NONE",
-        lambda params: 2 if "symbol" in params else 4,
+        _ticker_weight,
         _SYMBOLS,
-        _book_tickers,
+        lambda exchange, account, params: _one_or_all(params, exchange.ticker_book(_symbols(params))),
     ),
     Operation(
         "order.place",
@@ -180,6 +230,15 @@ OPERATIONS: tuple[Operation, ...] = (
         lambda exchange, account, params: exchange.place(account, params),
         free=True,
         places_order=True,
+    ),
+    Operation(
+        "order.test",
+        "POST",
+        "/api/v3/order/test",
+        "TRADE",
+        lambda params: 20 if params.get("computeCommissionRates") == "true" else 1,
+        _ORDER | {"computeCommissionRates"},
+        lambda exchange, account, params: exchange.test_order(account, params),
     ),
     Operation(
         "order.cancel",

@@ -51,6 +51,18 @@ class FakeExchange:
     def ticker_book(self, symbols: list[str] | None = None) -> Any:
         return [{"symbol": name} for name in symbols or ["BTCUSDT"]]
 
+    def ticker_price(self, symbols: list[str] | None = None) -> Any:
+        return [{"symbol": name, "price": "100.00000000"} for name in symbols or ["BTCUSDT"]]
+
+    def avg_price(self, symbol: str) -> dict[str, Any]:
+        return {"mins": 5, "price": "100.00000000", "closeTime": self.now_ns // MS}
+
+    def recent_trades(self, symbol: str, limit: int) -> list[dict[str, Any]]:
+        return [{"id": number} for number in range(limit)]
+
+    def test_order(self, account: str, params: dict[str, str]) -> dict[str, Any]:
+        return {}
+
     def place(self, account: str, params: dict[str, str]) -> dict[str, Any]:
         client_id = params["newClientOrderId"]
         if client_id in self.orders:

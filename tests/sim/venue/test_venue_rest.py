@@ -27,6 +27,11 @@ def test_public_requests_are_answered_with_their_weight() -> None:
             assert headers["x-mbx-used-weight-1m"] == "300"
             status, headers, body = await http(venue.rest_url, "GET", "/api/v3/time")
             assert (status, START_MS <= body["serverTime"] < START_MS + 5000) == (200, True)
+            _, headers, body = await http(venue.rest_url, "GET", "/api/v3/trades?symbol=BTCUSDT&limit=5000")
+            assert (len(body), headers["x-mbx-used-weight-1m"]) == (1000, "326")
+            assert isinstance((await http(venue.rest_url, "GET", "/api/v3/ticker/price"))[2], list)
+            one = await http(venue.rest_url, "GET", "/api/v3/ticker/bookTicker?symbol=BTCUSDT")
+            assert (one[2], one[1]["x-mbx-used-weight-1m"]) == ({"symbol": "BTCUSDT"}, "332")
             micro = await http(venue.rest_url, "GET", "/api/v3/time", headers={"X-MBX-TIME-UNIT": "MICROSECOND"})
             assert micro[2]["serverTime"] >= START_MS * 1000
             _, _, info = await http(venue.rest_url, "GET", '/api/v3/exchangeInfo?symbols=%5B"BTCUSDT","ETHUSDT"%5D')
