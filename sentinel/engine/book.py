@@ -87,7 +87,7 @@ def _find(book: Any, k: int, key: int, count: int) -> int:
     near = max(count - NEAR_TOUCH, 0)
     while i >= near and book.levels[k, i, 0] > key:
         i -= 1
-    if i >= near or i < 0:
+    if i >= near:
         return i
     low = -1
     while low < i:
