@@ -103,6 +103,9 @@ class WallDriver:
         self._timeline.flush()
         self._wake.set()
 
+    def wake(self) -> None:
+        self._wake.set()
+
     def arrived(self, connection: VenueConnection, text: bytes) -> None:
         self.touch()
         connection.frames_taken += 1
@@ -157,6 +160,9 @@ class LockstepDriver:
         """Outside the steps answers leave at once; within them they leave with the next step."""
         if self._timeline.frozen:
             self._timeline.flush()
+
+    def wake(self) -> None:
+        """A live market cannot be stepped; what it has waits for the next step."""
 
     def arrived(self, connection: VenueConnection, text: bytes) -> None:
         """Keep a message for the boundary of the step, or take it at once while time stands still."""

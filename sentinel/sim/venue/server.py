@@ -76,7 +76,6 @@ class VenueServer:
         self.streams = StreamHub(self.faults)
         self.users = UserDataHub()
         self.lockstep = lockstep
-        self.failure: BaseException | None = None
         self._host = host
         self._ports = (port, rest_port)
         self._timeline = Timeline(exchange, seed, latency_ns, jitter_ns)
@@ -175,14 +174,23 @@ class VenueServer:
         for connection in tuple(self._connections.open.values()):
             connection.cut(1001, "going away")
 
+    def wake(self) -> None:
+        """Something may be due at once: a live market has news."""
+        self._driver.wake()
+
+    async def failed(self) -> None:
+        """Return only by raising: VenueError when the exchange broke down inside (its connections are closed then)."""
+        assert self._driver_task is not None
+        await asyncio.shield(self._driver_task)
+
     async def _drive(self) -> None:
         try:
             await self._driver.run()
         except Exception as error:
-            self.failure = error
             _log.exception("the simulated exchange failed; closing its connections")
             if self._websockets is not None:
                 self._websockets.close()
+            raise VenueError("exchange", repr(error), "no error inside", "see its log; this is a defect") from error
 
     def _publish_user(self, account: str, event: dict[str, Any]) -> None:
         self.gateway.report(account, event)
