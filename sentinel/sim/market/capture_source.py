@@ -63,7 +63,7 @@ class CaptureSource:
         missing = [symbol for symbol in survey.symbols if symbol not in index]
         if missing:
             raise CaptureError("instruments", sorted(index), f"the capture's symbols {missing} too", "add them")
-        self._symbols = {symbol: RelayedSymbol(i) for symbol, i in index.items()}
+        self._symbols = {symbol: RelayedSymbol(i, symbol) for symbol, i in index.items()}
         self._by_index = list(self._symbols.values())
         self._snapshots = survey.snapshots_by_symbol()
         self._lines = read_lines(self.path)

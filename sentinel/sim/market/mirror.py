@@ -67,11 +67,11 @@ class MirrorSource:
         self.notify: Callable[[], None] = lambda: None
         self.counters = dict.fromkeys(("messages", "malformed", "unknown", "reconnects", "snapshots", "dropped"), 0)
         self._rest_url = rest_url.rstrip("/")
-        self._depth = [symbol for symbol in depth_symbols]
+        self._depth = list(depth_symbols)
         streams = [f"{i.symbol.lower()}@{kind}" for i in self.instruments for kind in ("trade", "bookTicker")]
         streams += [f"{symbol.lower()}@depth@100ms" for symbol in self._depth]
         self._url = f"{stream_url.rstrip('/')}/stream?streams={quote('/'.join(streams), safe='/@!')}"
-        self._symbols = {instrument.symbol: RelayedSymbol(i) for i, instrument in enumerate(self.instruments)}
+        self._symbols = {instrument.symbol: RelayedSymbol(i, instrument.symbol) for i, instrument in enumerate(self.instruments)}
         self._by_index = list(self._symbols.values())
         self._queue: deque[tuple[str, dict[str, Any]]] = deque()
         self._resync: set[str] = set()
@@ -105,7 +105,8 @@ class MirrorSource:
         if not stream:
             self._symbols[payload["symbol"]].load(market, payload["snapshot"])
             return
-        followed = self._symbols.get(payload.get("s", ""))
+        symbol = payload.get("s")
+        followed = self._symbols.get(symbol) if isinstance(symbol, str) else None
         if followed is None:
             self.counters["unknown"] += 1
             return
@@ -116,7 +117,7 @@ class MirrorSource:
             log.warning("mirror: %s", error)
             return
         if payload.get("e") == "depthUpdate" and not followed.book.synced:
-            self._resync.add(payload["s"])
+            self._resync.add(followed.symbol)
             self._wanted.set()
 
     def snapshot(self, symbol: int, limit: int) -> dict[str, Any] | None:

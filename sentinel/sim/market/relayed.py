@@ -70,8 +70,9 @@ class RelayedBook:
 class RelayedSymbol:
     """One symbol of a relayed market."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, symbol: str) -> None:
         self.index = index
+        self.symbol = symbol
         self.book = RelayedBook()
         self._ticker: tuple[int, int, int, int, int] | None = None
 
@@ -92,7 +93,7 @@ class RelayedSymbol:
             kind = payload.get("e")
             if kind == "trade":
                 side = Side.SELL if payload["m"] else Side.BUY
-                market.print_trade(self.index, side, parse_e8(payload["p"]), parse_e8(payload["q"]))
+                market.print_trade(self.index, side, parse_e8(payload["p"]), parse_e8(payload["q"]), int(payload["t"]))
             elif kind == "depthUpdate":
                 self._depth(market, payload)
             elif "u" in payload and "B" in payload:

@@ -27,7 +27,7 @@ class Market(Protocol):
     def take(self, symbol: int, side: int, qty: int, limit: int) -> int:
         """An anonymous taker order against the book, its remainder cancelled; returns the quantity filled."""
 
-    def print_trade(self, symbol: int, side: int, price: int, qty: int) -> None:
+    def print_trade(self, symbol: int, side: int, price: int, qty: int, trade_id: int) -> None:
         """A trade that happened elsewhere: eats the queue at its price, fills resting account orders behind it."""
 
     def commit(self, symbol: int) -> None:

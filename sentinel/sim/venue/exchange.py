@@ -13,7 +13,7 @@ from typing import Any
 
 from sentinel.errors import VenueError
 from sentinel.sim.market.source import MarketSource
-from sentinel.sim.venue import account_queries
+from sentinel.sim.venue import account_queries, order_changes
 from sentinel.sim.venue.account import CommissionRates, Ledger
 from sentinel.sim.venue.api_error import ApiError
 from sentinel.sim.venue.instruments import Instrument
@@ -158,9 +158,9 @@ class Exchange:
                 self.desk.fill_maker(symbol, fill.maker, fill.price, fill.qty, trade_id)
         return qty - match.remaining
 
-    def print_trade(self, symbol: int, side: int, price: int, qty: int) -> None:
+    def print_trade(self, symbol: int, side: int, price: int, qty: int, trade_id: int) -> None:
         public = self._public[symbol]
-        public.tape.add(0, self.now_ns, price, qty, side)
+        public.tape.add(trade_id, self.now_ns, price, qty, side)
         if not self.desk.open[symbol]:
             return
         book = self.books[symbol]
@@ -301,19 +301,20 @@ class Exchange:
 
     def test_order(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
         """order.test: every check of ``place``, nothing done; raises ApiError."""
-        self.desk.check(account, params)
+        index, request = self.desk.validate(params)
+        self.desk.admit(account, index, request)
         return {}
 
     def cancel(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
         """order.cancel; raises ApiError -2011."""
-        result = self.desk.cancel(account, params)
+        result = order_changes.cancel(self.desk, account, params)
         self.commit(self._index(str(params["symbol"])))
         return result
 
     def cancel_replace(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
         """order.cancelReplace; raises ApiError -2021 or -2022 with both halves in ``data``."""
         try:
-            return self.desk.cancel_replace(account, params)
+            return order_changes.cancel_replace(self.desk, account, params)
         finally:
             index = self.desk.index.get(str(params.get("symbol", "")))
             if index is not None:
@@ -321,13 +322,13 @@ class Exchange:
 
     def amend(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
         """order.amend.keepPriority; raises ApiError -2038."""
-        result = self.desk.amend(account, params)
+        result = order_changes.amend(self.desk, account, params)
         self.commit(self._index(str(params["symbol"])))
         return result
 
     def cancel_all(self, account: str, params: Mapping[str, str]) -> list[dict[str, Any]]:
         """openOrders.cancelAll; raises ApiError -2011 when none is open."""
-        result = self.desk.cancel_all(account, params)
+        result = order_changes.cancel_all(self.desk, account, params)
         self.commit(self._index(str(params["symbol"])))
         return result
 

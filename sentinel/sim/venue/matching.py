@@ -7,6 +7,7 @@ disappears without a trade leaves from the back of the queue first, so an accoun
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -241,31 +242,39 @@ class Book:
             level.queue = None
         self._changed(book_side, key)
 
-    def available(self, side: int, limit: int, enough: int, group: str | None = None) -> int:
-        """What a taker of ``side`` could get within ``limit`` (0: any price), counted up to ``enough``; own orders left out."""
+    def reachable(self, side: int, limit: int, group: str | None, stp: str) -> Iterator[tuple[int, int]]:
+        """(price, quantity) a taker of ``side`` could get within ``limit`` (0: any price), in the order it would."""
         opposite = self.asks if side == Side.BUY else self.bids
         bound = limit * opposite.sign
-        found = 0
-        for key in reversed(opposite.keys):
-            if (limit and key < bound) or found >= enough:
-                break
-            level = opposite.levels[key]
-            found += level.total
-            if level.queue is not None and group is not None:
-                found -= sum(qty for qty, order in level.queue if order is not None and order.group == group)
-        return found
-
-    def cost(self, side: int, qty: int, limit: int, budget: int) -> tuple[int, int]:
-        """(base, quote) a taker would trade at most, for ``qty`` or, where that is 0, for ``budget`` of quote."""
-        opposite = self.asks if side == Side.BUY else self.bids
-        bound = limit * opposite.sign
-        base = quote = 0
         for key in reversed(opposite.keys):
             if limit and key < bound:
+                return
+            level = opposite.levels[key]
+            if level.queue is None:
+                yield key * opposite.sign, level.total
+                continue
+            for qty, order in level.queue:
+                if order is not None and order.group == group and stp != "NONE":
+                    if stp in ("EXPIRE_TAKER", "EXPIRE_BOTH"):
+                        return
+                    continue
+                yield key * opposite.sign, qty
+
+    def available(self, side: int, limit: int, enough: int, group: str | None = None, stp: str = "NONE") -> int:
+        """What a taker of ``side`` could get within ``limit``, counted until ``enough`` is reached."""
+        found = 0
+        for _, qty in self.reachable(side, limit, group, stp):
+            found += qty
+            if found >= enough:
                 break
-            price, total = key * opposite.sign, opposite.levels[key].total
+        return found
+
+    def cost(self, side: int, qty: int, limit: int, budget: int, group: str | None = None, stp: str = "NONE") -> tuple[int, int]:
+        """(base, quote) a taker would trade at most, for ``qty`` or, where that is 0, for ``budget`` of quote."""
+        base = quote = 0
+        for price, available in self.reachable(side, limit, group, stp):
             wanted = qty - base if qty else (budget - quote) * E8 // price
-            taken = min(total, wanted)
+            taken = min(available, wanted)
             base += taken
             quote += price * taken // E8
             if taken == wanted:

@@ -7,12 +7,12 @@ from typing import Any
 
 from sentinel.sim.venue import filters
 from sentinel.sim.venue.account import INSUFFICIENT, Ledger, locked_asset, required_lock
-from sentinel.sim.venue.api_error import ApiError, mandatory
+from sentinel.sim.venue.api_error import ApiError
 from sentinel.sim.venue.instruments import Instrument
 from sentinel.sim.venue.matching import Book, Match, Prevented, RestingOrder, Stop
-from sentinel.sim.venue.order_request import CANCEL_REPLACE_PARAMS, OrderRequest, read_order, symbol_param
+from sentinel.sim.venue.order_request import OrderRequest, read_order
 from sentinel.sim.venue.orders import OPEN, Order
-from sentinel.sim.venue.refusals import amend_rejected, cancel_rejected, filter_failure, rejected
+from sentinel.sim.venue.refusals import filter_failure, rejected
 from sentinel.units import BPS, E8, INT64_MAX, NS_PER_MS, format_e8
 from sentinel.wire import Side
 
@@ -46,7 +46,7 @@ class OrderDesk:
         self._average_price = average_price
         self._publish_user = publish_user
         self._next_order_id = [first_order_id] * len(instruments)
-        self._execution_id = first_order_id * 3
+        self.execution_id = first_order_id * 3
         self._prevention_id = 0
 
     # Lookups
@@ -79,8 +79,8 @@ class OrderDesk:
 
     # Placement
 
-    def check(self, account: str, params: Mapping[str, str]) -> tuple[int, OrderRequest, int]:
-        """Everything that can be refused before matching; returns (symbol index, request, amount to lock). Raises ApiError."""
+    def validate(self, params: Mapping[str, str]) -> tuple[int, OrderRequest]:
+        """What is refused before the matching engine: shape, symbol status and filters. Raises ApiError."""
         request = read_order(params)
         index = self.symbol_index(request.symbol)
         instrument = self.instruments[index]
@@ -95,7 +95,11 @@ class OrderDesk:
             filters.check_notional(instrument, request.price or average, request.qty, market)
         elif request.quote_qty < instrument.min_notional:
             raise filter_failure("NOTIONAL")
-        owner = self.ledger.accounts[account]
+        return index, request
+
+    def admit(self, account: str, index: int, request: OrderRequest) -> int:
+        """What the matching engine refuses: too many orders, duplicates, no funds. Returns the amount to lock. Raises ApiError."""
+        instrument, owner = self.instruments[index], self.ledger.accounts[account]
         mine = self.open_of(account, index)
         filters.check_open_orders(instrument, len(mine))
         if request.side == Side.BUY and instrument.max_position:
@@ -109,20 +113,21 @@ class OrderDesk:
         book = self.books[index]
         if request.kind == "LIMIT_MAKER" and book.available(request.side, request.price, 1):
             raise rejected("Order would immediately match and take.")
-        lock = self._needed(book, request, average)
+        lock = self._needed(account, book, request, self._average_price(index))
         if lock > owner.balance(locked_asset(instrument, request.side)).free:
             raise rejected(INSUFFICIENT)
-        return index, request, lock
+        return lock
 
-    def _needed(self, book: Book, request: OrderRequest, average: int) -> int:
+    def _needed(self, account: str, book: Book, request: OrderRequest, average: int) -> int:
         if request.kind != "MARKET":
             return required_lock(request.side, request.price, request.qty)
-        base, quote = book.cost(request.side, request.qty, self._range_limit(book, request, average), request.quote_qty)
+        limit = self._range_limit(request, average)
+        base, quote = book.cost(request.side, request.qty, limit, request.quote_qty, account, request.stp)
         if request.side == Side.SELL:
             return base
         return request.quote_qty or quote
 
-    def _range_limit(self, book: Book, request: OrderRequest, average: int) -> int:
+    def _range_limit(self, request: OrderRequest, average: int) -> int:
         """The worst price a taker may trade at: its own limit, tightened by the PRICE_RANGE execution rule (0: none)."""
         index = self.index[request.symbol]
         bps = self.instruments[index].price_range_bps
@@ -135,12 +140,13 @@ class OrderDesk:
 
     def place(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
         """order.place: the answer in the asked or default form (ACK, RESULT, FULL). Raises ApiError."""
-        index, request, lock = self.check(account, params)
+        index, request = self.validate(params)
+        lock = self.admit(account, index, request)
         order = self._accept(account, index, request, lock)
         book, instrument = self.books[index], self.instruments[index]
-        limit = self._range_limit(book, request, self._average_price(index))
-        self._report(order, "NEW")
-        if request.tif == "FOK" and book.available(order.side, limit, order.qty, account) < order.qty:
+        limit = self._range_limit(request, self._average_price(index))
+        self.report(order, "NEW")
+        if request.tif == "FOK" and book.available(order.side, limit, order.qty, account, order.stp) < order.qty:
             self._expire(order, "UNFILLED_FOK_ORDER_EXPIRED")
         else:
             qty = order.qty or (INT64_MAX if order.side == Side.BUY else lock)
@@ -193,7 +199,7 @@ class OrderDesk:
     def _conclude(self, index: int, order: Order, match: Match, range_bound: bool) -> None:
         """What becomes of a taker's remainder: rest, expire, or nothing when filled."""
         if order.status not in OPEN:
-            self._release(order)
+            self.release(order)
         elif match.stop == Stop.LIMIT and range_bound:
             self._expire(order, "EXECUTION_RULE_PRICE_RANGE_EXCEEDED")
         elif order.kind == "MARKET":
@@ -209,14 +215,14 @@ class OrderDesk:
         order.status = "EXPIRED"
         order.expiry_reason = reason
         order.updated_ns = self.now_ns
-        self._release(order)
-        self._report(order, "EXPIRED")
+        self.release(order)
+        self.report(order, "EXPIRED")
 
-    def _release(self, order: Order) -> None:
+    def release(self, order: Order) -> None:
         self.ledger.accounts[order.account].unlock(locked_asset(order.instrument, order.side), order.locked)
         order.locked = 0
 
-    def _shrink_lock(self, order: Order) -> None:
+    def shrink_lock(self, order: Order) -> None:
         needed = required_lock(order.side, order.price, order.remaining)
         self.ledger.accounts[order.account].unlock(locked_asset(order.instrument, order.side), order.locked - needed)
         order.locked = needed
@@ -250,7 +256,7 @@ class OrderDesk:
                 "isBestMatch": True,
             }
         )
-        self._report(
+        self.report(
             order,
             "TRADE",
             l=format_e8(qty),
@@ -282,7 +288,7 @@ class OrderDesk:
             order.updated_ns = self.now_ns
             if order.remaining == 0:
                 order.status = "EXPIRED_IN_MATCH"
-            self._report(
+            self.report(
                 order,
                 "TRADE_PREVENTION",
                 v=self._prevention_id,
@@ -296,137 +302,15 @@ class OrderDesk:
                 pY=format_e8(stopped.price * stopped.qty // E8),
             )
             if order.resting is not None:
-                self._shrink_lock(order)
+                self.shrink_lock(order)
         if maker.status not in OPEN:
             del self.open[index][maker.order_id]
 
-    # Cancel and amend
-
-    def cancel(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
-        """order.cancel. Raises ApiError -2011 where nothing open fits."""
-        index = self.symbol_index(symbol_param(params))
-        order = self.find(account, index, params, "orderId", "origClientOrderId")
-        return self._cancel(index, order, params, filters.client_id_param(params, "newClientOrderId"))
-
-    def _cancel(self, index: int, order: Order | None, params: Mapping[str, str], cancel_id: str | None) -> dict[str, Any]:
-        restriction = filters.enum_param(
-            params, "cancelRestrictions", ("ONLY_NEW", "ONLY_PARTIALLY_FILLED"), -1145, "Invalid cancelRestrictions"
-        )
-        if order is None or order.status not in OPEN or order.resting is None:
-            raise cancel_rejected()
-        if restriction is not None and restriction != f"ONLY_{order.status}":
-            raise cancel_rejected("Order was not canceled due to cancel restrictions.")
-        self.books[index].resize(order.resting, 0)
-        del self.open[index][order.order_id]
-        order.status = "CANCELED"
-        order.updated_ns = self.now_ns
-        order.cancel_id = cancel_id or f"cancel-{index}-{order.order_id}"
-        self.by_client[order.account, index, order.cancel_id] = order
-        self._release(order)
-        self._report(order, "CANCELED")
-        self.flush_positions()
-        return order.cancelled()
-
-    def cancel_all(self, account: str, params: Mapping[str, str]) -> list[dict[str, Any]]:
-        """openOrders.cancelAll. Raises ApiError -2011 when none is open."""
-        index = self.symbol_index(symbol_param(params))
-        orders = self.open_of(account, index)
-        if not orders:
-            raise cancel_rejected()
-        return [self._cancel(index, order, {}, None) for order in orders]
-
-    def cancel_replace(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
-        """order.cancelReplace; not atomic. Raises ApiError -2021 (409, half done) or -2022 (400) with both halves as data."""
-        mode = filters.enum_param(
-            params,
-            "cancelReplaceMode",
-            ("STOP_ON_FAILURE", "ALLOW_FAILURE"),
-            -1130,
-            "Data sent for parameter 'cancelReplaceMode' is not valid.",
-        )
-        if mode is None:
-            raise mandatory("cancelReplaceMode")
-        index = self.symbol_index(symbol_param(params))
-        placement = {name: value for name, value in params.items() if name not in CANCEL_REPLACE_PARAMS}
-        read_order(placement)
-        old = self.find(account, index, params, "cancelOrderId", "cancelOrigClientOrderId")
-        outcome: dict[str, Any] = {"cancelResult": "SUCCESS", "newOrderResult": "NOT_ATTEMPTED"}
-        try:
-            outcome["cancelResponse"] = self._cancel(
-                index, old, params, filters.client_id_param(params, "cancelNewClientOrderId")
-            )
-        except ApiError as error:
-            outcome["cancelResult"] = "FAILURE"
-            outcome["cancelResponse"] = {"code": error.code, "msg": error.msg}
-        outcome["newOrderResponse"] = None
-        if outcome["cancelResult"] == "SUCCESS" or mode == "ALLOW_FAILURE":
-            try:
-                outcome["newOrderResponse"] = self.place(account, placement)
-                outcome["newOrderResult"] = "SUCCESS"
-            except ApiError as error:
-                outcome["newOrderResult"] = "FAILURE"
-                outcome["newOrderResponse"] = {"code": error.code, "msg": error.msg}
-        succeeded = (outcome["cancelResult"] == "SUCCESS") + (outcome["newOrderResult"] == "SUCCESS")
-        if succeeded == 1:
-            raise ApiError(409, -2021, "Order cancel-replace partially failed.", outcome)
-        if succeeded == 0:
-            raise ApiError(400, -2022, "Order cancel-replace failed.", outcome)
-        return outcome
-
-    def amend(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
-        """order.amend.keepPriority: a smaller quantity in the same place of the queue. Raises ApiError -2038 and -1013."""
-        index = self.symbol_index(symbol_param(params))
-        new_qty = filters.required_decimal(params, "newQty")
-        order = self.find(account, index, params, "orderId", "origClientOrderId")
-        if order is None or order.status not in OPEN or order.resting is None:
-            raise amend_rejected("Unknown order sent.")
-        filters.check_quantity(order.instrument, new_qty, market=False)
-        filters.check_notional(order.instrument, order.price, new_qty, market=False)
-        filters.check_amends(order.instrument, order.amends)
-        if new_qty == order.qty:
-            raise amend_rejected("The requested action would change no state; rejecting.")
-        if new_qty > order.qty:
-            raise amend_rejected("Order amend (quantity increase) is not supported.")
-        done = order.executed + order.prevented
-        if new_qty <= done:
-            raise amend_rejected("Order amend (quantity below the executed quantity) is not supported.")
-        self.books[index].resize(order.resting, new_qty - done)
-        renamed = filters.client_id_param(params, "newClientOrderId")
-        if renamed is not None:
-            order.client_id = renamed
-            self.by_client[account, index, renamed] = order
-        order.qty = new_qty
-        order.amends += 1
-        order.updated_ns = self.now_ns
-        self._shrink_lock(order)
-        self._report(order, "REPLACED")
-        self.flush_positions()
-        amended = {
-            "symbol": order.instrument.symbol,
-            "orderId": order.order_id,
-            "orderListId": -1,
-            "origClientOrderId": order.client_id,
-            "clientOrderId": order.client_id,
-            "price": format_e8(order.price),
-            "qty": format_e8(order.qty),
-            "executedQty": format_e8(order.executed),
-            "preventedQty": format_e8(order.prevented),
-            "quoteOrderQty": format_e8(order.quote_qty),
-            "cumulativeQuoteQty": format_e8(order.quote_executed),
-            "status": order.status,
-            "timeInForce": order.tif,
-            "type": order.kind,
-            "side": order.side_text,
-            "workingTime": order.created_ns // NS_PER_MS,
-            "selfTradePreventionMode": order.stp,
-        }
-        return {"transactTime": self.now_ns // NS_PER_MS, "executionId": self._execution_id, "amendedOrder": amended}
-
     # Events
 
-    def _report(self, order: Order, execution: str, **changes: Any) -> None:
-        self._execution_id += 1
-        self._publish_user(order.account, order.report(execution, self._execution_id, self.now_ns, **changes))
+    def report(self, order: Order, execution: str, **changes: Any) -> None:
+        self.execution_id += 1
+        self._publish_user(order.account, order.report(execution, self.execution_id, self.now_ns, **changes))
 
     def flush_positions(self) -> None:
         """Send outboundAccountPosition to every account whose balances changed."""
