@@ -34,9 +34,9 @@ class Response(NamedTuple):
 
 
 class RestClient:
-    """GETs against one base URL. ``timeout_s`` bounds a whole request in real time."""
+    """GETs against one base URL. ``timeout_s`` bounds a whole request in real time; ``headers`` go with each one."""
 
-    def __init__(self, base_url: str, clock: Clock, timeout_s: float = 10.0) -> None:
+    def __init__(self, base_url: str, clock: Clock, timeout_s: float = 10.0, headers: Mapping[str, str] | None = None) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise FeedError("venue.rest_url", base_url, "http:// or https:// with a host", "correct it in the config")
@@ -47,6 +47,7 @@ class RestClient:
         self._prefix = parts.path.rstrip("/")
         self._clock = clock
         self._timeout_s = timeout_s
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         self.blocked_until_ns = 0
 
     async def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Response:
@@ -95,7 +96,7 @@ class RestClient:
         try:
             writer.write(
                 f"GET {target} HTTP/1.1\r\nHost: {self._authority}\r\nConnection: close\r\n"
-                "Accept: application/json\r\nUser-Agent: sentinel\r\n\r\n".encode()
+                f"Accept: application/json\r\nUser-Agent: sentinel\r\n{self._headers}\r\n".encode()
             )
             status, headers = await _read_head(reader)
             return Response(status, headers, await _read_body(reader, headers))

@@ -1,0 +1,6 @@
+"""Orders on Binance spot, by its WebSocket API."""
+
+from sentinel.host.venues.binance_spot.session import BinanceSpotSession
+from sentinel.host.venues.binance_spot.signing import Credentials
+
+__all__ = ["BinanceSpotSession", "Credentials"]

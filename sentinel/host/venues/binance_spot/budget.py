@@ -1,0 +1,108 @@
+"""The venue's limits: order counts and request weight per clock-aligned window, pauses and bans.
+
+Counts come from the venue's own replies; between replies what is in flight is added. A tenth of the
+weight is kept for cancels. All times are the venue's, int64 ns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sentinel.host.venues.binance_spot.messages import RateLimitRow
+from sentinel.host.venues.contract import LocalCode
+from sentinel.units import NS_PER_MS, NS_PER_S
+
+_INTERVALS_S = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
+_RESERVE_DIVISOR = 10
+_MINUTE_NS = 60 * NS_PER_S
+_BAN_NS = 120 * NS_PER_S  # the shortest ban, where the venue names no end
+
+
+@dataclass
+class _Window:
+    interval_ns: int
+    limit: int
+    index: int = -1
+    used: int = 0
+
+    def at(self, now_ns: int) -> _Window:
+        index = now_ns // self.interval_ns
+        if index != self.index:
+            self.index, self.used = index, 0
+        return self
+
+
+class RateBudget:
+    """What may still be sent. Limits are the documented ones until ``observe`` has seen the venue's."""
+
+    def __init__(self) -> None:
+        self._orders = {10 * NS_PER_S: _Window(10 * NS_PER_S, 50), 86_400 * NS_PER_S: _Window(86_400 * NS_PER_S, 160_000)}
+        self._weight = _Window(_MINUTE_NS, 6000)
+        self._paused_until_ns = 0
+        self._banned_until_ns = 0
+
+    def observe(self, rows: list[RateLimitRow], now_ns: int) -> None:
+        """Take limits and, where present, counts from exchangeInfo or a reply."""
+        for row in rows:
+            interval_ns = _INTERVALS_S.get(row.interval, 0) * row.interval_num * NS_PER_S
+            if interval_ns <= 0 or row.limit <= 0:
+                continue
+            if row.rate_limit_type == "ORDERS":
+                window = self._orders.setdefault(interval_ns, _Window(interval_ns, row.limit))
+            elif row.rate_limit_type == "REQUEST_WEIGHT" and interval_ns == _MINUTE_NS:
+                window = self._weight
+            else:
+                continue
+            window.limit = row.limit
+            if row.count is not None:
+                window.at(now_ns).used = row.count
+
+    def observe_weight(self, used: int, now_ns: int) -> None:
+        """Take the used weight of this minute from a REST header."""
+        self._weight.at(now_ns).used = used
+
+    def for_order(self, now_ns: int, in_flight: int) -> LocalCode:
+        """Whether a new order may leave, NONE if so; its weight is taken then. ``in_flight``: orders without a reply yet."""
+        if now_ns < max(self._paused_until_ns, self._banned_until_ns):
+            return LocalCode.PAUSED
+        if any(window.at(now_ns).used + in_flight >= window.limit for window in self._orders.values()):
+            return LocalCode.ORDER_BUDGET
+        return self.for_request(now_ns, 1)
+
+    def for_request(self, now_ns: int, weight: int) -> LocalCode:
+        """Whether a request that is no cancel may leave; takes its weight if so."""
+        if now_ns < max(self._paused_until_ns, self._banned_until_ns):
+            return LocalCode.PAUSED
+        window = self._weight.at(now_ns)
+        if window.used + weight > window.limit - window.limit // _RESERVE_DIVISOR:
+            return LocalCode.WEIGHT_BUDGET
+        window.used += weight
+        return LocalCode.NONE
+
+    def for_cancel(self, now_ns: int) -> LocalCode:
+        """Whether a cancel may leave: through a pause, into the reserve, but not during a ban."""
+        if now_ns < self._banned_until_ns:
+            return LocalCode.PAUSED
+        window = self._weight.at(now_ns)
+        if window.used + 1 > window.limit:
+            return LocalCode.WEIGHT_BUDGET
+        window.used += 1
+        return LocalCode.NONE
+
+    def count_lost_order(self, now_ns: int) -> None:
+        """An order whose reply was lost may count at the venue."""
+        for window in self._orders.values():
+            window.at(now_ns).used += 1
+
+    def pause(self, status: int, retry_after_ms: int | None, now_ns: int) -> None:
+        """Obey a 429 or 418. ``retry_after_ms``: epoch ms as the WebSocket API sends it, None where it named no time."""
+        if status == 418:
+            until = retry_after_ms * NS_PER_MS if retry_after_ms is not None else now_ns + _BAN_NS
+            self._banned_until_ns = max(self._banned_until_ns, until)
+        else:
+            until = retry_after_ms * NS_PER_MS if retry_after_ms is not None else (now_ns // _MINUTE_NS + 1) * _MINUTE_NS
+            self._paused_until_ns = max(self._paused_until_ns, until)
+
+    def paused_until_ns(self) -> int:
+        """When new orders are allowed again; in the past when they are allowed now."""
+        return max(self._paused_until_ns, self._banned_until_ns)

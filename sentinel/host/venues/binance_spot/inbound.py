@@ -1,0 +1,223 @@
+"""Messages in: replies by their id, user data by the order they name, and everything that fits neither."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+import msgspec
+
+from sentinel.errors import UnitError
+from sentinel.host.venues.binance_spot import messages, outcomes, translate
+from sentinel.host.venues.binance_spot.desk import Ask, Desk, Request
+from sentinel.host.venues.binance_spot.keeper import LinkKeeper
+from sentinel.host.venues.binance_spot.link import Link
+from sentinel.host.venues.contract import LocalCode, VenueOrder
+from sentinel.host.venues.order_events import write_status
+from sentinel.wire import OrderEventFlag, OrderEventKind
+
+_log = logging.getLogger(__name__)
+
+_BAD_MESSAGE = (UnitError, ValueError, msgspec.MsgspecError)
+
+
+class Queries(Protocol):
+    """The questions an answer may lead to."""
+
+    def query(self, link: Link | None, key: int, symbol: int, twin: bool = False) -> None: ...
+
+    def query_trades(self, link: Link | None, key: int, symbol: int, found: VenueOrder) -> bool: ...
+
+
+class Inbound:
+    """Turns messages into ORDER_EVENT records in the desk's batch, and delivers them message by message."""
+
+    def __init__(self, desk: Desk, keeper: LinkKeeper, queries: Queries) -> None:
+        self._desk = desk
+        self._keeper = keeper
+        self._queries = queries
+
+    def take(self, payload: bytes) -> None:
+        """Take one message of the venue, received now. Never raises for what is in it."""
+        desk, now = self._desk, self._desk.now_ns()
+        try:
+            frame = messages.decode_frame(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            self._malformed(payload, now, str(error))
+        else:
+            desk.budget.observe(frame.rate_limits, desk.venue_ns(now))
+            if bytes(frame.event):
+                self._on_event(frame.event, payload, now)
+            elif frame.status is None:
+                self._malformed(payload, now, "neither a reply nor an event")
+            elif not self._keeper.on_reply(frame):
+                self._on_reply(frame, frame.status, payload, now)
+        desk.deliver()
+
+    def link_lost(self, link: Link) -> None:
+        """A connection has ended: what was asked on it and not answered is unknown."""
+        desk, now = self._desk, self._desk.now_ns()
+        for request in desk.take_all_of(link):
+            if request.ask is Ask.PLACE:
+                desk.budget.count_lost_order(desk.venue_ns(now))
+            if request.found is not None:
+                write_status(desk.batch, request.key, request.found, [], now)
+            else:
+                desk.ambiguous(request, now, LocalCode.LOST_REPLY)
+        desk.deliver()
+
+    # Replies
+
+    def _on_reply(self, frame: messages.Frame, status: int, payload: bytes, now: int) -> None:
+        desk = self._desk
+        request = desk.take(frame.id)
+        if request is None:
+            known = desk.was_answered(frame.id)
+            desk.counters["duplicate_replies" if known else "unknown_replies"] += 1
+            if not known:
+                desk.keep(now, "reply to no request", payload)
+            if frame.error is not None:
+                self._react(status, frame.error, now)
+            return
+        desk.counters["replies"] += 1
+        if status == 200 and bytes(frame.result):
+            self._on_result(request, frame.result, payload, now)
+        elif frame.error is not None:
+            self._on_error(request, status, frame.error, payload, now)
+        else:
+            self._unusable(request, payload, now, LocalCode.UNKNOWN_CODE, f"status {status} without an error")
+
+    def _on_result(self, request: Request, raw: msgspec.Raw, payload: bytes, now: int) -> None:
+        desk, key, symbol = self._desk, request.key, request.symbol
+        try:
+            if request.ask is Ask.TRADES:
+                self._on_trades(request, raw, now)
+                return
+            result = messages.decode_order(raw)
+            if result.symbol != desk.symbols[symbol]:
+                raise ValueError(f"symbol {result.symbol!r}")
+            text = result.orig_client_order_id if request.ask is Ask.CANCEL else result.client_order_id
+            if translate.order_key(text) != key:
+                raise ValueError(f"client order id {text!r}")
+            if request.ask is Ask.CANCEL:
+                translate.write_cancel(desk.batch, key, symbol, result, now)
+            elif request.ask is Ask.PLACE:
+                translate.write_placement(desk.batch, key, symbol, desk.instruments[symbol], result, now)
+            else:
+                self._on_found(request, translate.read_order(result, desk.index), now)
+        except _BAD_MESSAGE as error:
+            self._unusable(request, payload, now, LocalCode.MALFORMED_REPLY, str(error))
+
+    def _on_found(self, request: Request, order: VenueOrder, now: int) -> None:
+        # The fills first, with their fees and trade ids; where they cannot be asked for, the totals alone.
+        asked = order.cum_qty > 0 and self._queries.query_trades(self._keeper.current, request.key, request.symbol, order)
+        if not asked:
+            write_status(self._desk.batch, request.key, order, [], now)
+
+    def _on_trades(self, request: Request, raw: msgspec.Raw, now: int) -> None:
+        order, instrument = request.found, self._desk.instruments[request.symbol]
+        assert order is not None
+        try:
+            rows = [translate.read_trade(row, request.symbol, instrument) for row in messages.decode_trades(raw)]
+        except _BAD_MESSAGE:
+            write_status(self._desk.batch, request.key, order, [], now)
+            raise
+        mine = [trade for trade in rows if trade.venue_order_id == order.venue_order_id]
+        write_status(self._desk.batch, request.key, order, mine, now)
+
+    def _on_error(self, request: Request, status: int, error: messages.ErrorBody, payload: bytes, now: int) -> None:
+        desk = self._desk
+        self._react(status, error, now)
+        definitive = outcomes.is_definitive(status, error.code, error.msg)
+        if not outcomes.is_known(status, error.code):
+            desk.keep(now, f"unknown status {status} or code {error.code}", payload)
+        if request.ask in (Ask.QUERY, Ask.QUERY_TWIN):
+            self._on_query_error(request, definitive and error.code == outcomes.NO_SUCH_ORDER, now)
+        elif request.found is not None:
+            desk.counters["query_errors"] += 1
+            write_status(desk.batch, request.key, request.found, [], now)
+        elif not definitive:
+            desk.ambiguous(request, now, error.code)
+        elif request.ask is Ask.PLACE:
+            desk.counters["rejected"] += 1
+            desk.emit(OrderEventKind.REJECTED, request.key, request.symbol, now, error.code)
+        else:
+            desk.emit(OrderEventKind.CANCEL_REJECTED, request.key, request.symbol, now, error.code)
+
+    def _on_query_error(self, request: Request, not_found: bool, now: int) -> None:
+        if not not_found:
+            self._desk.counters["query_errors"] += 1
+        elif request.ask is Ask.QUERY:
+            self._queries.query(self._keeper.current, request.key, request.symbol, twin=True)
+        else:
+            self._desk.emit(
+                OrderEventKind.NOT_FOUND, request.key, request.symbol, now, outcomes.NO_SUCH_ORDER, OrderEventFlag.FROM_QUERY
+            )
+
+    def _react(self, status: int, error: messages.ErrorBody, now: int) -> None:
+        desk = self._desk
+        reaction = outcomes.reaction(status, error.code)
+        if reaction is outcomes.Reaction.PAUSE:
+            retry_after = error.data.retry_after if error.data is not None else None
+            desk.budget.pause(status, retry_after, desk.venue_ns(now))
+            _log.warning("the venue limits us (%d, %d): no new orders for now", status, error.code)
+        elif reaction is outcomes.Reaction.RESYNC_CLOCK:
+            self._keeper.resync_clock()
+        elif reaction is outcomes.Reaction.HALT_KEY:
+            desk.halt(f"{error.code} {error.msg}")
+
+    # User data
+
+    def _on_event(self, raw: msgspec.Raw, payload: bytes, now: int) -> None:
+        desk = self._desk
+        desk.counters["events"] += 1
+        try:
+            kind = messages.decode_event_type(raw).e
+            if kind == "executionReport":
+                self._on_report(messages.decode_report(raw), now)
+            elif kind == "outboundAccountPosition":
+                for row in messages.decode_position(raw).B:
+                    desk.balances_seen[row.a] = (translate.amount(row.f, "f"), translate.amount(row.l, "l"))
+            elif kind == "serverShutdown":
+                desk.counters["shutdowns"] += 1
+                self._keeper.replace_soon()
+            elif kind == "eventStreamTerminated":
+                self._keeper.drop()
+        except _BAD_MESSAGE as error:
+            self._malformed(payload, now, str(error))
+
+    def _on_report(self, report: messages.ExecutionReport, now: int) -> None:
+        desk = self._desk
+        index = desk.index.get(report.s)
+        if index is None:
+            desk.counters["foreign_unlisted"] += 1
+            return
+        key = translate.write_report(desk.batch, index, desk.instruments[index], report, now)
+        desk.stream_trades += report.x == "TRADE"
+        desk.counters["foreign"] += key is None
+
+    # What cannot be used
+
+    def _malformed(self, payload: bytes, now: int, why: str) -> None:
+        """Whose order a bad message concerned, if that can be seen, is in doubt from now on."""
+        desk = self._desk
+        desk.counters["malformed"] += 1
+        desk.keep(now, why, payload)
+        try:
+            found = messages.decode_frame_id(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return
+        request = desk.take(found.id)
+        if request is not None:
+            desk.ambiguous(request, now, LocalCode.MALFORMED_REPLY)
+        elif found.event is not None and found.event.s in desk.index:
+            keys = [translate.order_key(text) for text in (found.event.C, found.event.c)]
+            key = next((one for one in keys if one is not None), None)
+            if key is not None:
+                desk.counters["ambiguous"] += 1
+                desk.emit(OrderEventKind.AMBIGUOUS, key, desk.index[found.event.s], now, LocalCode.MALFORMED_REPLY)
+
+    def _unusable(self, request: Request, payload: bytes, now: int, code: LocalCode, why: str) -> None:
+        self._desk.counters["malformed"] += 1
+        self._desk.keep(now, why, payload)
+        self._desk.ambiguous(request, now, code)

@@ -1,0 +1,192 @@
+"""The venue's JSON messages as strict types; a missing or mistyped field is a decoding error.
+
+Prices and quantities stay strings here: ``units.parse_e8`` makes them integers.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RateLimitRow(msgspec.Struct, rename="camel"):
+    rate_limit_type: str
+    interval: str
+    interval_num: int
+    limit: int
+    count: int | None = None
+
+
+class ErrorData(msgspec.Struct, rename="camel"):
+    retry_after: int | None = None
+    server_time: int | None = None
+
+
+class ErrorBody(msgspec.Struct):
+    code: int
+    msg: str = ""
+    data: ErrorData | None = None
+
+
+class Frame(msgspec.Struct, rename="camel"):
+    """Any frame of the WebSocket API: a reply (``status``) or an event. ``result`` and ``event`` are empty where absent."""
+
+    id: int | str | None = None
+    status: int | None = None
+    result: msgspec.Raw = msgspec.Raw()
+    error: ErrorBody | None = None
+    rate_limits: list[RateLimitRow] = []
+    event: msgspec.Raw = msgspec.Raw()
+
+
+class FrameId(msgspec.Struct):
+    """What is looked for in a frame that is not a Frame: whose reply is it, or which order's event."""
+
+    id: int | str | None = None
+    event: EventId | None = None
+
+
+class EventId(msgspec.Struct):
+    s: str = ""
+    c: str = ""
+    C: str = ""
+
+
+class EventType(msgspec.Struct):
+    e: str
+
+
+class FillRow(msgspec.Struct, rename="camel"):
+    price: str
+    qty: str
+    commission: str
+    commission_asset: str
+    trade_id: int
+
+
+class OrderResult(msgspec.Struct, rename="camel"):
+    """A placement (FULL), a cancel, a query or one open order."""
+
+    symbol: str
+    order_id: int
+    client_order_id: str
+    status: str
+    side: str
+    price: str
+    orig_qty: str
+    executed_qty: str
+    cummulative_quote_qty: str
+    orig_client_order_id: str = ""
+    transact_time: int = 0
+    update_time: int = 0
+    fills: list[FillRow] = []
+
+
+class TradeRow(msgspec.Struct, rename="camel"):
+    """One row of myTrades."""
+
+    id: int
+    order_id: int
+    price: str
+    qty: str
+    quote_qty: str
+    commission: str
+    commission_asset: str
+    time: int
+    is_buyer: bool
+    is_maker: bool
+
+
+class ExecutionReport(msgspec.Struct):
+    """The fields of an executionReport that are used, under the venue's letters."""
+
+    s: str
+    c: str
+    S: str
+    q: str
+    p: str
+    C: str
+    x: str
+    X: str
+    i: int
+    l: str  # noqa: E741
+    z: str
+    L: str
+    n: str
+    T: int
+    t: int
+    m: bool
+    Z: str
+    N: str | None = None
+
+
+class BalanceRow(msgspec.Struct):
+    asset: str
+    free: str
+    locked: str
+
+
+class Account(msgspec.Struct):
+    balances: list[BalanceRow]
+
+
+class PositionRow(msgspec.Struct):
+    a: str
+    f: str
+    l: str  # noqa: E741
+
+
+class AccountPosition(msgspec.Struct):
+    """outboundAccountPosition: absolute balances of the assets that changed."""
+
+    B: list[PositionRow]
+
+
+class ServerTime(msgspec.Struct, rename="camel"):
+    server_time: int
+
+
+class SymbolFilter(msgspec.Struct, rename="camel"):
+    """One filter of exchangeInfo, the fields of all types together."""
+
+    filter_type: str
+    min_price: str | None = None
+    max_price: str | None = None
+    tick_size: str | None = None
+    min_qty: str | None = None
+    max_qty: str | None = None
+    step_size: str | None = None
+    min_notional: str | None = None
+    max_notional: str | None = None
+    multiplier_up: str | None = None
+    multiplier_down: str | None = None
+    bid_multiplier_up: str | None = None
+    bid_multiplier_down: str | None = None
+    ask_multiplier_up: str | None = None
+    ask_multiplier_down: str | None = None
+
+
+class SymbolInfo(msgspec.Struct, rename="camel"):
+    symbol: str
+    status: str
+    base_asset: str
+    quote_asset: str
+    filters: list[SymbolFilter]
+
+
+class ExchangeInfo(msgspec.Struct, rename="camel"):
+    symbols: list[SymbolInfo]
+    rate_limits: list[RateLimitRow] = []
+
+
+decode_frame = msgspec.json.Decoder(Frame).decode
+decode_frame_id = msgspec.json.Decoder(FrameId).decode
+decode_event_type = msgspec.json.Decoder(EventType).decode
+decode_order = msgspec.json.Decoder(OrderResult).decode
+decode_orders = msgspec.json.Decoder(list[OrderResult]).decode
+decode_trades = msgspec.json.Decoder(list[TradeRow]).decode
+decode_report = msgspec.json.Decoder(ExecutionReport).decode
+decode_account = msgspec.json.Decoder(Account).decode
+decode_position = msgspec.json.Decoder(AccountPosition).decode
+decode_server_time = msgspec.json.Decoder(ServerTime).decode
+decode_exchange_info = msgspec.json.Decoder(ExchangeInfo).decode
+decode_error = msgspec.json.Decoder(ErrorBody).decode

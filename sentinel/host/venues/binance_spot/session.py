@@ -1,0 +1,211 @@
+"""The order session with Binance spot: orders, cancels and queries over the WebSocket API.
+
+Orders leave in ``place`` itself; a SENT event follows the bytes. Replies and the account's user data
+come back on the same socket and become ORDER_EVENT records. Whatever does not prove an outcome - a
+lost reply, a 5xx, an unknown code, a missing field - becomes AMBIGUOUS, is counted, and its bytes are
+kept in ``raw_log``. Listings (instruments, balances, open orders, trades) go over REST.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from numpy.typing import NDArray
+
+from sentinel.config import VenueConfig
+from sentinel.errors import VenueError
+from sentinel.host.ports import Clock, RecordSink
+from sentinel.host.venues.binance_spot import translate
+from sentinel.host.venues.binance_spot.account_rest import AccountRest
+from sentinel.host.venues.binance_spot.desk import Desk
+from sentinel.host.venues.binance_spot.inbound import Inbound
+from sentinel.host.venues.binance_spot.instruments import read_instruments
+from sentinel.host.venues.binance_spot.keeper import LinkKeeper
+from sentinel.host.venues.binance_spot.link import Link
+from sentinel.host.venues.binance_spot.outbound import Outbound
+from sentinel.host.venues.binance_spot.requests import Requests
+from sentinel.host.venues.binance_spot.signing import Credentials
+from sentinel.host.venues.contract import VenueOrder, VenueTrade
+from sentinel.host.venues.order_events import RecordBatch
+from sentinel.wire import Command, Venue, client_order_id
+
+
+class BinanceSpotSession:
+    """See ``contract.OrderSession``. All methods belong to one event loop; no thread is started.
+
+    Args:
+        venue: addresses, recvWindow.
+        symbols: the run's names, by index.
+        credentials: an HMAC key.
+        clock: UTC ns; t_recv of every record.
+        sink, source: where records go, and under which source number.
+        on_reconnect: awaited after each reconnect, once orders can be sent again: reconcile there.
+    """
+
+    def __init__(
+        self,
+        venue: VenueConfig,
+        symbols: list[str],
+        credentials: Credentials,
+        clock: Clock,
+        sink: RecordSink,
+        source: int,
+        on_reconnect: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        if not venue.api_url:
+            raise VenueError("venue.api_url", venue.api_url, "the WebSocket API's address", "set it, or run without orders")
+        self.symbols = list(symbols)
+        self.on_reconnect = on_reconnect
+        requests = Requests(credentials, venue.recv_window_ms)
+        self._desk = Desk(self.symbols, clock, sink, source)
+        self._rest = AccountRest(venue, credentials, clock, self._desk.budget, self._desk.venue_ns)
+        self._keeper = LinkKeeper(venue.api_url, requests, self._desk.offset, clock, self)
+        self._outbound = Outbound(self._desk, requests)
+        self._inbound = Inbound(self._desk, self._keeper, self._outbound)
+
+    # What the host watches
+
+    @property
+    def ready(self) -> bool:
+        """Whether orders can be sent: socket up, user data subscribed, key not refused."""
+        return self._keeper.current is not None and self._desk.halted is None
+
+    @property
+    def halted(self) -> str | None:
+        """Why the venue refused our key; None while it has not."""
+        return self._desk.halted
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What happened so far, by name."""
+        return self._desk.counters
+
+    @property
+    def raw_log(self) -> deque[tuple[int, str, bytes]]:
+        """The last 64 (t_ns, why, first 4 KiB) of messages that could not be used."""
+        return self._desk.raw_log
+
+    @property
+    def balances_seen(self) -> dict[str, tuple[int, int]]:
+        """Asset -> (free, locked) of the latest account events, int64 e8."""
+        return self._desk.balances_seen
+
+    @property
+    def stream_trades(self) -> int:
+        """TRADE events received from user data so far."""
+        return self._desk.stream_trades
+
+    @property
+    def pending_requests(self) -> int:
+        return self._rest.pending
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The open connections: one, or two while a successor takes over."""
+        return self._keeper.links
+
+    @property
+    def lockstep_id(self) -> str | None:
+        return None if self._keeper.current is None else self._keeper.current.lockstep_id
+
+    @property
+    def frames_received(self) -> int:
+        return 0 if self._keeper.current is None else self._keeper.current.frames_received
+
+    @property
+    def frames_sent(self) -> int:
+        return 0 if self._keeper.current is None else self._keeper.current.frames_sent
+
+    # Life
+
+    async def connect(self) -> None:
+        """Read the instruments, connect, synchronise the clock, subscribe to user data. Raises VenueError."""
+        await self._load_instruments()
+        await self._keeper.start()
+
+    async def close(self) -> None:
+        """Close the connections. Requests without a reply become AMBIGUOUS. Idempotent."""
+        await self._keeper.stop()
+
+    # Orders
+
+    def place(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
+        """Send an order now. The outcome is SENT and what the venue says, or NOT_SENT with a LocalCode."""
+        self._outbound.place(self._keeper.current, key, symbol, side, order_type, tif, price, qty)
+
+    def cancel(self, key: int, symbol: str) -> None:
+        """Ask for an order's cancellation now. One that cannot be sent becomes CANCEL_REJECTED with a LocalCode."""
+        self._outbound.cancel(self._keeper.current, key, symbol)
+
+    def query(self, key: int, symbol: str) -> None:
+        """Ask what became of an order: STATUS (after its fills) or NOT_FOUND. What cannot be sent or fails is only counted."""
+        index = self._desk.index.get(symbol)
+        if index is not None:
+            self._outbound.query(self._keeper.current, key, index)
+
+    # Listings
+
+    async def instruments(self) -> NDArray[Any]:
+        """INSTRUMENT control records of every symbol, int64[n, 8]. Raises VenueError."""
+        await self._load_instruments()
+        batch, now = RecordBatch(Venue.BINANCE_SPOT), self._desk.now_ns()
+        for index, instrument in enumerate(self._desk.instruments):
+            instrument.write(index, now, batch)
+        return batch.take()
+
+    async def balances(self) -> NDArray[Any]:
+        """BASE_BALANCE of every symbol and QUOTE_BALANCE, free + locked, int64[n, 8]. Raises VenueError."""
+        totals = await self._rest.balances()
+        batch, now = RecordBatch(Venue.BINANCE_SPOT), self._desk.now_ns()
+        instruments = self._desk.instruments
+        for index, instrument in enumerate(instruments):
+            batch.control(Command.BASE_BALANCE, now, symbol=index, value=totals.get(instrument.base_asset, 0))
+        quotes = {instrument.quote_asset for instrument in instruments}
+        if len(quotes) != 1:
+            raise VenueError("feed.symbols", sorted(quotes), "symbols of one quote asset", "run one process per quote asset")
+        batch.control(Command.QUOTE_BALANCE, now, value=totals.get(quotes.pop(), 0))
+        return batch.take()
+
+    async def open_orders(self) -> list[VenueOrder]:
+        """Every open order of the account, foreign ones too. Raises VenueError."""
+        return await self._rest.open_orders(self._desk.index)
+
+    async def find_order(self, symbol: str, key: int | None = None, venue_order_id: int | None = None) -> VenueOrder | None:
+        """One order by our key or by the venue's id; None when the venue does not know it. Raises VenueError."""
+        if venue_order_id is not None:
+            return await self._rest.order(symbol, self._desk.index, {"orderId": venue_order_id})
+        if key is None:
+            raise VenueError("find_order", None, "a key or a venue order id", "pass one")
+        for text in (client_order_id(key), translate.cancel_id(key)):
+            found = await self._rest.order(symbol, self._desk.index, {"origClientOrderId": text})
+            if found is not None:
+                return found
+        return None
+
+    async def my_trades(self, symbol: str, from_id: int | None = None, venue_order_id: int | None = None) -> list[VenueTrade]:
+        """The account's fills on ``symbol`` in order of trade id, all pages. Raises VenueError."""
+        index = self._desk.index[symbol]
+        return await self._rest.trades(symbol, index, self._desk.instruments[index], from_id, venue_order_id)
+
+    # Called by the keeper of the connections
+
+    def on_message(self, link: Link, payload: bytes) -> None:
+        self._inbound.take(payload)
+
+    def on_link_lost(self, link: Link) -> None:
+        self._inbound.link_lost(link)
+
+    def on_key_refused(self, code: int, message: str) -> None:
+        self._desk.halt(f"{code} {message}")
+
+    async def on_link_replaced(self) -> None:
+        self._desk.counters["reconnects"] += 1
+        if self.on_reconnect is not None:
+            await self.on_reconnect()
+
+    async def _load_instruments(self) -> None:
+        info = await self._rest.exchange_info(self.symbols)
+        self._desk.instruments = read_instruments(info, self.symbols)
+        self._desk.budget.observe(info.rate_limits, self._desk.venue_ns())

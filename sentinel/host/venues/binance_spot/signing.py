@@ -1,0 +1,56 @@
+"""HMAC request signing for Binance: the WebSocket API and REST sign different texts.
+
+WebSocket API: every parameter but ``signature``, sorted by name, ``name=value`` joined by ``&``, not
+encoded, ``apiKey`` included. REST: the percent-encoded query as sent; the key travels in a header.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from sentinel.config import VenueConfig
+from sentinel.errors import VenueError
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """An API key and its secret. Neither is shown by ``repr``."""
+
+    api_key: str = field(repr=False)
+    secret: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for name, value in (("api_key", self.api_key), ("secret", self.secret)):
+            if not value or not value.isascii() or not value.isprintable() or set(value) & set('"\\&= '):
+                raise VenueError(
+                    name, "(not shown)", "the printable text the exchange gave", "copy it again without spaces or quotes"
+                )
+
+    @classmethod
+    def from_environment(cls, venue: VenueConfig) -> Credentials:
+        """Read the variables named by ``api_key_env`` and ``api_secret_env``. Raises VenueError when one is unset."""
+        values = []
+        for variable in (venue.api_key_env, venue.api_secret_env):
+            value = os.environ.get(variable)
+            if not value:
+                raise VenueError(f"environment variable {variable}", None, "the exchange's key", "set it before the start")
+            values.append(value)
+        return cls(*values)
+
+    def sign(self, payload: bytes) -> str:
+        """Lower-case hex HMAC-SHA256 of ``payload``."""
+        return hmac.digest(self.secret.encode(), payload, "sha256").hex()
+
+
+def websocket_payload(params: Mapping[str, object]) -> bytes:
+    """The text a WebSocket API request signs."""
+    return "&".join(f"{name}={params[name]}" for name in sorted(params) if name != "signature").encode()
+
+
+def sign_rest(params: Mapping[str, str | int], credentials: Credentials) -> dict[str, str | int]:
+    """``params`` with their ``signature`` as the last one; they must be sent in this order, encoded by ``urlencode``."""
+    return {**params, "signature": credentials.sign(urlencode(params).encode())}
