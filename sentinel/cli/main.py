@@ -104,9 +104,11 @@ def _execute(as_json: bool, job: Callable[[Console], Result]) -> None:
 
 @app.command(epilog="Example: sentinel demo --seed 7 --minutes 12 --out demo-out")
 def demo(
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same decisions, same state hash.")] = 7,
-    minutes: Annotated[float, typer.Option(min=4.0, max=1440.0, help="Virtual minutes of market.")] = 12.0,
-    speed: Annotated[float, typer.Option(min=0.0, help="Virtual seconds per real second; 0 is as fast as possible.")] = 0.0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Same seed, same decisions, same state hash.")] = 7,
+    minutes: Annotated[float, typer.Option(metavar="N", min=4.0, max=1440.0, help="Virtual minutes of market.")] = 12.0,
+    speed: Annotated[
+        float, typer.Option(metavar="X", min=0.0, help="Virtual seconds per real second; 0 is as fast as possible.")
+    ] = 0.0,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the report and the journal go.")] = Path("demo-out"),
     decider: Annotated[Decider, typer.Option(help="Who evaluates the model.")] = Decider.cpu,
     as_json: Json = False,
@@ -124,7 +126,7 @@ def demo(
 @app.command(epilog="Example: sentinel run --config sentinel.toml")
 def run(
     config: ConfigFile,
-    seconds: Annotated[float, typer.Option(min=0.0, help="Stop after so many seconds; 0 runs until Ctrl-C.")] = 0.0,
+    seconds: Annotated[float, typer.Option(metavar="N", min=0.0, help="Stop after so many seconds; 0 runs until Ctrl-C.")] = 0.0,
     as_json: Json = False,
 ) -> None:
     """The daemon: trade against the exchange named in a TOML file, on paper unless the file says live."""
@@ -161,7 +163,7 @@ def replay(
 def record(
     config: ConfigFile,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Capture file to write; an existing file is never overwritten.")],
-    seconds: Annotated[float, typer.Option(min=0.0, help="Stop after so many seconds; 0 runs until Ctrl-C.")] = 0.0,
+    seconds: Annotated[float, typer.Option(metavar="N", min=0.0, help="Stop after so many seconds; 0 runs until Ctrl-C.")] = 0.0,
     as_json: Json = False,
 ) -> None:
     """Write what a market feed sends, byte for byte, in the capture format that replay reads."""
@@ -178,7 +180,7 @@ def record(
 def train(
     data: Annotated[Path, typer.Option(metavar="DIR", help="Directory with trades.parquet and events.csv.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Model artifact to write; the report goes beside it.")],
-    seed: Annotated[int, typer.Option(min=0, help="Same data and seed, same model.")] = 7,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Same data and seed, same model.")] = 7,
     as_json: Json = False,
 ) -> None:
     """Train the forest on labelled pumps, snap it to its exact grid and write the artifact and its report."""
@@ -194,13 +196,15 @@ def train(
 @data_app.command("pull", epilog="Example: sentinel data pull --symbol BTCUSDT --kind trades --from 2024-08-01 --to 2024-08-07")
 def data_pull(
     symbol: Annotated[list[str], typer.Option("--symbol", metavar="NAME", help="Repeat for several.")],
-    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")],
-    end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day, included.")],
+    start: Annotated[
+        datetime, typer.Option("--from", metavar="DATE", formats=["%Y-%m-%d"], help="First day, for example 2024-08-01.")
+    ],
+    end: Annotated[datetime, typer.Option("--to", metavar="DATE", formats=["%Y-%m-%d"], help="Last day, included.")],
     kind: Annotated[Kind, typer.Option(help="What to fetch.")] = Kind.trades,
     market: Annotated[Market, typer.Option(help="Which market.")] = Market.spot,
-    interval: Annotated[str, typer.Option(help="Interval of klines.")] = "1m",
+    interval: Annotated[str, typer.Option(metavar="NAME", help="Interval of klines, for example 1m or 1h.")] = "1m",
     out: Annotated[Path, typer.Option(metavar="DIR", help="Parquet files go here, one per symbol and day.")] = Path("archive"),
-    base_url: Annotated[str, typer.Option(help="Root of the archive or of a mirror with the same layout.")] = "",
+    base_url: Annotated[str, typer.Option(metavar="URL", help="Root of the archive or of a mirror with the same layout.")] = "",
     as_json: Json = False,
 ) -> None:
     """Fetch history from the Binance public archive: checksums verified, Parquet written, interruptions resumed."""

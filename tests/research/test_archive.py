@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from sentinel.errors import CaptureError, ConfigError
 from sentinel.research.archive import PullRequest, pull
 from sentinel.research.archive_download import RetryPolicy
+from tests.json_keys import documented_keys
 from tests.research.archive_server import Archive, serving
 
 DAY = date(2024, 8, 1)
@@ -82,6 +83,7 @@ def test_trades_become_exact_integers(archive: Archive, tmp_path: Path) -> None:
         "downloaded_bytes": len(content),
         "directory": str(tmp_path),
     }
+    assert set(result) == documented_keys("data pull")
     metadata = pq.read_schema(_parquet(tmp_path)).metadata
     assert metadata[b"source"].decode() == archive.base_url + _zip_path()
 
