@@ -34,6 +34,7 @@ from sentinel.units import NS_PER_MS, NS_PER_S
 
 API_PATH = "/ws-api/v3"
 LOCKSTEP_PATH = "/lockstep"
+_CLOSE_TIMEOUT_S = 1.0
 _CONNECT_WINDOW_NS = 300 * NS_PER_S
 _encode = msgspec.json.Encoder().encode
 _log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ class VenueServer:
                 create_connection=VenueConnection,
                 compression=None,
                 ping_interval=None,
+                close_timeout=_CLOSE_TIMEOUT_S,
                 max_size=1 << 20,
                 server_header=None,
             )
