@@ -11,6 +11,7 @@ import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -222,6 +223,11 @@ class StoreConfig(Section):
     )
 
 
+def _is_test_endpoint(host: str) -> bool:
+    loopback = host in ("localhost", "::1") or host.startswith("127.")
+    return loopback or host.endswith(".testnet.binance.vision") or host == "demo-ws-api.binance.com"
+
+
 class Config(Section):
     """One run."""
 
@@ -242,6 +248,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _cross_section(self) -> Config:
+        host = urlsplit(self.venue.api_url).hostname or ""
+        if self.mode == "paper" and self.venue.api_url and not _is_test_endpoint(host):
+            raise ValueError(
+                f"venue.api_url {self.venue.api_url!r} is no test endpoint, and mode is paper: leave api_url empty for the built-in "
+                "paper exchange, or name a loopback address or one of the venue's test environments"
+            )
         unknown = [s for s in self.paper.base_balances if s not in self.feed.symbols]
         if unknown:
             raise ValueError(f"paper.base_balances names {unknown}, which are not in feed.symbols")

@@ -109,6 +109,15 @@ class EngineHost:
             return 0
         replay = JournalReplay(self.directory, self.state)
         replay.run(start)
+        if replay.mismatched_effects:
+            raise JournalError(
+                "journal effects",
+                replay.mismatched_effects,
+                "the effects this engine produces from the journaled inputs",
+                "start the version that wrote the journal, or use a new store.directory once no order is open",
+            )
+        # What the killed process had decided but not yet journaled: journaled now, so that every replay agrees.
+        self.journal.append(FrameType.EFFECT, replay.unrecorded)
         configure(self.state, self.spec)
         return replay.inputs
 

@@ -26,18 +26,19 @@ class JournalReplay:
     """Steps ``state`` through a journal directory.
 
     Args:
-        observe: called after each chunk with its input slots (int64[n, 8]) and the state; chunks end at
-            most ``chunk`` slots apart.
+        observe: called after each chunk with its input slots, the effects they caused (both int64[n, 8])
+            and the state; chunks end at most ``chunk`` slots apart.
 
-    ``inputs``, ``effects`` and ``mismatched_effects`` count slots; the effects the engine produces must be
-    those in the journal, bit for bit.
+    ``inputs``, ``effects`` and ``mismatched_effects`` count slots: the effects the engine produces must be
+    those in the journal, bit for bit. ``unrecorded`` (int64[n, 8]) are effects of the last inputs that the
+    writer was killed before it could journal; no order among them ever left.
     """
 
     def __init__(
         self,
         directory: str | Path,
         state: EngineState,
-        observe: Callable[[NDArray[Any], EngineState], None] | None = None,
+        observe: Callable[[NDArray[Any], NDArray[Any], EngineState], None] | None = None,
         chunk: int = _CHUNK,
     ) -> None:
         self.directory = Path(directory)
@@ -73,7 +74,11 @@ class JournalReplay:
             self._recorded = np.concatenate([self._recorded, slots[types == FrameType.EFFECT]])
             self._step(np.ascontiguousarray(slots[types == FrameType.INPUT]), words)
             self._compare()
-        self.mismatched_effects += len(self._recorded) + len(self._produced)
+        self.mismatched_effects += len(self._recorded)
+
+    @property
+    def unrecorded(self) -> NDArray[Any]:
+        return self._produced
 
     def _step(self, slots: NDArray[Any], decider: NDArray[np.int64]) -> None:
         views = record_views(slots)
@@ -83,14 +88,16 @@ class JournalReplay:
             if end < total and int(slots[end, 3]) >> 40 & 0xFF == 1:
                 end += 1
             at = start
+            produced = []
             while at < end:
                 at = step_many(self.state, decider, views, -1, at, end, self._out)
-                filled = int(self._out.cursor[0])
-                self._produced = np.concatenate([self._produced, self._out.slots[:filled]])
+                produced.append(self._out.slots[: int(self._out.cursor[0])].copy())
                 self._out.cursor[0] = 0
+            effects = np.concatenate(produced)
+            self._produced = np.concatenate([self._produced, effects])
             self.inputs += end - start
             if self._observe is not None:
-                self._observe(slots[start:end], self.state)
+                self._observe(slots[start:end], effects, self.state)
             start = end
 
     def _compare(self) -> None:

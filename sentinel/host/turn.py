@@ -13,7 +13,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sentinel.engine.step import Effects, decide, post, pre
+from sentinel.engine.emit import EFFECTS_PER_STEP, room
+from sentinel.engine.state import Effects
+from sentinel.engine.step import decide, is_pair, post, pre
 from sentinel.host.latency import Stage, record_latency
 from sentinel.host.monotonic import monotonic_ns
 from sentinel.host.ring import ring_range, ring_release
@@ -21,9 +23,8 @@ from sentinel.host.store.frames import CURSOR_END, CURSOR_WORD, FRAME_WORDS, app
 from sentinel.native import JIT, borrow
 from sentinel.wire import FrameType, Kind, RecordViews
 
-# Room kept for what one record may cause: its own frames and its effects.
-RESERVED_EFFECTS = 64
-_RESERVED_WORDS = (RESERVED_EFFECTS + 2) * FRAME_WORDS
+# Room kept in a segment for what one record may cause: its own frames and its effects.
+_RESERVED_WORDS = (EFFECTS_PER_STEP + 2) * FRAME_WORDS
 
 _INPUT, _EFFECT = int(FrameType.INPUT), int(FrameType.EFFECT)
 _FEATURES, _DECISION, _RISK = int(Stage.FEATURES), int(Stage.DECISION), int(Stage.RISK)
@@ -59,16 +60,15 @@ def turn(
     latency = borrow(latency)
     tail, head = ring_range(ring_words)
     first = tail
-    room = out.slots.shape[0] - RESERVED_EFFECTS
     started = monotonic_ns()
-    while tail < head and out.cursor[0] <= room and cursor[CURSOR_WORD] + _RESERVED_WORDS <= cursor[CURSOR_END]:
+    while tail < head and room(out) >= EFFECTS_PER_STEP and cursor[CURSOR_WORD] + _RESERVED_WORDS <= cursor[CURSOR_END]:
         i = tail & mask
-        width = 2 if views.market[i].kind == _ORDER_EVENT else 1
-        if tail + width > head:
-            break
+        width = 1
+        if views.market[i].kind == _ORDER_EVENT and tail + 1 < head and is_pair(views, i, mask):
+            width = 2
         append_frames(journal, cursor, _INPUT, slots, mask, tail, tail + width)
         before = out.cursor[0]
-        ready = pre(state, views, i, mask, out)
+        ready = pre(state, views, i)
         prepared = monotonic_ns()
         if ready:
             decide(state, decider)
@@ -76,7 +76,7 @@ def turn(
             record_latency(latency, _FEATURES, prepared - started)
             record_latency(latency, _DECISION, decided - prepared)
             prepared = decided
-        post(state, views, i, ready, out)
+        post(state, views, i, ready, mask, out)
         if out.cursor[0] > before:
             append_frames(journal, cursor, _EFFECT, out.slots, -1, before, out.cursor[0])
         finished = monotonic_ns()

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from sentinel.config import FeedConfig, VenueConfig
 from sentinel.errors import FeedError
 from sentinel.host.feeds.book_sync import WeightBudget, snapshot_weight
+from sentinel.host.feeds.capture import snapshot_payload
 from sentinel.host.feeds.connection import ConnectBudget, StreamConnection, StreamLink, stream_name
 from sentinel.host.feeds.decode import Notice
 from sentinel.host.feeds.rest import RestClient
@@ -30,7 +31,7 @@ _SNAPSHOT_WEIGHT_PER_MINUTE = 3_000
 _PARALLEL_SNAPSHOTS = 4
 _SNAPSHOT_RETRY_NS = 500 * NS_PER_MS
 
-#: What a recorder sees: (source, t_recv_ns, payload). A snapshot's payload is its REST body.
+#: What a recorder sees: (source, t_recv_ns, payload). A snapshot comes as source 0 and capture.snapshot_payload.
 Tap = Callable[[int, int, bytes], None]
 
 
@@ -176,7 +177,7 @@ class BinanceSpotFeed:
         else:
             t_recv = self._clock.now_ns()
             if self._tap is not None:
-                self._tap(0, t_recv, body)
+                self._tap(0, t_recv, snapshot_payload(name, body, len(self._stream.symbols)))
             useful = self._stream.on_snapshot(symbol, body, t_recv)
         if not useful:
             self._snapshots_due[symbol] = self._clock.now_ns() + _SNAPSHOT_RETRY_NS

@@ -1,4 +1,9 @@
-"""Captures of raw exchange messages: lines of ``<local ns> <json>``, zstd-compressed or plain."""
+"""Captures of raw exchange messages: lines of ``<local ns> <json>``, zstd-compressed or plain.
+
+The messages are those of the combined streams, in the order they came. A REST depth snapshot stands
+among them where it arrived: bare in a capture of one symbol, else wrapped like a stream message under
+the name ``<symbol>@snapshot``.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+import msgspec
 import zstandard
 
 from sentinel.errors import CaptureError
@@ -17,6 +23,14 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _LINE = re.compile(rb"([0-9]{1,19}) (\S.*)", re.DOTALL)
 _LONGEST_LINE = 64 << 20
 _MAX_NS = (1 << 63) - 1
+
+
+def snapshot_payload(symbol: str, body: bytes, symbols: int) -> bytes:
+    """How a REST depth snapshot is written in a capture of that many symbols."""
+    if symbols == 1:
+        return body
+    name = msgspec.json.encode(f"{symbol.lower()}@snapshot")
+    return b'{"stream":' + name + b',"data":' + body.strip() + b"}"
 
 
 class CaptureReader:

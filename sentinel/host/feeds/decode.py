@@ -6,6 +6,7 @@ It takes the frames the compiled parser does not know, and it is the parser's re
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,7 +17,6 @@ from sentinel.errors import ParseError, UnitError
 from sentinel.host.feeds.admit import MAX_AHEAD_NS
 from sentinel.units import INT64_MAX, NS_PER_MS, parse_e8
 from sentinel.wire import NO_SYMBOL, FeedStatus, Kind, MarketFlag, Side, Venue, empty_slots
-
 
 _NS_PER_US = 1_000
 # The venue sends ms, or us when asked to: years 1970-2261 as ms and 1973-2261 as us do not overlap.
@@ -144,7 +144,7 @@ def decode_snapshot(body: bytes, symbol: int, t_recv: int) -> Snapshot:
     last_update_id = _identifier("lastUpdateId", snapshot.lastUpdateId)
     bids, asks = _levels("bids", snapshot.bids), _levels("asks", snapshot.asks)
     for name, levels, order in (("bids", bids, -1), ("asks", asks, 1)):
-        if any((after - before) * order <= 0 for (before, _), (after, _) in zip(levels, levels[1:], strict=False)):
+        if any((after - before) * order <= 0 for (before, _), (after, _) in pairwise(levels)):
             raise ParseError(name, len(levels), "levels ordered from the best", "fetch the snapshot again")
         if any(qty == 0 for _, qty in levels):
             raise ParseError(name, 0, "quantities above 0", "fetch the snapshot again")

@@ -22,9 +22,9 @@ from sentinel.wire import Kind, MarketFlag, Side, Venue
 
 #: Why ``parse_frames`` stopped.
 DONE, GENERIC, FULL = 0, 1, 2
-#: Columns of an event row: a depth event's place among the records, and its ids.
-EVENT_FIRST, EVENT_COUNT, EVENT_SYMBOL, EVENT_FIRST_ID, EVENT_LAST_ID = range(5)
-EVENT_WORDS = 5
+#: Columns of an event row: a depth event's place among the records, its ids and its t_recv.
+EVENT_FIRST, EVENT_COUNT, EVENT_SYMBOL, EVENT_FIRST_ID, EVENT_LAST_ID, EVENT_TIME = range(6)
+EVENT_WORDS = 6
 #: Fewest bytes a price level takes in a message is 10, so a frame of n bytes makes at most n / 8 records.
 RECORDS_PER_BYTE_SHIFT = 3
 
@@ -176,7 +176,7 @@ def _parse_ticker(buffer: Any, p: np.int64, limit: np.int64, t_recv: np.int64, t
 
 
 @njit(forceinline=True, **JIT)
-def ticker_is_sane(bid: np.int64, bid_qty: np.int64, ask: np.int64, ask_qty: np.int64) -> bool:
+def ticker_is_sane(bid: np.int64, bid_qty: np.int64, ask: np.int64, ask_qty: np.int64) -> Any:
     """Both parts of a side are positive or, for an empty side, both zero; bid below ask."""
     if (bid > 0) != (bid_qty > 0) or (ask > 0) != (ask_qty > 0):
         return False
@@ -259,6 +259,7 @@ def _parse_depth(
     events[e, EVENT_SYMBOL] = s
     events[e, EVENT_FIRST_ID] = first_id
     events[e, EVENT_LAST_ID] = last_id
+    events[e, EVENT_TIME] = t_recv
     return p + 1, end - o
 
 
@@ -285,7 +286,7 @@ def admit_record(memory: Any, out: Any, o: int) -> int:
 @njit(**JIT)
 def parse_frames(
     buffer: Any, position: int, frames: Any, first: int, count: int, table: Any, memory: Any, out: Any, events: Any
-) -> tuple[int, int, int, int, int]:
+) -> Any:
     """Parse frames ``first`` to ``count - 1``, which lie back to back in ``buffer`` from ``position``.
 
     frames int64[n, 2]: length in bytes and t_recv of each. table: symbols.build_symbol_table. memory:

@@ -31,6 +31,7 @@ from sentinel.host.feeds.parse import (
     EVENT_FIRST_ID,
     EVENT_LAST_ID,
     EVENT_SYMBOL,
+    EVENT_TIME,
     EVENT_WORDS,
     FULL,
     RECORDS_PER_BYTE_SHIFT,
@@ -110,8 +111,11 @@ class MarketStream:
         """Whether every depth symbol has a complete book."""
         return all(book.live for book in self._books.values())
 
-    def on_frames(self, source: int, payloads: Sequence[bytes], t_recv: int) -> None:
-        """Parse the payloads of one receive, in order, and deliver what they hold. Bad ones are counted, not raised."""
+    def on_frames(self, source: int, payloads: Sequence[bytes], t_recv: int | Sequence[int]) -> None:
+        """Parse the payloads of one receive, in order, and deliver what they hold. Bad ones are counted, not raised.
+
+        ``t_recv`` is the time of the receive or, for a recording, one time per payload.
+        """
         count = len(payloads)
         if count == 0:
             return
@@ -121,11 +125,11 @@ class MarketStream:
         frames = self._frames
         if count == 1:
             joined = payloads[0]
-            frames[0] = len(joined), t_recv
+            frames[0, 0] = len(joined)
         else:
             joined = b"".join(payloads)
             frames[:count, 0] = np.fromiter(map(len, payloads), np.int64, count)
-            frames[:count, 1] = t_recv
+        frames[:count, 1] = t_recv
         if len(joined) + PADDING > len(self._buffer):
             self._reserve_bytes(2 * len(joined) + PADDING)
         self._bytes[: len(joined)] = joined
@@ -135,7 +139,7 @@ class MarketStream:
                 self._buffer, position, frames, first, count, self._table, self._memory, self._out, self._events
             )
             if events:
-                self._deliver_with_depth(source, records, events, t_recv)
+                self._deliver_with_depth(source, records, events)
             elif records:
                 self._deliver(source, self._out[:records])
             if why == DONE:
@@ -145,7 +149,7 @@ class MarketStream:
                     self._out = empty_slots(2 * (len(payloads[index]) >> RECORDS_PER_BYTE_SHIFT) + 2)
                 first = index
                 continue
-            self._on_unusual(source, payloads[index], t_recv)
+            self._on_unusual(source, payloads[index], int(frames[index, 1]))
             position += len(payloads[index])
             first = index + 1
 
@@ -205,13 +209,13 @@ class MarketStream:
         for first in range(0, len(records), DELIVERY_RECORDS):
             self._sink.deliver(source, records[first : first + DELIVERY_RECORDS])
 
-    def _deliver_with_depth(self, source: int, records: int, events: int, t_recv: int) -> None:
+    def _deliver_with_depth(self, source: int, records: int, events: int) -> None:
         # Runs of records between depth events that may not pass are delivered as they lie.
         start = 0
         for row in self._events[:events].tolist():
             first, count = row[EVENT_FIRST], row[EVENT_COUNT]
             ids = DepthIds(row[EVENT_SYMBOL], row[EVENT_FIRST_ID], row[EVENT_LAST_ID])
-            if self._depth_passes(source, ids, self._out[first : first + count], t_recv, self._out[start:first]):
+            if self._depth_passes(source, ids, self._out[first : first + count], row[EVENT_TIME], self._out[start:first]):
                 continue
             start = first + count
         if start < records:
@@ -275,4 +279,4 @@ class MarketStream:
 
     def _reserve_bytes(self, size: int) -> None:
         self._buffer = np.zeros(size, np.uint8)
-        self._bytes = memoryview(self._buffer)
+        self._bytes = self._buffer.data

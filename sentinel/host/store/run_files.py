@@ -41,9 +41,7 @@ def save_run_files(directory: str | Path, config: Config, artifact: ModelArtifac
             save_model(artifact, temporary)
             os.replace(temporary, model)
     except OSError as error:
-        raise JournalError(
-            "store.directory", str(directory), "a writable directory with room", f"check it ({error})"
-        ) from None
+        raise JournalError("store.directory", str(directory), "a writable directory with room", f"check it ({error})") from None
 
 
 def load_run_config(directory: str | Path, digest: str) -> Config:

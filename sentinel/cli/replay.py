@@ -1,0 +1,69 @@
+"""``sentinel replay``: a capture or a journal through the same engine."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sentinel.config import load_config
+from sentinel.errors import CaptureError, ConfigError
+from sentinel.research.capture_replay import CaptureReplay
+from sentinel.research.reports.console_report import print_report
+from sentinel.research.reports.html_report import write_html
+from sentinel.research.run_data import ReplayedRun
+
+
+def execute(console: Console, *, source: Path, config: Path | None, model: str, out: Path | None) -> dict[str, Any]:
+    """Replay and say what happened. Raises SentinelError for input that cannot be replayed."""
+    if source.is_dir():
+        if config is not None:
+            raise ConfigError(
+                "--config", str(config), "no config for a journal", "leave it out: a journal carries its own settings"
+            )
+        return _journal(console, source, out)
+    if not source.exists():
+        raise CaptureError("source", str(source), "a capture file or a journal directory", "check the path")
+    return _capture(console, source, config, model)
+
+
+def _journal(console: Console, source: Path, out: Path | None) -> dict[str, Any]:
+    started = time.perf_counter()
+    with console.status(f"replaying {source}"):
+        run = ReplayedRun(source)
+    wall = time.perf_counter() - started
+    result: dict[str, Any] = {
+        "source": "journal",
+        **run.counts(),
+        "inputs": run.replay.inputs,
+        "effects_compared": run.replay.effects,
+        "effects_differing": run.replay.mismatched_effects,
+        "state_hash": run.state_hash,
+        "wall_seconds": round(wall, 3),
+    }
+    report = run.report(f"Replay of {source.name}", wall_seconds=wall, notes=["Replayed from the journal; no orders were sent."])
+    print_report(report, console)
+    if out is not None:
+        path = out / "report.html"
+        write_html(report, path)
+        result["report"] = str(path)
+        console.print(f"report: {path}")
+    return result
+
+
+def _capture(console: Console, source: Path, config: Path | None, model: str) -> dict[str, Any]:
+    started = time.perf_counter()
+    with console.status(f"replaying {source.name}") as status:
+        replay = CaptureReplay(
+            source,
+            load_config(config) if config is not None else None,
+            model,
+            lambda count: status.update(f"replaying {source.name}: {count:,} messages"),
+        )
+        result = replay.run()
+    result["wall_seconds"] = round(time.perf_counter() - started, 3)
+    for key, value in result.items():
+        console.print(f"{key:>16}  {value:,}" if isinstance(value, int) else f"{key:>16}  {value}")
+    return result

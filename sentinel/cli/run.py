@@ -1,0 +1,113 @@
+"""``sentinel run``: the daemon against the exchange of a TOML file.
+
+On paper with no ``venue.api_url`` a local paper exchange follows the real market and takes the orders;
+with one, orders go there, which must be loopback or one of the venue's test environments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import time
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from rich.console import Console
+
+from sentinel.cli.venue_process import VenueProcess
+from sentinel.config import Config, VenueConfig, load_config
+from sentinel.errors import ConfigError
+from sentinel.host.daemon import Daemon
+from sentinel.host.latency import summarize_table
+from sentinel.host.tuning import quiet_process
+from sentinel.host.venues.binance_spot import Credentials
+from sentinel.units import format_e8, format_e8_short
+from sentinel.wire import TradingState
+
+_REFRESH_S = 0.5
+
+
+def execute(console: Console, *, config: Path, seconds: float, lockstep_url: str = "") -> dict[str, Any]:
+    """Run until the time is over, Ctrl-C or SIGTERM. Raises ConfigError before anything starts."""
+    return uvloop.run(_run(console, load_config(config), seconds, lockstep_url))
+
+
+async def _run(console: Console, config: Config, seconds: float, lockstep_url: str) -> dict[str, Any]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if seconds > 0:
+        loop.call_later(seconds, stop.set)
+    async with AsyncExitStack() as stack:
+        orders_at, credentials = await _order_endpoint(console, config, stack)
+        daemon = Daemon(config, credentials, lockstep_url, orders_at=orders_at)
+        quiet_process()
+        started = time.monotonic()
+        watcher = asyncio.create_task(_show(console, daemon))
+        try:
+            await daemon.run(stop)
+        finally:
+            watcher.cancel()
+            with suppress(asyncio.CancelledError):
+                await watcher
+    result = _result(daemon, time.monotonic() - started)
+    console.print(f"stopped; state hash {result['state_hash']}")
+    return result
+
+
+async def _order_endpoint(console: Console, config: Config, stack: AsyncExitStack) -> tuple[VenueConfig, Credentials]:
+    """Where orders go, and the key for it."""
+    venue = config.venue
+    if venue.api_url:
+        missing = [name for name in (venue.api_key_env, venue.api_secret_env) if not os.environ.get(name)]
+        if missing:
+            raise ConfigError("environment", missing, "set variables", f"export {' and '.join(missing)} for {venue.api_url}")
+        return venue, Credentials(os.environ[venue.api_key_env], os.environ[venue.api_secret_env])
+    key, secret = secrets.token_hex(16), secrets.token_hex(32)
+    environment = {**os.environ, "SENTINEL_API_KEY": key, "SENTINEL_API_SECRET": secret}
+    urls = await stack.enter_async_context(VenueProcess(_mirror_arguments(config), environment))
+    console.print(f"paper exchange at {urls['api_url']}, following {venue.stream_url}")
+    return venue.model_copy(update={name: urls[name] for name in ("rest_url", "stream_url", "api_url")}), Credentials(key, secret)
+
+
+def _mirror_arguments(config: Config) -> list[str]:
+    venue, feed = config.venue, config.feed
+    arguments = ["mirror", "--stream-url", venue.stream_url, "--rest-url", venue.rest_url, "--symbols", ",".join(feed.symbols)]
+    if feed.depth_symbols:
+        arguments += ["--depth-symbols", ",".join(feed.depth_symbols)]
+    balances = {feed.quote_asset: config.paper.quote_balance}
+    for symbol, amount in config.paper.base_balances.items():
+        balances[symbol.removesuffix(feed.quote_asset)] = amount
+    for asset, amount in balances.items():
+        arguments += ["--balance", f"{asset}={format_e8_short(amount)}"]
+    return arguments
+
+
+async def _show(console: Console, daemon: Daemon) -> None:
+    with console.status("starting") as status:
+        while True:
+            await asyncio.sleep(_REFRESH_S)
+            counters, account = daemon.host.counters(), daemon.host.state.glob[0]
+            state = TradingState(int(account["trading_state"])).name
+            equity = int(account["cash"]) + int(account["inventory_value"])
+            status.update(
+                f"{state}  {counters['events']:,} events  {counters['decisions']:,} decisions  {counters['anomalies']} anomalies  "
+                f"{counters['intents']} orders  {counters['fills']} fills  equity {format_e8(equity)}"
+            )
+
+
+def _result(daemon: Daemon, seconds: float) -> dict[str, Any]:
+    return {
+        "seconds": round(seconds, 3),
+        "counters": daemon.host.counters(),
+        "feed": daemon.feed_counters(),
+        "orders_sent": daemon.gateway.counts["places"],
+        "latency": summarize_table(daemon.host.latency),
+        "state_hash": daemon.state_hash,
+        "journal": str(daemon.host.directory),
+    }

@@ -1,0 +1,37 @@
+"""The clock of a live machine: UTC, but it never goes back."""
+
+from __future__ import annotations
+
+import time
+
+_SAMPLES = 9
+
+
+class LiveClock:
+    """UTC nanoseconds from the monotonic clock, anchored to UTC once, at construction.
+
+    A step of the system clock afterwards moves nothing here; ``drift_ns`` shows it.
+    """
+
+    def __init__(self) -> None:
+        self._anchor_ns = _offset_ns()
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns() + self._anchor_ns
+
+    def drift_ns(self) -> int:
+        """System UTC minus this clock: how far UTC was slewed or stepped since the anchor."""
+        return _offset_ns() - self._anchor_ns
+
+
+def _offset_ns() -> int:
+    # The sample in which least time passed around the UTC reading is the truest.
+    best = None
+    for _ in range(_SAMPLES):
+        before = time.monotonic_ns()
+        utc = time.time_ns()
+        after = time.monotonic_ns()
+        if best is None or after - before < best[0]:
+            best = (after - before, utc - (before + after) // 2)
+    assert best is not None
+    return best[1]

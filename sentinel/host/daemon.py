@@ -1,0 +1,203 @@
+"""The running system: feed, order session and engine put together, and their life from start to stop.
+
+Start: RECOVERING, the account's balances and the instruments' filters, reconciliation with the venue,
+RECOVERED, the feed, and, on paper, ARM. In lock-step with a simulated venue the same parts run on
+its virtual time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from numpy.typing import NDArray
+
+from sentinel.config import Config, VenueConfig
+from sentinel.errors import ConfigError, FeedError
+from sentinel.host.clock import LiveClock
+from sentinel.host.engine_host import EngineHost
+from sentinel.host.feeds.binance_spot import BinanceSpotFeed
+from sentinel.host.feeds.rest import RestClient
+from sentinel.host.gateway import Gateway
+from sentinel.host.ingress import SOURCE_ORDERS, LiveIngress, LockstepIngress
+from sentinel.host.lockstep import LockstepClient, VirtualClock
+from sentinel.host.ports import LockstepLink
+from sentinel.host.reconcile import reconcile
+from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
+from sentinel.units import NS_PER_MS, NS_PER_S
+from sentinel.wire import Command
+
+_log = logging.getLogger(__name__)
+
+TICK_NS = 100 * NS_PER_MS
+
+
+class Daemon:
+    """One trading process.
+
+    Args:
+        config: settings; live mode is refused until live arming exists.
+        credentials: of the order session; None where ``config.venue.api_url`` is empty.
+        lockstep_url: a simulated venue's ``/lockstep`` endpoint, empty for wall-clock time.
+        on_effect: sees each effect (int64[1 or 2, 8]) after it left.
+        boundary: called where the process may die, for fault injection; see Gateway.
+        orders_at: where orders go when that is not ``config.venue`` (a paper exchange that follows it).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        credentials: Credentials | None = None,
+        lockstep_url: str = "",
+        on_effect: Callable[[NDArray[Any]], None] | None = None,
+        boundary: Callable[[str], None] | None = None,
+        orders_at: VenueConfig | None = None,
+    ) -> None:
+        if config.mode == "live":
+            raise ConfigError("mode", "live", "paper", 'set mode = "paper": this version has no arming step for live orders')
+        self._orders_at = orders_at or config.venue
+        if self._orders_at.api_url and credentials is None:
+            raise ConfigError(
+                "venue.api_key_env",
+                config.venue.api_key_env,
+                "the names of two set environment variables",
+                f"export {config.venue.api_key_env} and {config.venue.api_secret_env}, or leave venue.api_url empty",
+            )
+        self.config = config
+        self.lockstep = bool(lockstep_url)
+        self._lockstep_url = lockstep_url
+        self._credentials = credentials
+        self._boundary = boundary
+        self.clock: VirtualClock | LiveClock = VirtualClock() if lockstep_url else LiveClock()
+        self.host = EngineHost(config, self._dispatch)
+        self.ingress: LockstepIngress | LiveIngress = (LockstepIngress if self.lockstep else LiveIngress)(self.host.accept)
+        self.session: BinanceSpotSession | None = None
+        self.feed: BinanceSpotFeed | None = None
+        self.gateway = Gateway(None, config.feed.symbols, self.host.latency, on_effect, boundary)
+        self._last_tick_ns = 0
+        self._last_snapshot_ns = 0
+        self._tasks: list[asyncio.Task[Any]] = []
+        self.finished = False
+        self.steps = 0
+        self.state_hash = ""
+
+    def feed_counters(self) -> dict[str, int]:
+        """The feed's counters; empty before it was started."""
+        return dict(self.feed.counters) if self.feed is not None else {}
+
+    def _dispatch(self, slots: NDArray[Any], ready_ns: int) -> None:
+        self.gateway.dispatch(slots, ready_ns)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Trade until ``stop`` is set, or, in lock-step, until the venue's scenario ends (``finished``).
+
+        Raises VenueError or FeedError when the venue cannot be reached at start; later trouble is handled.
+        """
+        try:
+            await self._start()
+            if self.lockstep:
+                await self._follow(stop)
+            else:
+                await self._keep_time(stop)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close sockets, save a snapshot, release the store. Idempotent."""
+        if self.feed is not None:
+            await self.feed.stop()
+        if self.session is not None:
+            await self.session.close()
+        self.state_hash = self.host.state_hash()
+        self.host.close()
+
+    async def _start(self) -> None:
+        config, host = self.config, self.host
+        if isinstance(self.clock, VirtualClock):
+            self.clock.advance(await server_time_ns(config))
+        now = self.clock.now_ns()
+        host.control(Command.EPOCH, now, id=host.epoch)
+        host.control(Command.RECOVERING, now)
+        if self._orders_at.api_url and self._credentials is not None:
+            self.session = BinanceSpotSession(
+                self._orders_at, config.feed.symbols, self._credentials, self.clock, self.ingress, SOURCE_ORDERS
+            )
+            await self.session.connect()
+            self.gateway.session = self.session
+            await self._load_account()
+        host.control(Command.RECOVERED, self.clock.now_ns())
+        self.feed = BinanceSpotFeed(config.venue, config.feed, self.ingress, self.clock)
+        await self.feed.start()
+        if int(host.state.glob["killed"][0]):
+            _log.error("the kill switch was tripped before this start: staying HALTED until an operator arms")
+        elif self.session is not None:
+            host.control(Command.ARM, self.clock.now_ns(), id=host.epoch)
+
+    async def _load_account(self) -> None:
+        assert self.session is not None
+        self.host.accept(await self.session.instruments())
+        self.host.accept(await self.session.balances())
+        await reconcile(self.session, self.host.state, self.ingress, SOURCE_ORDERS, self.clock)
+
+    def _links(self) -> Iterable[LockstepLink]:
+        links: list[LockstepLink] = list(self.feed.connections) if self.feed is not None else []
+        return [*links, *self.session.links] if self.session is not None else links
+
+    def _pending(self) -> int:
+        feed = self.feed.pending_requests if self.feed is not None else 0
+        return feed + (self.session.pending_requests if self.session is not None else 0)
+
+    async def _follow(self, stop: asyncio.Event) -> None:
+        assert isinstance(self.ingress, LockstepIngress)
+        client = LockstepClient(self._lockstep_url, self._links, self._pending, self._on_step, self.ingress.hold)
+        while self._pending() > 0:
+            await asyncio.sleep(0)
+        self.ingress.hold()
+        try:
+            self.finished = await client.run(stop)
+        finally:
+            self.steps = client.steps
+
+    def _on_step(self, now_ns: int) -> None:
+        """One step of virtual time: ticks first, then what arrived, then what is due."""
+        assert isinstance(self.clock, VirtualClock)
+        assert isinstance(self.ingress, LockstepIngress)
+        due = self._last_tick_ns // TICK_NS * TICK_NS + TICK_NS if self._last_tick_ns else now_ns // TICK_NS * TICK_NS
+        for tick_ns in range(due, now_ns + 1, TICK_NS):
+            self.clock.advance(tick_ns)
+            self._tick(tick_ns)
+        self.clock.advance(now_ns)
+        self.ingress.release(now_ns)
+        if self.feed is not None:
+            self.feed.tick()
+        if self._boundary is not None:
+            self._boundary("stepped")
+
+    async def _keep_time(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            self._tick(self.clock.now_ns())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), TICK_NS / NS_PER_S)
+
+    def _tick(self, now_ns: int) -> None:
+        self._last_tick_ns = now_ns
+        self.host.control(Command.TICK, now_ns)
+        self.host.retry_journal(now_ns)
+        if now_ns - self._last_snapshot_ns >= self.config.store.snapshot_every_s * NS_PER_S:
+            if self._last_snapshot_ns:
+                self.host.snapshot()
+            self._last_snapshot_ns = now_ns
+
+
+async def server_time_ns(config: Config) -> int:
+    """The venue's clock, ns. Raises FeedError when it cannot be read."""
+    client = RestClient(config.venue.rest_url, LiveClock())
+    response = await client.get("/api/v3/time")
+    try:
+        return int(msgspec.json.decode(response.body)["serverTime"]) * NS_PER_MS
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
+        raise FeedError("/api/v3/time", response.body[:80], '{"serverTime": ms}', "check venue.rest_url") from None
