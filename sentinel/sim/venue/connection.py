@@ -47,6 +47,7 @@ class VenueConnection(ServerConnection):
         self.expires_ns = 0
         self.pong_deadline_ns: int | None = None
         self._broken = False
+        self._muted = False
         self._ping_payload = b""
         self._fragments: list[bytes] = []
 
@@ -79,7 +80,7 @@ class VenueConnection(ServerConnection):
 
     def queue_frame(self, frame: bytes, at: int | None = None) -> None:
         """Send a whole frame at the next flush, before the ``at``-th unsent one if given."""
-        if not self.is_open:
+        if self._muted or not self.is_open:
             return
         if not self.outbox:
             self.unflushed.append(self)
@@ -98,11 +99,17 @@ class VenueConnection(ServerConnection):
 
     def demand_pong(self, payload: bytes, pong_deadline_ns: int) -> None:
         """Send a ping; a pong with the same payload is due by ``pong_deadline_ns``, or by an earlier ping's deadline."""
+        if self._muted:
+            return
         self._ping_payload = payload
         if self.pong_deadline_ns is None:
             self.pong_deadline_ns = pong_deadline_ns
         self.protocol.send_ping(payload)
         self.send_data()
+
+    def mute(self) -> None:
+        """Send nothing more, and stay open: a half-open connection as its peer sees it."""
+        self._muted = True
 
     def cut(self, code: int, reason: str) -> None:
         """Close with a close frame, without waiting for the peer's."""

@@ -22,6 +22,7 @@ class FaultKind(StrEnum):
     DROP_MESSAGE = "drop_message"  # a stream message is lost: a gap in the ids of a depth stream
     DUPLICATE_MESSAGE = "duplicate_message"
     MALFORMED_MESSAGE = "malformed_message"  # truncated JSON in a whole frame
+    STALL = "stall"  # the connection stays open and says nothing more, not even a ping
     CLOSE_MID_FRAME = "close_mid_frame"  # half a frame, then the connection dies
 
 

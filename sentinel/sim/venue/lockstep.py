@@ -212,6 +212,9 @@ class LockstepDriver:
                     self._take_messages()
             await self._release()
             self._timeline.frozen = True
+            # A client that came back meanwhile waits for answers before it joins.
+            self._take_everything()
+            self._timeline.flush()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -272,6 +275,10 @@ class LockstepDriver:
                 claimed = claims.get(str(connection.number), connection.frames_received)
                 self._take(connection, claimed - connection.frames_taken)
 
+    def _take_everything(self) -> None:
+        for connection in self._connections.in_order():
+            self._take(connection, len(connection.inbox))
+
     def _take(self, connection: VenueConnection, count: int) -> None:
         messages, connection.inbox = connection.inbox[: max(count, 0)], connection.inbox[max(count, 0) :]
         for text in messages:
@@ -284,8 +291,7 @@ class LockstepDriver:
         deadline = time.monotonic() + _SETTLE_S
         while self._connections.open and time.monotonic() < deadline:
             await asyncio.sleep(0.002)
-        for connection in self._connections.in_order():
-            self._take(connection, len(connection.inbox))
+        self._take_everything()
         until_ns = self._timeline.now_ns + self._pace.release_ns
         while self._timeline.now_ns < until_ns:
             await self._advance(min(self._next_stop(), until_ns))

@@ -147,7 +147,7 @@ class RestServer:
             response = self._perform(operation, request)
         finally:
             self._leave()
-        return await self._faulty(operation, response) if self._faults.active or self._faults.counts else response
+        return await self._faulty(operation, response) if self._faults.active else response
 
     def _perform(self, operation: Operation, request: HttpRequest) -> HttpResponse:
         gateway = self._gateway

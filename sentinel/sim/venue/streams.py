@@ -58,6 +58,9 @@ class StreamHub:
         take = self._faults.take
         if take(FaultKind.DROP_MESSAGE, stream):
             return
+        if take(FaultKind.STALL, stream):
+            connection.mute()
+            return
         if take(FaultKind.CLOSE_MID_FRAME, stream):
             connection.break_off(frame[: len(frame) // 2])
             return

@@ -254,6 +254,24 @@ def test_market_runs_on_for_two_seconds_when_the_client_leaves_and_its_last_orde
     run(main())
 
 
+def test_client_that_comes_back_while_the_market_runs_on_is_answered_before_it_joins() -> None:
+    async def main() -> None:
+        pace = PaceConfig(release_ns=20 * S)
+        async with VenueServer(FakeExchange(every_ns=MS), [KEY], lockstep=True, pace=pace) as venue:
+            link = await socket(venue.lockstep_url)
+            await receive(link)
+            link.transport.abort()
+            await asyncio.sleep(0.01)
+            answers = []
+            for _ in range(20):
+                api = await peer(venue.api_url)
+                answers.append((await ask(api.connection, "time"))["result"]["serverTime"])
+                await api.connection.close()
+            assert answers[-1] * MS >= START_NS + 20 * S
+
+    run(main())
+
+
 def test_second_client_is_refused_while_one_drives() -> None:
     async def main() -> None:
         async with VenueServer(FakeExchange(), lockstep=True) as venue:

@@ -10,13 +10,14 @@ from typing import Any
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from sentinel.sim.market.capture_source import CaptureSource
+from sentinel.sim.market.mirror import MirrorSource
 from sentinel.sim.market.model import demo_market
 from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.keepalive import KeepaliveConfig
 from sentinel.sim.venue.lockstep import PaceConfig
 from sentinel.sim.venue.server import VenueServer
 from tests.sim.venue.test_venue_lockstep import Peer, confirm, peer, step
-from tests.sim.venue.venue_client import KEY, http, run, signed, socket
+from tests.sim.venue.venue_client import KEY, ask, http, receive, run, signed, socket
 
 E8 = 10**8
 S = 10**9
@@ -145,6 +146,29 @@ def test_capture_served_over_sockets_keeps_the_book_equal_to_the_book_ticker(sha
                     assert book.top() == known[-1]
         assert depth_events > 550
         assert checked >= depth_events - 1
+
+    run(main())
+
+
+def test_paper_order_on_a_mirrored_exchange_is_filled_at_its_price_and_never_reaches_it() -> None:
+    async def main() -> None:
+        live_exchange = demo_exchange()
+        async with VenueServer(live_exchange, pace=PaceConfig(speed=1.0)) as live:
+            source = await MirrorSource.open_live(live.stream_url, live.rest_url, ["BTCUSDT"], ["BTCUSDT"])
+            exchange = Exchange(source.instruments, source, {"paper": {"USDT": 100_000 * E8}}, 0)
+            async with VenueServer(exchange, [KEY]) as venue:
+                source.notify = venue.wake
+                follower = asyncio.create_task(source.follow())
+                stream = await socket(f"{venue.stream_url}/ws/btcusdt@bookTicker")
+                ticker = await receive(stream)
+                api = await socket(venue.api_url)
+                message = ioc("buy", "BUY", f"{float(ticker['a']) * 1.01:.2f}", exchange.now_ns)
+                answer = await ask(api, message["method"], message["params"])
+                follower.cancel()
+                assert answer["result"]["status"] == "FILLED"
+                assert abs(float(answer["result"]["fills"][0]["price"]) / float(ticker["a"]) - 1) < 0.005
+            assert not live_exchange.open_orders("paper", {})
+            assert live_exchange.my_trades("paper", {"symbol": "BTCUSDT"}) == []
 
     run(main())
 

@@ -200,6 +200,23 @@ def test_malformed_message_is_a_whole_frame_of_broken_json() -> None:
     run(main())
 
 
+def test_stalled_connection_stays_open_and_silent() -> None:
+    async def main() -> None:
+        faults = FaultPlan()
+        async with venue(faults=faults) as server:
+            stalled = await socket(f"{server.stream_url}/ws/{TRADE}")
+            await receive(stalled)
+            faults.inject(FaultKind.STALL, target=TRADE)
+            await asyncio.sleep(0.05)
+            before = server.status()["connections"]
+            await asyncio.sleep(0.1)
+            assert server.status()["connections"] == before
+            assert stalled.close_code is None
+            assert (await receive(await socket(f"{server.stream_url}/ws/{TRADE}")))["t"] > 1
+
+    run(main())
+
+
 def test_closing_mid_frame_ends_the_stream_without_a_close_frame() -> None:
     async def main() -> None:
         faults = FaultPlan()
