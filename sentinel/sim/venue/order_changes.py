@@ -51,7 +51,10 @@ def cancel_all(desk: OrderDesk, account: str, params: Mapping[str, str]) -> list
 
 
 def cancel_replace(desk: OrderDesk, account: str, params: Mapping[str, str]) -> dict[str, Any]:
-    """order.cancelReplace; not atomic, but filters come first. Raises ApiError -2021 (409, half done) or -2022 (400) with both halves as data."""
+    """order.cancelReplace; not atomic, but filters come first.
+
+    Raises ApiError -2021 (409, half done) or -2022 (400, nothing done) with both halves as data.
+    """
     mode = filters.enum_param(
         params,
         "cancelReplaceMode",

@@ -98,7 +98,7 @@ class OrderDesk:
         return index, request
 
     def admit(self, account: str, index: int, request: OrderRequest) -> int:
-        """What the matching engine refuses: too many orders, duplicates, no funds. Returns the amount to lock. Raises ApiError."""
+        """What the matching engine refuses: too many orders, duplicates, no funds. Returns the amount to lock."""
         instrument, owner = self.instruments[index], self.ledger.accounts[account]
         mine = self.open_of(account, index)
         filters.check_open_orders(instrument, len(mine))
@@ -124,7 +124,7 @@ class OrderDesk:
         limit = self._range_limit(request, average)
         base, quote = book.cost(request.side, request.qty, limit, request.quote_qty, account, request.stp)
         if request.side == Side.SELL:
-            return base
+            return request.qty or base
         return request.quote_qty or quote
 
     def _range_limit(self, request: OrderRequest, average: int) -> int:
@@ -149,8 +149,10 @@ class OrderDesk:
         if request.tif == "FOK" and book.available(order.side, limit, order.qty, account, order.stp) < order.qty:
             self._expire(order, "UNFILLED_FOK_ORDER_EXPIRED")
         else:
-            qty = order.qty or (INT64_MAX if order.side == Side.BUY else lock)
-            match = book.take(order.side, qty, limit, account, order.stp, order.quote_qty, instrument.step or 1)
+            # What sizes a quote order is its budget.
+            match = book.take(
+                order.side, order.qty or INT64_MAX, limit, account, order.stp, order.quote_qty, instrument.step or 1
+            )
             self._apply_match(index, order, match)
             self._conclude(index, order, match, range_bound=limit != request.price)
         self.flush_positions()
