@@ -1,0 +1,30 @@
+"""LiveClock: close to UTC, never back."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from sentinel.host.clock import LiveClock
+
+
+def test_time_is_utc() -> None:
+    clock = LiveClock()
+    assert abs(clock.now_ns() - time.time_ns()) < 50_000_000
+    assert abs(clock.drift_ns()) < 50_000_000
+
+
+def test_time_never_goes_back() -> None:
+    clock = LiveClock()
+    stamps = [clock.now_ns() for _ in range(10_000)]
+    assert stamps == sorted(stamps)
+
+
+def test_system_clock_set_back_by_an_hour_shows_as_drift_and_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = LiveClock()
+    before = clock.now_ns()
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() - 3_600_000_000_000)
+    assert before <= clock.now_ns() < before + 10_000_000_000
+    assert clock.drift_ns() == pytest.approx(-3_600_000_000_000, abs=1_000_000_000)
