@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -70,7 +71,9 @@ class VenueConfig(Section):
     name: Literal["binance_spot"] = Field(default="binance_spot", description="protocol the venue speaks")
     rest_url: str = Field(pattern=r"^https?://", description="base of the REST API: instruments and book snapshots")
     stream_url: str = Field(pattern=r"^wss?://", description="base of the combined market streams")
-    api_url: str = Field(default="", pattern=r"^(wss?://.*)?$", description="WebSocket API for orders; empty: no orders")
+    api_url: str = Field(
+        default="", pattern=r"^(wss?://.*)?$", description="WebSocket API for orders; empty: the built-in paper exchange"
+    )
     api_key_env: str = Field(default="SENTINEL_API_KEY", description="name of the environment variable, never the key itself")
     api_secret_env: str = Field(default="SENTINEL_API_SECRET", description="name of the environment variable of the secret")
     recv_window_ms: int = Field(
@@ -224,7 +227,10 @@ class StoreConfig(Section):
 
 
 def _is_test_endpoint(host: str) -> bool:
-    loopback = host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        loopback = ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
     return loopback or host.endswith(".testnet.binance.vision") or host == "demo-ws-api.binance.com"
 
 
@@ -233,7 +239,7 @@ class Config(Section):
 
     mode: Literal["paper", "live"] = Field(
         default="paper",
-        description="paper: orders are matched by an exchange simulated on this machine; live: they go to the venue",
+        description="paper: no order reaches a real market; live: orders go to the venue, which this version refuses",
     )
     decider: Literal["cpu"] = Field(default="cpu", description="who evaluates the model")
     gate: Literal["software"] = Field(default="software", description="who permits orders")
@@ -251,7 +257,7 @@ class Config(Section):
         host = urlsplit(self.venue.api_url).hostname or ""
         if self.mode == "paper" and self.venue.api_url and not _is_test_endpoint(host):
             raise ValueError(
-                f"venue.api_url {self.venue.api_url!r} is no test endpoint, and mode is paper: leave api_url empty for the built-in "
+                f"venue.api_url {self.venue.api_url!r} is no test endpoint, and mode is paper: leave it empty for the built-in "
                 "paper exchange, or name a loopback address or one of the venue's test environments"
             )
         unknown = [s for s in self.paper.base_balances if s not in self.feed.symbols]

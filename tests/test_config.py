@@ -200,3 +200,35 @@ def test_key_and_secret_are_named_by_environment_variable_only() -> None:
     assert (venue.api_key_env, venue.api_secret_env) == ("SENTINEL_API_KEY", "SENTINEL_API_SECRET")
     for name in ("api_key", "api_secret"):
         assert _refused(f"venue.{name}", "k").field == f"venue.{name}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ws://127.0.0.1:9",
+        "ws://[::1]:9",
+        "ws://localhost:9",
+        "wss://ws-api.testnet.binance.vision/ws-api/v3",
+        "wss://demo-ws-api.binance.com/ws-api/v3",
+    ],
+)
+def test_paper_orders_may_go_to_a_test_endpoint(url: str) -> None:
+    assert parse_config(_with("venue.api_url", url)).venue.api_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "wss://ws-api.binance.com/ws-api/v3",
+        "wss://127.0.0.1.example.com",
+        "wss://localhost.example.com",
+        "wss://testnet.binance.vision.example.com",
+        "wss://127.0.0.1@ws-api.binance.com",
+        "wss://user:127.0.0.1@ws-api.binance.com/localhost",
+        "wss://eviltestnet.binance.vision",
+        "ws://192.168.0.1",
+    ],
+)
+def test_paper_orders_can_never_reach_a_real_venue(url: str) -> None:
+    with pytest.raises(ConfigError, match="no test endpoint"):
+        parse_config(_with("venue.api_url", url))
