@@ -345,7 +345,7 @@ def test_speed_paces_the_steps_against_the_wall_clock() -> None:
             for number in range(1, 41):
                 await receive(link)
                 await confirm(link, number)
-            assert 0.18 < time.monotonic() - began < 0.6
+            assert time.monotonic() - began > 0.18
 
     run(main())
 
