@@ -31,6 +31,9 @@ JIT: dict[str, Any] = {"nogil": True, "cache": True, "boundscheck": False, "erro
 _PACKAGE = Path(__file__).resolve().parent
 _IMPORT = re.compile(r"^from (sentinel[\w.]*) import (\([^)]*\)|[^\n]*)|^import (sentinel[\w.]*)", re.MULTILINE)
 
+#: The same for functions that only compiled code calls: without the Python entry points they compile several times faster.
+INNER: dict[str, Any] = {**JIT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
 
 @functools.cache
 def _imported_files(path: Path) -> tuple[Path, ...]:
@@ -108,28 +111,37 @@ def borrow(typingctx: Any, array: Any) -> Any:
     """``array`` without its reference count: nested calls then pay no atomic increments.
 
     Measured: features and rule fall from 140 to 22 ns an event. The caller must keep the original
-    alive for as long as the borrowed view is used. Non-arrays pass through.
+    alive for as long as the borrowed view is used. Tuples are borrowed field by field; the rest passes through.
     """
-    if not isinstance(array, types.Array):
+    if not isinstance(array, (types.Array, types.BaseTuple)):
         return array(array), lambda context, builder, signature, args: args[0]
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        from numba.np.arrayobj import populate_array
-
-        source = context.make_array(signature.args[0])(context, builder, args[0])
-        view = context.make_array(signature.args[0])(context, builder)
-        populate_array(
-            view,
-            data=source.data,
-            shape=source.shape,
-            strides=source.strides,
-            itemsize=source.itemsize,
-            meminfo=None,
-            parent=None,
-        )
-        return view._getvalue()
+        return _borrowed(context, builder, signature.args[0], args[0])
 
     return array(array), codegen
+
+
+def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    from numba.np.arrayobj import populate_array
+
+    if isinstance(kind, types.BaseTuple):
+        fields = cgutils.unpack_tuple(builder, value)
+        return context.make_tuple(builder, kind, [_borrowed(context, builder, *field) for field in zip(kind, fields, strict=True)])
+    if not isinstance(kind, types.Array):
+        return value
+    source = context.make_array(kind)(context, builder, value)
+    view = context.make_array(kind)(context, builder)
+    populate_array(
+        view,
+        data=source.data,
+        shape=source.shape,
+        strides=source.strides,
+        itemsize=source.itemsize,
+        meminfo=None,
+        parent=None,
+    )
+    return view._getvalue()
 
 
 @intrinsic

@@ -1,0 +1,152 @@
+"""Writing effects: signals for people, intents and requests for the host.
+
+A step writes at most EFFECTS_PER_STEP slots; ``step_many`` stops while less than that is free.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from sentinel.engine.state import Effects
+from sentinel.native import INNER, JIT
+from sentinel.wire import Kind, Venue
+
+EFFECTS_PER_STEP = 64
+
+
+@njit(**INNER)
+def room(out: Effects) -> int:
+    """Free effect slots."""
+    return out.slots.shape[0] - out.cursor[0]
+
+
+@njit(inline="always", **INNER)
+def emit_signal(
+    g: Any,
+    out: Effects,
+    code: int,
+    s: int,
+    side: int,
+    reason: int,
+    control: int,
+    key: int,
+    price: int,
+    margin: int,
+    value: int,
+    limit: int,
+) -> None:
+    """Append a SIGNAL; without room it is lost and counted in ``out.cursor[1]``."""
+    # One type for every argument: else the writer is compiled anew for each mix of enums and widths.
+    ids = (np.int64(code), np.int64(s), np.int64(side), np.int64(reason), np.int64(control), np.int64(key))
+    _write_signal(g, out, ids, np.int64(price), np.int64(margin), np.int64(value), np.int64(limit))
+
+
+@njit(**INNER)
+def _write_signal(g: Any, out: Effects, ids: tuple[int, ...], price: int, margin: int, value: int, limit: int) -> None:
+    n = out.cursor[0]
+    if n >= out.slots.shape[0]:
+        out.cursor[1] += 1
+        return
+    out.cursor[0] = n + 1
+    for k in range(8):
+        out.slots[n, k] = 0
+    g.signal_seq += 1
+    record = out.views.signal[n]
+    record.seq = g.signal_seq
+    record.t = g.now
+    record.client_key = ids[5]
+    record.kind = Kind.SIGNAL
+    record.venue = Venue.BINANCE_SPOT
+    record.symbol = ids[1]
+    record.side = ids[2]
+    record.code = ids[0]
+    record.reason = ids[3]
+    record.control = ids[4]
+    record.price = price
+    record.margin = margin
+    record.value = value
+    record.limit = limit
+
+
+@njit(**INNER)
+def emit_intent(g: Any, out: Effects, kind: int, o: Any, y: Any, p: Any) -> None:
+    """Append the two slots of a PLACE, CANCEL or QUERY for order ``o``; the caller has made sure of room.
+
+    ``p`` is the PROPOSAL behind a PLACE; for the others its fair value, reference and edge are left zero.
+    """
+    n = out.cursor[0]
+    out.cursor[0] = n + 2
+    for k in range(8):
+        out.slots[n, k] = 0
+        out.slots[n + 1, k] = 0
+    first = out.views.intent1[n]
+    second = out.views.intent2[n + 1]
+    first.client_key = o.key
+    second.client_key = o.key
+    first.kind = kind
+    second.kind = kind
+    second.part = 1
+    first.side = o.side
+    second.side = o.side
+    first.flags = o.flags & 1
+    second.flags = o.flags & 1
+    first.venue = Venue.BINANCE_SPOT
+    second.venue = Venue.BINANCE_SPOT
+    first.symbol = o.symbol
+    second.symbol = o.symbol
+    first.t = g.now
+    first.t_signal = o.t_intent
+    first.price = o.price
+    first.qty = o.qty
+    first.order_type = o.order_type
+    first.tif = o.tif
+    first.strategy = o.strategy
+    first.reason = o.reason
+    first.limits_version = g.limits_version
+    first.setup_id = o.setup_id
+    first.arm_epoch = g.arm_epoch
+    second.decision_seq = o.decision_seq
+    second.best_bid = y.bid
+    second.best_ask = y.ask
+    if kind == Kind.PLACE:
+        first.t_signal = p.t_signal
+        second.fair_value = p.fair_value
+        second.ref_price = p.ref_price
+        second.expected_edge_bps = p.edge_bps
+        second.margin = p.margin
+
+
+@njit(**INNER)
+def emit_advice_request(g: Any, out: Effects, y: Any, s: int, price_delta_e8: int, volume_ratio_e8: int) -> int:
+    """Append an ADVICE_REQUEST for the setup of symbol ``s``; 1 if there was room."""
+    n = out.cursor[0]
+    if n >= out.slots.shape[0]:
+        out.cursor[1] += 1
+        return 0
+    out.cursor[0] = n + 1
+    for k in range(8):
+        out.slots[n, k] = 0
+    record = out.views.advice[n]
+    record.id = y.advice_id
+    record.t = g.now
+    record.deadline = y.advice_deadline
+    record.kind = Kind.ADVICE_REQUEST
+    record.side = y.setup_side
+    record.venue = Venue.BINANCE_SPOT
+    record.symbol = s
+    record.price = y.last_price
+    record.price_delta_e8 = price_delta_e8
+    record.volume_ratio_e8 = volume_ratio_e8
+    record.setup_id = y.setup_id
+    return 1
+
+
+@njit(**JIT)
+def scaled_e8(value: float) -> int:
+    """A feature in units of 1e-8 for people to read; NaN is 0, the rest is cut to +-1e9."""
+    if value != value:
+        return 0
+    return np.int64(min(max(np.float64(value), -1e9), 1e9) * 1e8)

@@ -1,0 +1,315 @@
+"""What news of an order does: to the order, the account, the exposure sums, and the people who watch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from sentinel.engine.chain import mix
+from sentinel.engine.emit import emit_intent, emit_signal, room
+from sentinel.engine.layout import ACCEPTED, AMOUNT_CAP, CANCEL, FOREIGN, HALT_RECONCILE
+from sentinel.engine.orders import (
+    NO_SLOT,
+    QUERY_INTERVAL_NS,
+    attach,
+    claim_slot,
+    clear_order,
+    detach,
+    find_order,
+    first_sight,
+    is_live,
+    issued_here,
+    may_query,
+    next_state,
+    not_found_proves,
+    overdue,
+)
+from sentinel.engine.portfolio import apply_fee, apply_fill
+from sentinel.engine.state import Effects, EngineState
+from sentinel.native import INNER, JIT
+from sentinel.units import E8, mul_div_wide_nb, notional_nb
+from sentinel.wire import Kind, OrderEventFlag, OrderEventKind, OrderState, OrderType, Side, SignalCode, TimeInForce
+
+EVENT_FOREIGN = int(OrderEventFlag.FOREIGN)
+#: Queries and cancels sent by one tick.
+REQUESTS_PER_TICK = 8
+#: Effect slots kept free by the watch over orders; what is left undone waits for the next tick.
+SIGNAL_ROOM = 8
+
+
+@njit(**INNER)
+def _usable(st: EngineState, e1: Any, e2: Any) -> bool:
+    """The event's fields can be what a venue says."""
+    if e1.symbol >= st.symbols.shape[0] or e1.event < OrderEventKind.SENT or e1.event > OrderEventKind.CANCEL_REJECTED:
+        return False
+    if e1.client_key != e2.client_key or e2.part != 1 or e1.side > Side.SELL or e1.fee_asset > 2:
+        return False
+    if e1.last_price < 0 or e1.last_qty < 0 or e1.cum_qty < 0 or e2.cum_quote < 0 or e2.qty < 0 or e2.price < 0:
+        return False
+    if (
+        e2.cum_quote > AMOUNT_CAP
+        or e2.commission < 0
+        or e2.commission > AMOUNT_CAP
+        or e1.cum_qty > AMOUNT_CAP
+        or e2.qty > AMOUNT_CAP
+    ):
+        return False
+    if e1.event == OrderEventKind.TRADE:
+        known = e2.trade_id >= 0 or e1.cum_qty > 0
+        return known and 0 < e1.last_qty <= AMOUNT_CAP and notional_nb(e1.last_price, e1.last_qty) <= AMOUNT_CAP
+    if e1.event == OrderEventKind.STATUS:
+        return OrderState.SENT < e1.state <= OrderState.EXPIRED and e1.state != OrderState.UNKNOWN
+    return True
+
+
+@njit(**INNER)
+def apply_order_event(st: EngineState, e1: Any, e2: Any, out: Effects) -> int:
+    """Fold one ORDER_EVENT (its two slots) into the state.
+
+    Returns the order's slot if it is ours and something the strategy must know happened to it (a fill or
+    its end), else -1. Unusable events are counted and change nothing.
+    """
+    g, c = st.glob[0], st.counters[0]
+    c.order_events += 1
+    if not _usable(st, e1, e2):
+        c.bad_input += 1
+        return NO_SLOT
+    s = np.int64(e1.symbol)
+    y = st.symbols[s]
+    i = find_order(st.orders, np.int64(e1.client_key))
+    if i == NO_SLOT:
+        i = _adopt(st, e1, e2, out)
+        if i == NO_SLOT:
+            return NO_SLOT
+    o = st.orders[i]
+    if o.symbol != s or (e1.side != Side.NONE and e1.side != o.side):
+        c.bad_input += 1
+        return NO_SLOT
+    own = o.flags & FOREIGN == 0
+    before, filled = o.state, o.cum_qty
+    detach(g, y, o)
+    price = _fold_fill(st, y, o, e1, e2, own)
+    _fold_state(g, c, o, e1, e2)
+    attach(g, y, o)
+    changed = o.state != before
+    gained = o.cum_qty - filled
+    if changed or gained > 0:
+        chain = mix(mix(g.order_chain, o.key), o.state)
+        g.order_chain = mix(mix(chain, o.cum_qty), o.cum_quote)
+    else:
+        c.ignored_order_events += 1
+    if gained > 0:
+        c.fills += 1
+        emit_signal(g, out, SignalCode.FILL, s, o.side, o.reason, 0, o.key, price, 0, gained, o.cum_qty)
+    if changed:
+        _signal_doubt(st, o, before, out)
+    return i if own and (gained > 0 or (changed and not is_live(o.state))) else NO_SLOT
+
+
+@njit(**INNER)
+def _fold_fill(st: EngineState, y: Any, o: Any, e1: Any, e2: Any, own: bool) -> int:
+    """Raise the cumulative quantities and book what is new; returns the new part's average price (0 if none)."""
+    g, c, p = st.glob[0], st.counters[0], st.params[0]
+    new_trade = False
+    if e1.event == OrderEventKind.TRADE and e2.trade_id >= 0:
+        new_trade = first_sight(g, st.trade_ids, o.symbol, e2.trade_id)
+        if new_trade:
+            o.trade_qty += e1.last_qty
+            o.trade_quote += notional_nb(e1.last_price, e1.last_qty)
+            y.last_trade_id = max(y.last_trade_id, e2.trade_id)
+        else:
+            c.duplicate_fills += 1
+    cum = max(max(o.cum_qty, e1.cum_qty), o.trade_qty)
+    gained = cum - o.cum_qty
+    price = np.int64(0)
+    if gained > 0:
+        quote = o.cum_quote + notional_nb(e1.last_price if e1.last_price > 0 else o.price, gained)
+        if e1.cum_qty == cum and e2.cum_quote > 0:
+            quote = e2.cum_quote
+        elif o.trade_qty == cum:
+            quote = o.trade_quote
+        if cum > o.qty or quote < o.cum_quote:
+            c.contradictions += 1
+        paid = max(quote - o.cum_quote, 0)
+        price = mul_div_wide_nb(paid, E8, gained)
+        o.cum_qty = cum
+        o.cum_quote = max(quote, o.cum_quote)
+        apply_fill(g, p, y, o.symbol, o.key, o.side, gained, paid, own)
+    if new_trade and e2.commission > 0:
+        apply_fee(g, p, y, e1.fee_asset, e2.commission, e1.last_price, own)
+    return price
+
+
+@njit(**JIT)
+def _fold_state(g: Any, c: Any, o: Any, e1: Any, e2: Any) -> None:
+    event = np.int64(e1.event)
+    if event == OrderEventKind.NOT_FOUND and not not_found_proves(o, g.now):
+        return
+    if event == OrderEventKind.SENT and o.t_sent == 0:
+        o.t_sent = g.now
+    before = o.state
+    after = next_state(before, event, np.int64(e1.state), o.cum_qty, o.qty, o.t_sent > 0)
+    if OrderState.ACKED <= after <= OrderState.PARTIAL or o.cum_qty > 0:
+        o.flags |= ACCEPTED
+    if e2.venue_order_id > 0:
+        o.venue_order_id = e2.venue_order_id
+    if e1.error_code != 0:
+        o.error_code = e1.error_code
+    if after == before:
+        return
+    o.state = after
+    o.t_state = g.now
+    if after == OrderState.UNKNOWN:
+        o.t_query = o.queried = o.t_not_found = 0
+        if not is_live(before):
+            c.contradictions += 1
+
+
+@njit(**INNER)
+def _signal_doubt(st: EngineState, o: Any, before: int, out: Effects) -> None:
+    g, c = st.glob[0], st.counters[0]
+    if o.state == OrderState.UNKNOWN:
+        c.unknown_orders += 1
+        emit_signal(g, out, SignalCode.ORDER_UNKNOWN, o.symbol, o.side, o.reason, 0, o.key, o.price, 0, before, o.qty)
+    elif before == OrderState.UNKNOWN:
+        emit_signal(g, out, SignalCode.ORDER_RESOLVED, o.symbol, o.side, o.reason, 0, o.key, o.price, 0, o.state, o.cum_qty)
+
+
+@njit(**INNER)
+def _adopt(st: EngineState, e1: Any, e2: Any, out: Effects) -> int:
+    """A slot for an order that is not in the table, or -1 where its news needs none.
+
+    A foreign order counts in exposure and halts its symbol until an operator resumes it. What it had filled
+    before is in the balances already. News of an order of ours that has left the table is stale; a trade of
+    it that nobody has seen cannot be booked safely, so it halts the symbol instead.
+    """
+    g, c = st.glob[0], st.counters[0]
+    s = np.int64(e1.symbol)
+    y = st.symbols[s]
+    key = np.int64(e1.client_key)
+    trade = e1.event == OrderEventKind.TRADE
+    if e1.flags & EVENT_FOREIGN == 0 and issued_here(g, key):
+        c.late_order_events += 1
+        if trade and e2.trade_id >= 0 and first_sight(g, st.trade_ids, s, e2.trade_id):
+            _halt_for_reconcile(st, e1, e2, out)
+        return NO_SLOT
+    alive = trade or e1.event == OrderEventKind.ACKED or (e1.event == OrderEventKind.STATUS and is_live(e1.state))
+    if not alive or e1.side == Side.NONE:
+        c.late_order_events += 1
+        return NO_SLOT
+    _halt_for_reconcile(st, e1, e2, out)
+    i = claim_slot(st.orders, key)
+    if i == NO_SLOT:
+        c.bad_input += 1
+        return NO_SLOT
+    o = st.orders[i]
+    o.key = key
+    o.symbol = s
+    o.side = e1.side
+    o.state = OrderState.ACKED
+    o.order_type = OrderType.LIMIT
+    o.tif = TimeInForce.GTC
+    o.flags = FOREIGN | ACCEPTED
+    o.price = e2.price
+    o.qty = max(max(e2.qty, e1.cum_qty), e1.last_qty)
+    o.cum_qty = max(e1.cum_qty - e1.last_qty, 0) if trade else e1.cum_qty
+    o.cum_quote = max(e2.cum_quote - notional_nb(e1.last_price, e1.last_qty), 0) if trade else e2.cum_quote
+    o.trade_qty = o.cum_qty
+    o.trade_quote = o.cum_quote
+    o.t_intent = o.t_sent = o.t_state = g.now
+    attach(g, y, o)
+    return i
+
+
+@njit(**INNER)
+def _halt_for_reconcile(st: EngineState, e1: Any, e2: Any, out: Effects) -> None:
+    g, c = st.glob[0], st.counters[0]
+    y = st.symbols[e1.symbol]
+    y.halt |= HALT_RECONCILE
+    c.foreign_orders += 1
+    key = np.int64(e1.client_key)
+    emit_signal(g, out, SignalCode.FOREIGN_ORDER, e1.symbol, e1.side, 0, 0, key, e2.price, 0, e1.cum_qty, e2.qty)
+
+
+@njit(**INNER)
+def watch_orders(st: EngineState, out: Effects) -> None:
+    """On a tick: overdue orders become UNKNOWN, UNKNOWN ones are queried when due, wanted cancels are (re)sent."""
+    g, c, p = st.glob[0], st.counters[0], st.params[0]
+    if g.live_orders == 0:
+        return
+    sent = 0
+    for i in range(st.orders.shape[0]):
+        o = st.orders[i]
+        if room(out) < SIGNAL_ROOM:
+            return
+        if not is_live(o.state):
+            continue
+        y = st.symbols[o.symbol]
+        if overdue(o, g.now, p.ack_timeout_ns, p.resolve_ns):
+            become_unknown(st, o, out)
+        if sent == REQUESTS_PER_TICK:
+            continue
+        if may_query(o, g.now, p.resolve_ns):
+            o.t_query = g.now
+            o.queried = 1
+            c.queries += 1
+            emit_intent(g, out, Kind.QUERY, o, y, st.scratch.proposals[0])
+            sent += 1
+        elif o.flags & CANCEL and o.state != OrderState.UNKNOWN and _cancel_due(o, g.now):
+            o.t_query = g.now
+            c.cancels += 1
+            emit_intent(g, out, Kind.CANCEL, o, y, st.scratch.proposals[0])
+            sent += 1
+
+
+@njit(**JIT)
+def _cancel_due(o: Any, now: int) -> bool:
+    return o.t_query == 0 or now - o.t_query >= QUERY_INTERVAL_NS
+
+
+@njit(**INNER)
+def become_unknown(st: EngineState, o: Any, out: Effects) -> None:
+    """Put a live order into UNKNOWN: frozen, counted worst case, to be resolved by query."""
+    g = st.glob[0]
+    y = st.symbols[o.symbol]
+    before = o.state
+    detach(g, y, o)
+    o.state = OrderState.UNKNOWN
+    o.t_state = g.now
+    o.t_query = o.queried = o.t_not_found = 0
+    attach(g, y, o)
+    g.order_chain = mix(mix(g.order_chain, o.key), o.state)
+    _signal_doubt(st, o, before, out)
+
+
+@njit(**INNER)
+def want_cancels(st: EngineState) -> None:
+    """Mark every live order of ours for cancelling; ``watch_orders`` sends and repeats the requests until none is left."""
+    g = st.glob[0]
+    for i in range(st.orders.shape[0]):
+        o = st.orders[i]
+        if is_live(o.state) and o.flags & (FOREIGN | CANCEL) == 0:
+            y = st.symbols[o.symbol]
+            detach(g, y, o)
+            o.flags |= CANCEL
+            o.t_query = 0
+            attach(g, y, o)
+
+
+@njit(**INNER)
+def doubt_everything(st: EngineState, out: Effects) -> None:
+    """After a restart: every live order of ours is UNKNOWN; foreign ones are dropped, the venue will list them again."""
+    g = st.glob[0]
+    for i in range(st.orders.shape[0]):
+        o = st.orders[i]
+        if not is_live(o.state):
+            continue
+        if o.flags & FOREIGN:
+            detach(g, st.symbols[o.symbol], o)
+            clear_order(o)
+        elif o.state != OrderState.UNKNOWN:
+            become_unknown(st, o, out)
+        else:
+            o.t_query = o.queried = o.t_not_found = 0

@@ -1,0 +1,439 @@
+"""Against the crowd: sell into a pump, buy into a dump, once the move has begun to turn.
+
+A detection arms a setup on its symbol. Entry follows when the price has given back ``retrace_bps`` of the move
+from where it was before it, or ``entry_wait_ns`` later, as long as an edge to that price is left; a setup that
+has not entered in ``setup_expiry_ns`` is dropped. Entering at once, 5 s after onset, suffers a median adverse
+excursion of 8 % first. The position is left by stop-loss, take-profit or horizon. One setup a symbol at a time,
+then a pause. All orders are IOC limits; a new one is sent only when the one before has ended.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from sentinel.engine.emit import emit_advice_request, emit_signal, scaled_e8
+from sentinel.engine.layout import MAX_PROPOSALS, Market, Setup, StrategyId
+from sentinel.engine.portfolio import write_off
+from sentinel.engine.state import Effects, EngineState
+from sentinel.engine.strategy.sizing import has_filters, has_quote, size_for_margin, taking_price, tradable_qty
+from sentinel.native import INNER, JIT
+from sentinel.units import BPS, E8, NS_PER_S, mul_div_wide_nb, notional_nb, notional_up_nb, product_less_nb
+from sentinel.wire import Control, OrderState, OrderType, Reason, Refusal, Side, SignalCode, TimeInForce, TradingState
+
+BUY, SELL = int(Side.BUY), int(Side.SELL)
+#: After this much silence past the deadline the engine stops waiting for an analyst by itself.
+ADVICE_GRACE_NS = NS_PER_S
+EDGE_BPS_CAP = 1_000_000_000
+
+
+class Call(NamedTuple):
+    """What a decision asks for: a side (0: hold) and the lead of its margin."""
+
+    side: int
+    lead: int
+
+
+@njit(**JIT)
+def read_decision(d: Any, p: Any, delta_bits: int) -> Call:
+    """Side and lead of a decision. ``delta_bits``: float32 bits of price_delta; only its sign matters.
+
+    Binary: act against the sign of price_delta when the margin reaches the threshold. Three classes: the best
+    class (BUY, SELL, HOLD) when its margin leads the second by the threshold; a tie holds.
+    """
+    m0, m1, m2 = np.int64(d.margin0), np.int64(d.margin1), np.int64(d.margin2)
+    if d.rule_bits == 0:
+        return Call(0, 0)
+    if p.classes == 1:
+        magnitude = delta_bits & 0x7FFFFFFF
+        if m0 < p.threshold or magnitude == 0 or magnitude > 0x7F800000:
+            return Call(0, 0)
+        return Call(BUY if delta_bits >> 31 else SELL, m0)
+    best = max(m0, m1)
+    second = max(min(m0, m1), m2)
+    if best <= second or best - second < p.threshold:
+        return Call(0, 0)
+    return Call(BUY if m0 > m1 else SELL, best - second)
+
+
+@njit(**INNER)
+def on_decision(st: EngineState, s: int, out: Effects) -> None:
+    """A decision on the last trade of symbol ``s`` with rule bits set: perhaps arm a setup."""
+    g, c, p = st.glob[0], st.counters[0], st.params[0]
+    y = st.symbols[s]
+    call = read_decision(st.scratch.decision[0], p, np.int64(st.scratch.vector_words[0]))
+    if call.side == 0:
+        return
+    c.anomalies += 1
+    if y.setup == Setup.ARMED and y.setup_side == call.side:
+        y.setup_margin = max(y.setup_margin, call.lead)
+    base = st.features.symbols[s].ref_60
+    if y.setup != Setup.NONE or y.position != 0 or y.live > 0 or g.now < y.cooldown_until or base <= 0:
+        return
+    c.setups += 1
+    g.setup_ids += 1
+    y.setup_id = g.setup_ids
+    y.setup_side = call.side
+    y.setup_t = g.now
+    y.setup_base = base
+    y.setup_extreme = y.last_price
+    y.setup_margin = call.lead
+    y.setup_seq = g.decision_seq
+    y.setup_refusals = y.retry_t = y.entry_t = y.exit_reason = y.advice_id = 0
+    y.trip_realised = y.trip_fees = 0
+    _watch(g, y, True)
+    emit_signal(g, out, SignalCode.ANOMALY, s, call.side, 0, 0, 0, y.last_price, call.lead, base, p.threshold)
+    if g.now < y.news_expiry:
+        if p.analyst != 0:
+            _ask_analyst(st, s, out)
+            return
+        c.news_fallbacks += 1
+        emit_signal(g, out, SignalCode.NEWS_FALLBACK, s, call.side, 0, 0, 0, y.last_price, call.lead, y.news_sentiment, 0)
+    _arm(st, s, out)
+    _look_for_entry(st, s, out)
+
+
+@njit(**JIT)
+def _watch(g: Any, y: Any, on: bool) -> None:
+    if on != (y.watch != 0):
+        y.watch = 1 if on else 0
+        g.watched += 1 if on else -1
+
+
+@njit(**INNER)
+def _arm(st: EngineState, s: int, out: Effects) -> None:
+    y = st.symbols[s]
+    y.setup = Setup.ARMED
+    limit = y.setup_t + st.params[0].setup_expiry_ns
+    emit_signal(st.glob[0], out, SignalCode.ARMED, s, y.setup_side, 0, 0, 0, y.last_price, y.setup_margin, y.setup_base, limit)
+
+
+@njit(**INNER)
+def _ask_analyst(st: EngineState, s: int, out: Effects) -> None:
+    g, c, p = st.glob[0], st.counters[0], st.params[0]
+    y = st.symbols[s]
+    g.advice_ids += 1
+    y.advice_id = g.advice_ids
+    y.advice_deadline = g.now + p.advice_timeout_ns
+    y.setup = Setup.AWAIT_ADVICE
+    c.advice_requests += 1
+    vector = st.scratch.vector
+    if emit_advice_request(g, out, y, s, scaled_e8(vector[0]), scaled_e8(vector[1])) == 0:
+        _arm(st, s, out)
+
+
+@njit(**INNER)
+def on_advice(st: EngineState, advice_id: int, verdict: int, timed_out: bool, out: Effects) -> None:
+    """The analyst's reply (-1 stand aside, 0 neutral, 1 confirm) or its time-out, which means the fast path decides."""
+    g, c = st.glob[0], st.counters[0]
+    for s in range(st.symbols.shape[0]):
+        y = st.symbols[s]
+        if y.setup == Setup.AWAIT_ADVICE and y.advice_id == advice_id:
+            if not timed_out and verdict < 0:
+                c.refusals += 1
+                emit_signal(g, out, SignalCode.REFUSED, s, y.setup_side, Refusal.ADVICE, 0, 0, y.last_price, 0, verdict, 0)
+                _end(st, y)
+            else:
+                _arm(st, s, out)
+                _look_for_entry(st, s, out)
+            return
+    c.advice_late += 1
+
+
+@njit(**INNER)
+def on_market(st: EngineState, s: int, out: Effects) -> None:
+    """Price or time has moved on a watched symbol."""
+    g, p = st.glob[0], st.params[0]
+    y = st.symbols[s]
+    if y.last_price <= 0:
+        return
+    if y.setup == Setup.AWAIT_ADVICE or y.setup == Setup.ARMED:
+        sell = y.setup_side == Side.SELL
+        y.setup_extreme = max(y.setup_extreme, y.last_price) if sell else min(y.setup_extreme, y.last_price)
+        if y.setup == Setup.AWAIT_ADVICE and g.now >= y.advice_deadline + ADVICE_GRACE_NS:
+            _arm(st, s, out)
+        if g.now - y.setup_t >= p.setup_expiry_ns:
+            emit_signal(
+                g, out, SignalCode.SETUP_EXPIRED, s, y.setup_side, 0, 0, 0, y.last_price, 0, y.setup_base, y.setup_extreme
+            )
+            _end(st, y)
+        elif y.setup == Setup.ARMED:
+            _look_for_entry(st, s, out)
+    elif y.setup == Setup.IN_POSITION:
+        _look_for_exit(st, s, out)
+
+
+@njit(**INNER)
+def _end(st: EngineState, y: Any) -> None:
+    """The setup is over; the symbol rests for the cool-down."""
+    g = st.glob[0]
+    y.setup = Setup.NONE
+    y.cooldown_until = g.now + st.params[0].cooldown_ns
+    _watch(g, y, False)
+
+
+@njit(**JIT)
+def _mark(g: Any, p: Any, y: Any) -> int:
+    """Last price, moved into the quoted spread where there is a quote: what the position could really be worth."""
+    if not has_quote(g, p, y):
+        return y.last_price
+    return min(max(y.last_price, y.bid), y.ask)
+
+
+@njit(**JIT)
+def _entry_reason(g: Any, p: Any, y: Any) -> int:
+    if p.entry_immediate != 0:
+        return Reason.ENTRY_IMMEDIATE
+    mark = _mark(g, p, y)
+    sell = y.setup_side == Side.SELL
+    move = y.setup_extreme - y.setup_base if sell else y.setup_base - y.setup_extreme
+    back = y.setup_extreme - mark if sell else mark - y.setup_extreme
+    if move > 0 and back >= 0 and not product_less_nb(back, BPS, move, p.retrace_bps):
+        return Reason.ENTRY_RETRACE
+    return Reason.ENTRY_WAIT if g.now - y.setup_t >= p.entry_wait_ns else Reason.NONE
+
+
+@njit(**INNER)
+def _look_for_entry(st: EngineState, s: int, out: Effects) -> None:
+    g, p = st.glob[0], st.params[0]
+    y = st.symbols[s]
+    if g.now < y.retry_t:
+        return
+    reason = _entry_reason(g, p, y)
+    if reason == Reason.NONE:
+        return
+    side = y.setup_side
+    if not has_filters(y):
+        _refuse(st, s, Refusal.NOT_TRADING, True, out)
+    elif not has_quote(g, p, y):
+        _refuse(st, s, Refusal.NO_QUOTE, False, out)
+    elif y.live > 0:
+        _refuse(st, s, Refusal.BUSY, False, out)
+    else:
+        price = taking_price(p, y, side)
+        edge = y.setup_base - price if side == Side.BUY else price - y.setup_base
+        if price > 0 and edge > 0:
+            qty = _entry_qty(st, s, side, price, out)
+            if qty > 0:
+                edge_bps = min(mul_div_wide_nb(edge, BPS, price), EDGE_BPS_CAP)
+                _propose(st, s, side, price, qty, reason, 0, y.setup_base, edge_bps)
+
+
+@njit(**INNER)
+def _entry_qty(st: EngineState, s: int, side: int, price: int, out: Effects) -> int:
+    """Quantity to enter with; 0 after a refusal."""
+    g, p = st.glob[0], st.params[0]
+    y = st.symbols[s]
+    qty = size_for_margin(g, p, y.setup_margin, price)
+    if p.market == Market.SPOT and side == Side.SELL:
+        owned = max(y.inventory - y.open_sell, 0)
+        if tradable_qty(y, owned, price) == 0:
+            _refuse(st, s, Refusal.NO_INVENTORY, True, out)
+            return 0
+        qty = min(qty, owned)
+    qty = tradable_qty(y, qty, price)
+    if qty == 0:
+        _refuse(st, s, Refusal.TOO_SMALL, True, out)
+    elif p.market == Market.SPOT and side == Side.BUY and notional_up_nb(price, qty) > g.cash - g.open_notional:
+        _refuse(st, s, Refusal.NO_CASH, True, out)
+        return 0
+    return qty
+
+
+@njit(**INNER)
+def _refuse(st: EngineState, s: int, refusal: int, final: bool, out: Effects) -> None:
+    """Say once per setup why the strategy does not trade; a final reason ends the setup, another is tried again later."""
+    g, c = st.glob[0], st.counters[0]
+    y = st.symbols[s]
+    bit = np.int64(1) << refusal
+    if y.setup_refusals & bit == 0:
+        y.setup_refusals |= bit
+        c.refusals += 1
+        side = y.setup_side
+        emit_signal(g, out, SignalCode.REFUSED, s, side, refusal, 0, 0, y.last_price, y.setup_margin, y.inventory, 0)
+    y.retry_t = g.now + st.params[0].exit_retry_ns
+    if final:
+        _end(st, y)
+
+
+@njit(**INNER)
+def _exit_reason(st: EngineState, y: Any) -> int:
+    g, p = st.glob[0], st.params[0]
+    if g.flatten != 0:
+        return Reason.EXIT_KILL
+    worth = notional_nb(_mark(g, p, y), abs(y.position))
+    if y.position > 0:
+        if not product_less_nb(y.cost, BPS - p.stop_loss_bps, worth, BPS):
+            return Reason.EXIT_STOP_LOSS
+        if not product_less_nb(worth, BPS, y.cost, BPS + p.take_profit_bps):
+            return Reason.EXIT_TAKE_PROFIT
+    else:
+        if not product_less_nb(worth, BPS, y.cost, BPS + p.stop_loss_bps):
+            return Reason.EXIT_STOP_LOSS
+        if not product_less_nb(y.cost, max(BPS - p.take_profit_bps, 0), worth, BPS):
+            return Reason.EXIT_TAKE_PROFIT
+    return Reason.EXIT_HORIZON if g.now - y.entry_t >= p.horizon_ns else Reason.NONE
+
+
+@njit(**INNER)
+def _look_for_exit(st: EngineState, s: int, out: Effects) -> None:
+    g, p = st.glob[0], st.params[0]
+    y = st.symbols[s]
+    if y.live > 0 or g.trading_state < TradingState.REDUCE_ONLY:
+        return
+    if y.exit_reason == Reason.NONE:
+        y.exit_reason = _exit_reason(st, y)
+        if y.exit_reason == Reason.NONE:
+            return
+        y.retry_t = 0
+        y.setup_refusals = 0
+        side = Side.SELL if y.position > 0 else Side.BUY
+        emit_signal(g, out, SignalCode.EXIT, s, side, y.exit_reason, 0, 0, _mark(g, p, y), 0, y.position, y.cost)
+    if g.now < y.retry_t:
+        return
+    y.retry_t = g.now + p.exit_retry_ns
+    if not has_filters(y):
+        _refuse(st, s, Refusal.NOT_TRADING, False, out)
+    elif not has_quote(g, p, y):
+        _refuse(st, s, Refusal.NO_QUOTE, False, out)
+    else:
+        _propose_exit(st, s, out)
+
+
+@njit(**INNER)
+def _propose_exit(st: EngineState, s: int, out: Effects) -> None:
+    g, p = st.glob[0], st.params[0]
+    y = st.symbols[s]
+    side = Side.SELL if y.position > 0 else Side.BUY
+    price = taking_price(p, y, side)
+    qty = min(abs(y.position), p.max_order_qty)
+    if price <= 0:
+        return
+    if tradable_qty(y, qty, price) == 0:
+        _settle_rest(st, s, out)
+        return
+    if p.market == Market.SPOT:
+        if side == Side.SELL:
+            available, lack = y.inventory - y.open_sell, Refusal.NO_INVENTORY
+        else:
+            available, lack = mul_div_wide_nb(max(g.cash - g.open_notional, 0), E8, price), Refusal.NO_CASH
+        qty = tradable_qty(y, min(qty, max(available, 0)), price)
+        if qty == 0:
+            _refuse(st, s, lack, False, out)
+            return
+    else:
+        qty = tradable_qty(y, qty, price)
+    _propose(st, s, side, price, qty, y.exit_reason, 1, price, 0)
+
+
+@njit(**INNER)
+def _settle_rest(st: EngineState, s: int, out: Effects) -> None:
+    """Close the round trip: nothing is left of the position, or a rest too small to trade, which is written off."""
+    g, c, p = st.glob[0], st.counters[0], st.params[0]
+    y = st.symbols[s]
+    if y.position != 0:
+        write_off(g, p, y)
+    c.round_trips += 1
+    emit_signal(
+        g,
+        out,
+        SignalCode.ROUND_TRIP,
+        s,
+        y.setup_side,
+        y.exit_reason,
+        0,
+        0,
+        y.last_price,
+        y.setup_margin,
+        y.trip_realised,
+        y.trip_fees,
+    )
+    y.trip_realised = y.trip_fees = 0
+    _end(st, y)
+
+
+@njit(**INNER)
+def _propose(
+    st: EngineState, s: int, side: int, price: int, qty: int, reason: int, reduce_only: int, fair_value: int, edge_bps: int
+) -> None:
+    g, c = st.glob[0], st.counters[0]
+    if g.proposals == MAX_PROPOSALS:
+        return
+    y = st.symbols[s]
+    q = st.scratch.proposals[g.proposals]
+    g.proposals += 1
+    c.proposals += 1
+    q.symbol = s
+    q.side = side
+    q.price = price
+    q.qty = qty
+    q.order_type = OrderType.LIMIT
+    q.tif = TimeInForce.IOC
+    q.reason = reason
+    q.reduce_only = reduce_only
+    q.strategy = StrategyId.CONTRARIAN
+    q.setup_id = y.setup_id
+    q.t_signal = g.now if reduce_only else y.setup_t
+    q.decision_seq = y.setup_seq
+    q.margin = y.setup_margin
+    q.fair_value = fair_value
+    q.ref_price = y.ask if side == Side.BUY else y.bid
+    q.edge_bps = edge_bps
+
+
+@njit(**INNER)
+def on_placed(st: EngineState, i: int, out: Effects) -> None:
+    """The gate let a proposal through and it became the order in slot ``i``."""
+    o = st.orders[i]
+    y = st.symbols[o.symbol]
+    if y.setup == Setup.ARMED:
+        y.setup = Setup.ENTERING
+        emit_signal(
+            st.glob[0], out, SignalCode.ENTRY, o.symbol, o.side, o.reason, 0, o.key, o.price, y.setup_margin, o.qty, y.setup_base
+        )
+
+
+@njit(**INNER)
+def on_rejected(st: EngineState, s: int, control: int) -> None:
+    """The gate refused a proposal. What may pass by itself is tried again, anything else ends an entry."""
+    y = st.symbols[s]
+    y.retry_t = st.glob[0].now + st.params[0].exit_retry_ns
+    passing = (
+        control == Control.STALE_REFERENCE
+        or control == Control.PRICE_COLLAR
+        or control == Control.ORDER_RATE
+        or control == Control.UNKNOWN_ORDER
+        or control == Control.OPEN_ORDERS
+    )
+    if y.setup == Setup.ARMED and not passing:
+        _end(st, y)
+
+
+@njit(**INNER)
+def on_order(st: EngineState, i: int, out: Effects) -> None:
+    """One of the strategy's orders was filled further or has ended."""
+    g, p = st.glob[0], st.params[0]
+    o = st.orders[i]
+    s = o.symbol
+    y = st.symbols[s]
+    if y.position != 0 and y.setup != Setup.IN_POSITION:
+        # Also a fill that comes after its setup was given up: whatever is held must be managed.
+        y.setup = Setup.IN_POSITION
+        y.entry_t = g.now
+        y.exit_reason = Reason.NONE
+        _watch(g, y, True)
+    if o.state <= OrderState.UNKNOWN or y.live > 0:
+        return
+    if y.setup == Setup.ENTERING:
+        y.setup = Setup.ARMED
+        y.retry_t = g.now + p.exit_retry_ns
+    elif y.setup == Setup.IN_POSITION and _nothing_left(y):
+        _settle_rest(st, s, out)
+
+
+@njit(**JIT)
+def _nothing_left(y: Any) -> bool:
+    """The position is flat, or too small for the venue to trade at the last price."""
+    return y.position == 0 or (has_filters(y) and tradable_qty(y, abs(y.position), y.last_price) == 0)
