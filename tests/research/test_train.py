@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pyarrow", reason="the data extra is not installed")
-xgboost = pytest.importorskip("xgboost", reason="the train extra is not installed")
+pytest.importorskip("xgboost", reason="the train extra is not installed")
 
 from sentinel.engine.forest_cpu import CpuDecider
 from sentinel.errors import CaptureError, ModelError
@@ -38,6 +38,8 @@ def test_training_finds_the_pumps_it_has_not_seen(trained: tuple[Path, dict[str,
 
 def test_the_three_files_describe_one_model(trained: tuple[Path, dict[str, Any]]) -> None:
     out, report = trained
+    import xgboost
+
     artifact = load_model(out)
     assert report == json.loads(out.with_suffix(".json").read_text())
     assert report["crc32"] == f"{artifact.crc:#010x}"
