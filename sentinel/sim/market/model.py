@@ -24,6 +24,9 @@ DEFAULT_START_NS = 1_736_164_800 * NS_PER_S
 MIN_MINUTES = 4.0
 MEAN_CLUSTER = 1.8
 QUOTES_PER_TRADE = 0.8
+#: Levels a requote adds after the price jumped, and how far beyond the target price takers still trade (a fraction).
+MAX_REFILL = 12
+TAKER_PATIENCE = 0.015
 
 QUOTE, TAKE, RUSH = 0, 1, 2
 #: Rush orders of an episode: (seconds since onset, taker orders in that millisecond, with the move or against it).
@@ -200,12 +203,12 @@ class MarketModel:
         touches = {side: self._touch(state, direction) for side, direction in ((Side.BUY, -1), (Side.SELL, 1))}
         for side in (Side.BUY, Side.SELL):
             market.clear_beyond(index, side, touches[side])
-        refreshes = 2 if state.episodes and now_ns > state.episodes[0][0] else 1
         for side, direction in ((Side.BUY, -1), (Side.SELL, 1)):
             touch = touches[side]
-            if best[side] != touch and rng.random() < 0.85:
+            if best[side] != touch and (best[side] == 0 or rng.random() < 0.85):
                 market.set_level(index, side, touch, self._level_qty(state, 0))
-            for _ in range(refreshes):
+            # After a jump there is more to fill.
+            for _ in range(1 + min(abs(touch - best[side]) // coin.grid, MAX_REFILL)):
                 k = int(coin.levels * rng.random() * rng.random())
                 # Beyond the touch, nearly half of all level changes of a real book are removals.
                 removed = k > 0 and rng.random() < 0.45
@@ -245,17 +248,24 @@ class MarketModel:
                 market.commit(state.index)
 
     def _take(self, market: Market, state: _CoinState, now_ns: int, side: Side, size: float) -> None:
-        """One taker order: it always trades at the touch, and through further levels up to the target price."""
+        """One taker order: it trades at a touch not far beyond the target price, and through further levels up to the target."""
         rng, coin = state.rng, state.coin
         bid, _, ask, _ = market.top(state.index)
         touch = ask if side == Side.BUY else bid
-        if not touch:
+        target = int(self._target(state, now_ns))
+        beyond = touch - target if side == Side.BUY else target - touch
+        if not touch or beyond > target * TAKER_PATIENCE:
             return
         quote = coin.trade_quote * size * min(0.5 / (1.0 - rng.random()) ** 0.5, 12.0)
         qty = _whole_steps(coin, quote, touch)
-        target = int(self._target(state, now_ns))
         limit = max(touch, target) if side == Side.BUY else max(min(touch, target), coin.grid)
         market.take(state.index, side, qty, limit)
+        bid, _, ask, _ = market.top(state.index)
+        if not (ask if side == Side.BUY else bid):
+            # Somebody always quotes: one step beyond the price that was taken last.
+            price = limit + coin.grid if side == Side.BUY else max(limit - coin.grid, coin.grid)
+            opposite = Side.SELL if side == Side.BUY else Side.BUY
+            market.set_level(state.index, opposite, price // coin.grid * coin.grid, self._level_qty(state, 0))
 
 
 def _whole_steps(coin: Coin, quote: float, price: int) -> int:
@@ -270,7 +280,7 @@ def demo_events(minutes: float) -> tuple[Episode, ...]:
         raise ConfigError("minutes", minutes, f"{MIN_MINUTES:g} or more", "features need two minutes of history before an event")
     total_s = minutes * 60.0
     pump_s = max(120.0, 0.3 * total_s)
-    dump_s = pump_s + 0.25 * (total_s - pump_s)
+    dump_s = min(pump_s + 0.25 * (total_s - pump_s), total_s - 96.0)
     decay_s = min(3600.0, max(60.0, 0.9 * (total_s - dump_s - 32.0)))
     return (
         Episode("NOVAUSDT", pump_s, direction=1, decay_s=decay_s),
