@@ -16,6 +16,8 @@ from sentinel.wire import SignalCode
 
 #: Rows of the signal table; a long run has thousands of refusals.
 MAX_SIGNAL_ROWS = 500
+#: One order can be filled in hundreds of pieces; longer fill tables start folded.
+MAX_OPEN_FILL_ROWS = 20
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #ffffff; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --card: #f6f8fa; }
@@ -199,7 +201,10 @@ def _fills(report: RunReport) -> str:
         for fill in report.fills
     ]
     columns = ["time", "symbol", "side", "price", "quantity", "fee", "why", "client order id"]
-    return _section("Fills", _table(columns, rows, ["price", "quantity", "fee"])) if rows else ""
+    table = _table(columns, rows, ["price", "quantity", "fee"])
+    if len(rows) > MAX_OPEN_FILL_ROWS:
+        return f"<details><summary>Fills ({len(rows):,})</summary>{table}</details>"
+    return _section("Fills", table) if rows else ""
 
 
 def _signals(report: RunReport) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -76,6 +77,13 @@ def test_long_signal_list_is_cut_but_keeps_what_is_rare() -> None:
     assert f"Signals ({MAX_SIGNAL_ROWS} of 603)" in html
     for rare in ("setup 1", "retraced 20 %", "take profit"):
         assert rare in html
+
+
+def test_many_fills_start_folded_with_every_row_inside() -> None:
+    report = sample_report()
+    html = render_html(dataclasses.replace(report, fills=tuple(report.fills) * 12))
+    assert "<summary>Fills (24)</summary>" in html
+    assert html.count("0.18 USDT") == 12
 
 
 def test_same_run_gives_the_same_bytes() -> None:
