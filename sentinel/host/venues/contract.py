@@ -74,7 +74,9 @@ class OrderSession(Protocol):
     """
 
     symbols: list[str]
-    counters: dict[str, int]
+
+    @property
+    def counters(self) -> dict[str, int]: ...
 
     @property
     def ready(self) -> bool: ...

@@ -59,46 +59,57 @@ class RecordBatch:
         trade_id: int = NO_TRADE,
         error_code: int = 0,
     ) -> None:
-        """Append one ORDER_EVENT. ``trade_id`` is -1 for anything but a trade, ``state`` FREE where the venue named none."""
+        """Append one ORDER_EVENT. ``trade_id`` is -1 for anything but a trade, ``state`` FREE where the venue named none.
+
+        Raises ValueError for a number that does not fit its field; nothing is appended then.
+        """
         venue = self._venue
-        self._raw += _PART_1.pack(
-            key,
-            t_recv,
-            t_exchange,
-            Kind.ORDER_EVENT,
-            side,
-            flags,
-            venue,
-            0,
-            symbol,
-            last_price,
-            last_qty,
-            cum_qty,
-            event,
-            state,
-            fee_asset,
-            0,
-            error_code,
-        )
-        self._raw += _PART_2.pack(
-            key,
-            venue_order_id,
-            trade_id,
-            Kind.ORDER_EVENT,
-            side,
-            flags,
-            venue,
-            1,
-            symbol,
-            cum_quote,
-            commission,
-            qty,
-            price,
-        )
+        try:
+            first = _PART_1.pack(
+                key,
+                t_recv,
+                t_exchange,
+                Kind.ORDER_EVENT,
+                side,
+                flags,
+                venue,
+                0,
+                symbol,
+                last_price,
+                last_qty,
+                cum_qty,
+                event,
+                state,
+                fee_asset,
+                0,
+                error_code,
+            )
+            second = _PART_2.pack(
+                key,
+                venue_order_id,
+                trade_id,
+                Kind.ORDER_EVENT,
+                side,
+                flags,
+                venue,
+                1,
+                symbol,
+                cum_quote,
+                commission,
+                qty,
+                price,
+            )
+        except struct.error as error:
+            raise ValueError(f"order event of key {key}: {error}") from None
+        self._raw += first + second
 
     def control(self, command: Command, t: int, *, symbol: int = NO_SYMBOL, value: int = 0, field: int = 0) -> None:
         """Append one CONTROL record; ``field`` is its ``id``."""
         self._raw += _CONTROL.pack(0, t, 0, Kind.CONTROL, command, 0, self._venue, 0, symbol, value, 0, field, 0, 0)
+
+    def cut(self, records: int) -> None:
+        """Drop what was appended after the batch held ``records`` slots."""
+        del self._raw[records * SLOT_BYTES :]
 
     def take(self) -> NDArray[Any]:
         """The records so far, int64[n, 8], owned by the caller."""

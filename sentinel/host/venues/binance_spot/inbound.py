@@ -89,6 +89,7 @@ class Inbound:
 
     def _on_result(self, request: Request, raw: msgspec.Raw, payload: bytes, now: int) -> None:
         desk, key, symbol = self._desk, request.key, request.symbol
+        before = len(desk.batch)
         try:
             if request.ask is Ask.TRADES:
                 self._on_trades(request, raw, now)
@@ -106,6 +107,7 @@ class Inbound:
             else:
                 self._on_found(request, translate.read_order(result, desk.index), now)
         except _BAD_MESSAGE as error:
+            desk.batch.cut(before)
             self._unusable(request, payload, now, LocalCode.MALFORMED_REPLY, str(error))
 
     def _on_found(self, request: Request, order: VenueOrder, now: int) -> None:
@@ -117,11 +119,7 @@ class Inbound:
     def _on_trades(self, request: Request, raw: msgspec.Raw, now: int) -> None:
         order, instrument = request.found, self._desk.instruments[request.symbol]
         assert order is not None
-        try:
-            rows = [translate.read_trade(row, request.symbol, instrument) for row in messages.decode_trades(raw)]
-        except _BAD_MESSAGE:
-            write_status(self._desk.batch, request.key, order, [], now)
-            raise
+        rows = [translate.read_trade(row, request.symbol, instrument) for row in messages.decode_trades(raw)]
         mine = [trade for trade in rows if trade.venue_order_id == order.venue_order_id]
         write_status(self._desk.batch, request.key, order, mine, now)
 
@@ -221,3 +219,5 @@ class Inbound:
         self._desk.counters["malformed"] += 1
         self._desk.keep(now, why, payload)
         self._desk.ambiguous(request, now, code)
+        if request.found is not None:
+            write_status(self._desk.batch, request.key, request.found, [], now)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from sentinel.errors import VenueError
+from sentinel.errors import SentinelError, VenueError
 from sentinel.host.ports import Clock
 from sentinel.host.venues.binance_spot import outcomes
 from sentinel.host.venues.binance_spot.clock_offset import ClockOffset
@@ -66,6 +66,7 @@ class LinkKeeper:
         self._replace = False
         self._resync = False
         self._refused = False
+        self._failed_handovers = 0
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -137,7 +138,7 @@ class LinkKeeper:
                 if await self._reconnect():
                     born = synced = loop.time()
                     self._replace = False
-                    await self._owner.on_link_replaced()
+                    await self._hand_over()
                 continue
             if self._replace or loop.time() - born > _ROTATE_AFTER_S:
                 if await self._succeed():
@@ -150,8 +151,19 @@ class LinkKeeper:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _SYNC_EVERY_S)
 
+    async def _hand_over(self) -> None:
+        try:
+            await self._owner.on_link_replaced()
+        except SentinelError as error:
+            # Orders on an account that could not be reconciled would be orders in the dark: begin anew.
+            _log.error("reconnected, but not reconciled: %s", error)
+            self._failed_handovers += 1
+            self.drop()
+        else:
+            self._failed_handovers = 0
+
     async def _reconnect(self) -> bool:
-        delay = _BACKOFF_MIN_S
+        delay = min(_BACKOFF_MIN_S * 2**self._failed_handovers, _BACKOFF_MAX_S)
         while not self._refused:
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             try:

@@ -5,7 +5,15 @@ Prices and quantities stay strings here: ``units.parse_e8`` makes them integers.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+#: Ids, and -1 for none.
+Id = Annotated[int, msgspec.Meta(ge=-1, le=(1 << 63) - 1)]
+#: Milliseconds since 1970 whose nanoseconds fit int64.
+Millis = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000)]
+Code = Annotated[int, msgspec.Meta(ge=-(1 << 31), le=(1 << 31) - 1)]
 
 
 class RateLimitRow(msgspec.Struct, rename="camel"):
@@ -17,12 +25,12 @@ class RateLimitRow(msgspec.Struct, rename="camel"):
 
 
 class ErrorData(msgspec.Struct, rename="camel"):
-    retry_after: int | None = None
-    server_time: int | None = None
+    retry_after: Millis | None = None
+    server_time: Millis | None = None
 
 
 class ErrorBody(msgspec.Struct):
-    code: int
+    code: Code
     msg: str = ""
     data: ErrorData | None = None
 
@@ -60,14 +68,14 @@ class FillRow(msgspec.Struct, rename="camel"):
     qty: str
     commission: str
     commission_asset: str
-    trade_id: int
+    trade_id: Id
 
 
 class OrderResult(msgspec.Struct, rename="camel"):
     """A placement (FULL), a cancel, a query or one open order."""
 
     symbol: str
-    order_id: int
+    order_id: Id
     client_order_id: str
     status: str
     side: str
@@ -76,22 +84,22 @@ class OrderResult(msgspec.Struct, rename="camel"):
     executed_qty: str
     cummulative_quote_qty: str
     orig_client_order_id: str = ""
-    transact_time: int = 0
-    update_time: int = 0
+    transact_time: Millis = 0
+    update_time: Millis = 0
     fills: list[FillRow] = []
 
 
 class TradeRow(msgspec.Struct, rename="camel"):
     """One row of myTrades."""
 
-    id: int
-    order_id: int
+    id: Id
+    order_id: Id
     price: str
     qty: str
     quote_qty: str
     commission: str
     commission_asset: str
-    time: int
+    time: Millis
     is_buyer: bool
     is_maker: bool
 
@@ -107,13 +115,13 @@ class ExecutionReport(msgspec.Struct):
     C: str
     x: str
     X: str
-    i: int
+    i: Id
     l: str  # noqa: E741
     z: str
     L: str
     n: str
-    T: int
-    t: int
+    T: Millis
+    t: Id
     m: bool
     Z: str
     N: str | None = None
@@ -142,7 +150,7 @@ class AccountPosition(msgspec.Struct):
 
 
 class ServerTime(msgspec.Struct, rename="camel"):
-    server_time: int
+    server_time: Millis
 
 
 class SymbolFilter(msgspec.Struct, rename="camel"):

@@ -1,0 +1,37 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentinel.host.venues.order_events import RecordBatch, foreign_key
+from sentinel.wire import CLIENT_KEY_SEQUENCE_BITS, CLIENT_KEY_STRATEGY_BITS, Kind, Venue, record_views
+
+I64 = st.integers(-(2**63), 2**63 - 1)
+U8 = st.integers(0, 255)
+NAMES_1 = {"t_exchange": I64, "side": U8, "flags": st.integers(0, 2**16 - 1), "state": U8, "last_price": I64, "last_qty": I64}
+NAMES_1 |= {"cum_qty": I64, "fee_asset": U8, "error_code": st.integers(-(2**31), 2**31 - 1)}
+NAMES_2 = {"cum_quote": I64, "commission": I64, "qty": I64, "price": I64, "venue_order_id": I64, "trade_id": I64}
+
+
+@given(U8, st.integers(0, 2**64 - 1), st.integers(0, 2**16 - 1), I64, st.fixed_dictionaries(NAMES_1 | NAMES_2))
+def test_order_event_has_the_wire_layout(event: int, key: int, symbol: int, t_recv: int, fields: dict[str, int]) -> None:
+    batch = RecordBatch(Venue.BINANCE_SPOT)
+    batch.order_event(event, key, symbol, t_recv, **fields)
+    records = batch.take()
+    assert records.shape == (2, 8)
+    assert records.dtype == np.int64
+    views = record_views(records)
+    first, second = views.order1[0], views.order2[1]
+    for part, row in enumerate((first, second)):
+        assert (row["kind"], row["part"], row["venue"]) == (Kind.ORDER_EVENT, part, Venue.BINANCE_SPOT)
+        assert (row["client_key"], row["symbol"]) == (key, symbol)
+        assert (row["side"], row["flags"]) == (fields["side"], fields["flags"])
+    assert (first["t_recv"], first["event"]) == (t_recv, event)
+    assert all(first[name] == fields[name] for name in NAMES_1)
+    assert all(second[name] == fields[name] for name in NAMES_2)
+
+
+@given(st.integers(0, 1023), st.integers(0, 2**38 - 1), st.integers(0, 1023), st.integers(0, 2**38 - 1))
+def test_foreign_keys_differ_by_order_and_belong_to_no_epoch(symbol: int, order: int, symbol2: int, order2: int) -> None:
+    key = foreign_key(symbol, order)
+    assert key >> (CLIENT_KEY_SEQUENCE_BITS + CLIENT_KEY_STRATEGY_BITS) == 0
+    assert (key == foreign_key(symbol2, order2)) == ((symbol, order) == (symbol2, order2))
