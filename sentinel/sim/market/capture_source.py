@@ -57,7 +57,7 @@ class CaptureSource:
         self.messages = survey.messages
         self.start_ns = survey.first_ns + self.shift_ns
         self.end_ns: int | None = survey.last_ns + self.shift_ns
-        self.instruments = instruments or survey.instruments()
+        self.instruments = survey.instruments() if instruments is None else instruments
         self.maker_size = (0,) * len(self.instruments)
         index = {instrument.symbol: i for i, instrument in enumerate(self.instruments)}
         missing = [symbol for symbol in survey.symbols if symbol not in index]
