@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sentinel.sim.market.scripted import Action, ScriptedSource
+from sentinel.sim.market.source import Market
 from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.instruments import Instrument
 from sentinel.units import E8
@@ -20,10 +21,30 @@ INSTRUMENT = Instrument("PUMPUSDT", "PUMP", "USDT", tick=TICK, step=E8, min_pric
 LADDER = {Side.SELL: (101, 102, 103), Side.BUY: (99, 98, 97)}
 
 
-def ladder(market: Any) -> None:
+def ladder(market: Market) -> None:
     for side, prices in LADDER.items():
         for price in prices:
             market.set_level(0, side, price * TICK, 100 * E8)
+
+
+def taker(side: Side, qty: int, limit: int) -> Action:
+    """An anonymous taker of whole coins, within a limit in ticks."""
+
+    def action(market: Market) -> None:
+        market.take(0, side, qty * E8, limit * TICK)
+        market.commit(0)
+
+    return action
+
+
+def quote(side: Side, price: int, qty: int) -> Action:
+    """An anonymous level of whole coins, at a price in ticks."""
+
+    def action(market: Market) -> None:
+        market.set_level(0, side, price * TICK, qty * E8)
+        market.commit(0)
+
+    return action
 
 
 class Venue:

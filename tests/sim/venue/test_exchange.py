@@ -10,19 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentinel.errors import VenueError
-from sentinel.sim.market.scripted import ScriptedSource
+from sentinel.sim.market.scripted import Action, ScriptedSource
+from sentinel.sim.market.source import Market
 from sentinel.sim.venue.api_error import ApiError
 from sentinel.sim.venue.exchange import Exchange
 from sentinel.units import E8
 from sentinel.wire import Side
-from tests.sim.venue.scripted_exchange import INSTRUMENT, SECOND, START_NS, TICK, Venue
+from tests.sim.venue.scripted_exchange import INSTRUMENT, SECOND, START_NS, TICK, Venue, quote, taker
 
 MS = 1_000_000
 
 
-def sweep(market: Any) -> None:
-    market.take(0, Side.BUY, 150 * E8, 103 * TICK)
-    market.commit(0)
+sweep = taker(Side.BUY, 150, 103)
 
 
 def test_a_sweep_prints_trades_then_the_new_top_then_a_depth_difference() -> None:
@@ -121,10 +120,7 @@ def test_public_requests_know_only_listed_symbols() -> None:
 
 
 def test_average_price_is_weighted_over_its_minutes() -> None:
-    def buy(qty: int, limit: int):  # type: ignore[no-untyped-def]
-        return lambda market: (market.take(0, Side.BUY, qty * E8, limit * TICK), market.commit(0))
-
-    venue = Venue(actions=[(SECOND, buy(100, 101)), (200 * SECOND, buy(50, 102))])
+    venue = Venue(actions=[(SECOND, taker(Side.BUY, 100, 101)), (200 * SECOND, taker(Side.BUY, 50, 102))])
     assert venue.exchange.avg_price("PUMPUSDT")["price"] == "1.00000000"
     venue.advance(201)
     assert venue.exchange.avg_price("PUMPUSDT")["price"] == "1.01333333"
@@ -137,14 +133,14 @@ def test_average_price_is_weighted_over_its_minutes() -> None:
 
 
 def test_a_relayed_market_keeps_account_trades_off_its_tape_and_fills_what_it_trades_through() -> None:
-    def trade(price: int, qty: int):  # type: ignore[no-untyped-def]
-        return lambda market: (market.print_trade(0, Side.SELL, price * TICK, qty * E8, 77), market.commit(0))
+    def trade(price: int, qty: int) -> Action:
+        def action(market: Market) -> None:
+            market.print_trade(0, Side.SELL, price * TICK, qty * E8, 77)
+            market.commit(0)
 
-    def cross(market: Any) -> None:
-        market.set_level(0, Side.SELL, 98 * TICK, 4 * E8)
-        market.commit(0)
+        return action
 
-    venue = Venue(actions=[(1, trade(99, 100)), (2, trade(99, 3)), (3, trade(97, 4)), (4, cross)], relays=True)
+    venue = Venue(actions=[(1, trade(99, 100)), (2, trade(99, 3)), (3, trade(97, 4)), (4, quote(Side.SELL, 98, 4))], relays=True)
     venue.place("BUY", "10", "0.99")
     for step, filled in enumerate(["0.00000000", "3.00000000", "7.00000000", "10.00000000"], start=1):
         venue.exchange.advance(START_NS + step)

@@ -7,7 +7,7 @@ import pytest
 from sentinel.sim.venue.api_error import ApiError
 from sentinel.units import E8
 from sentinel.wire import Side
-from tests.sim.venue.scripted_exchange import TICK, Venue
+from tests.sim.venue.scripted_exchange import TICK, Venue, taker
 
 SYMBOL = {"symbol": "PUMPUSDT"}
 
@@ -25,7 +25,7 @@ def test_cancel_names_both_ids_and_frees_the_money() -> None:
 
 
 def test_cancel_after_a_fill_is_an_unknown_order() -> None:
-    venue = Venue(actions=[(1, lambda market: (market.take(0, Side.SELL, 200 * E8, 90 * TICK), market.commit(0)))])
+    venue = Venue(actions=[(1, taker(Side.SELL, 200, 90))])
     order = venue.place("BUY", "10", "0.99")
     venue.advance(1)
     assert venue.states()[-1] == ("TRADE", "FILLED")

@@ -7,7 +7,7 @@ import pytest
 from sentinel.sim.venue.api_error import ApiError
 from sentinel.units import E8
 from sentinel.wire import Side
-from tests.sim.venue.scripted_exchange import TICK, Venue
+from tests.sim.venue.scripted_exchange import Venue, quote, taker
 
 
 def test_ioc_partly_filled_reports_new_trades_and_expiry() -> None:
@@ -110,10 +110,7 @@ def test_limit_maker_rests_or_is_refused() -> None:
 
 
 def test_resting_order_waits_for_the_queue_before_it() -> None:
-    def sell(qty: int):  # type: ignore[no-untyped-def]
-        return lambda market: (market.take(0, Side.SELL, qty * E8, 99 * TICK), market.commit(0))
-
-    venue = Venue(actions=[(1, sell(100)), (2, sell(4)), (3, sell(20))])
+    venue = Venue(actions=[(step, taker(Side.SELL, qty, 99)) for step, qty in ((1, 100), (2, 4), (3, 20))])
     venue.place("BUY", "10", "0.99")
     venue.exchange.advance(venue.exchange.now_ns + 1)
     assert venue.states() == [("NEW", "NEW")]
@@ -129,7 +126,7 @@ def test_resting_order_waits_for_the_queue_before_it() -> None:
 
 
 def test_market_maker_quoting_through_an_account_order_trades_with_it() -> None:
-    venue = Venue(actions=[(1, lambda market: (market.set_level(0, Side.SELL, 100 * TICK, 30 * E8), market.commit(0)))])
+    venue = Venue(actions=[(1, quote(Side.SELL, 100, 30))])
     venue.place("BUY", "10", "1.00")
     venue.exchange.advance(venue.exchange.now_ns + 1)
     assert venue.states()[-1] == ("TRADE", "FILLED")

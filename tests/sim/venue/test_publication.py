@@ -6,25 +6,13 @@ from typing import Any
 
 from sentinel.units import E8
 from sentinel.wire import Side
-from tests.sim.venue.scripted_exchange import SECOND, TICK, Venue
+from tests.sim.venue.scripted_exchange import SECOND, TICK, Venue, quote, taker
 
 MS = 1_000_000
 
 
-def change(qty: int):  # type: ignore[no-untyped-def]
-    def action(market: Any) -> None:
-        market.set_level(0, Side.SELL, 102 * TICK, qty * E8)
-        market.commit(0)
-
-    return action
-
-
 def test_aggregates_join_the_fills_of_one_taker_at_one_price() -> None:
-    def action(market: Any) -> None:
-        market.take(0, Side.BUY, 150 * E8, 103 * TICK)
-        market.commit(0)
-
-    venue = Venue(actions=[(1, action)])
+    venue = Venue(actions=[(1, taker(Side.BUY, 150, 103))])
     venue.exchange.books[0].maker_size = 40 * E8
     venue.exchange.subscriptions = {"pumpusdt@aggTrade", "pumpusdt@trade"}
     venue.advance(1)
@@ -38,7 +26,7 @@ def test_aggregates_join_the_fills_of_one_taker_at_one_price() -> None:
 
 
 def test_slow_depth_joins_a_seconds_changes_without_a_gap() -> None:
-    venue = Venue(actions=[(k * 130 * MS, change(k)) for k in range(1, 40)])
+    venue = Venue(actions=[(k * 130 * MS, quote(Side.SELL, 102, k)) for k in range(1, 40)])
     venue.exchange.subscriptions = {"pumpusdt@depth", "pumpusdt@depth@100ms"}
     first_id = venue.exchange.depth("PUMPUSDT")["lastUpdateId"]
     venue.advance(7)
@@ -50,7 +38,7 @@ def test_slow_depth_joins_a_seconds_changes_without_a_gap() -> None:
 
 
 def test_partial_depth_shows_the_best_levels() -> None:
-    venue = Venue(actions=[(SECOND, change(7))])
+    venue = Venue(actions=[(SECOND, quote(Side.SELL, 102, 7))])
     venue.exchange.subscriptions = {"pumpusdt@depth5@100ms"}
     venue.advance(2)
     (partial,) = venue.stream("depth5@100ms")
