@@ -12,13 +12,12 @@ import numpy as np
 from numba import njit
 
 from sentinel.engine import strategy
-from sentinel.engine.emit import emit_signal, room
-from sentinel.engine.features import set_sentiment
+from sentinel.engine.emit import emit_signal
+from sentinel.engine.frame import counters, glob, params, room, symbol
 from sentinel.engine.layout import AMOUNT_CAP, HALT_FEED, HALT_OPERATOR, HALT_RECONCILE, MAX_PROPOSALS
 from sentinel.engine.portfolio import set_base_balance, set_quote_balance
 from sentinel.engine.risk import cause_stands, set_limit, set_trading_state, trip, watch_equity
 from sentinel.engine.settle import doubt_everything, watch_orders
-from sentinel.engine.state import Effects, EngineState
 from sentinel.native import INNER, JIT
 from sentinel.units import E8
 from sentinel.wire import NO_SYMBOL, Command, InstrumentField, SignalCode, TradingState
@@ -29,31 +28,31 @@ TICK_ROOM = 40
 
 
 @njit(**INNER)
-def apply_control(st: EngineState, e: Any, out: Effects) -> None:
+def apply_control(f: Any, e: Any) -> None:
     """Apply one CONTROL record. What cannot be meant is counted as bad input and changes nothing."""
-    c = st.counters[0]
+    c = counters(f)
     c.controls += 1
     command = np.int64(e.command)
     if command == Command.TICK:
-        _tick(st, out)
+        _tick(f)
     elif command == Command.NEWS or Command.BASE_BALANCE <= command <= Command.INSTRUMENT:
-        if not _learn(st, e, out):
+        if not _learn(f, e):
             c.bad_input += 1
     elif Command.SYMBOL_HALT <= command <= Command.FEED_LIVE:
-        if not _halt_or_resume(st, command, np.int64(e.symbol)):
+        if not _halt_or_resume(f, command, np.int64(e.symbol)):
             c.bad_input += 1
-    elif not _govern(st, e, out):
+    elif not _govern(f, e):
         c.bad_input += 1
 
 
 @njit(**INNER)
-def _govern(st: EngineState, e: Any, out: Effects) -> bool:
-    g, c, p = st.glob[0], st.counters[0], st.params[0]
+def _govern(f: Any, e: Any) -> bool:
+    g, c, p = glob(f), counters(f), params(f)
     command, number = np.int64(e.command), np.int64(e.id)
     if command == Command.ARM:
-        _arm(st, number, e.value, out)
+        _arm(f, number, e.value)
     elif command == Command.KILL:
-        trip(st, min(max(e.value, 0), 0xFFFF), 0, 0, out)
+        trip(f, min(max(e.value, 0), 0xFFFF), 0, 0)
     elif command == Command.LIMITS:
         if not set_limit(g, p, number, e.value):
             return False
@@ -62,26 +61,26 @@ def _govern(st: EngineState, e: Any, out: Effects) -> bool:
     elif command == Command.ADVICE:
         if e.value < -1 or e.value > 1 or abs(e.value2) > E8:
             return False
-        strategy.on_advice(st, number, e.value, False, out)
+        strategy.on_advice(f, number, e.value, False)
     elif command == Command.ADVICE_TIMEOUT:
-        strategy.on_advice(st, number, 0, True, out)
+        strategy.on_advice(f, number, 0, True)
     elif command == Command.EPOCH:
         if number <= g.epoch or number > MAX_EPOCH:
             return False
         g.epoch = number
         g.sequence = 0
         g.recovered = 0
-        set_trading_state(st, TradingState.HALTED, out)
+        set_trading_state(f, TradingState.HALTED)
     elif command == Command.RECOVERING:
         g.recovered = 0
-        set_trading_state(st, TradingState.RECOVERING, out)
-        doubt_everything(st, out)
+        set_trading_state(f, TradingState.RECOVERING)
+        doubt_everything(f)
     elif command == Command.RECOVERED:
         if g.trading_state != TradingState.RECOVERING or g.epoch == 0:
             return False
         g.recovered = 1
-        set_trading_state(st, TradingState.HALTED if g.killed else TradingState.REDUCE_ONLY, out)
-        watch_equity(st, out)
+        set_trading_state(f, TradingState.HALTED if g.killed else TradingState.REDUCE_ONLY)
+        watch_equity(f)
     elif command == Command.JOURNAL_FAULT:
         g.journal_fault = 1 if e.value != 0 else 0
     else:
@@ -90,45 +89,45 @@ def _govern(st: EngineState, e: Any, out: Effects) -> bool:
 
 
 @njit(**INNER)
-def _arm(st: EngineState, arm_epoch: int, target: int, out: Effects) -> None:
+def _arm(f: Any, arm_epoch: int, target: int) -> None:
     """ARM: ``value`` TradingState.REDUCE_ONLY arms that, anything else ACTIVE; the arm epoch must be new.
 
     Refused, counted and signalled before recovery is done and while what tripped the kill state still stands.
     Arming REDUCE_ONLY after a kill flattens: every position is left at once.
     """
-    g, c = st.glob[0], st.counters[0]
-    if arm_epoch <= g.arm_epoch or g.recovered == 0 or cause_stands(st):
+    g, c = glob(f), counters(f)
+    if arm_epoch <= g.arm_epoch or g.recovered == 0 or cause_stands(f):
         c.arms_refused += 1
-        emit_signal(g, out, SignalCode.ARMED_STATE, NO_SYMBOL, 0, 0, g.kill_cause, 0, 0, 0, g.trading_state, g.arm_epoch)
+        emit_signal(f, SignalCode.ARMED_STATE, NO_SYMBOL, 0, 0, g.kill_cause, 0, 0, 0, g.trading_state, g.arm_epoch)
         return
     reduce_only = target == TradingState.REDUCE_ONLY
     g.flatten = 1 if reduce_only and g.killed else 0
     g.arm_epoch = arm_epoch
     g.killed = 0
     g.kill_cause = 0
-    set_trading_state(st, TradingState.REDUCE_ONLY if reduce_only else TradingState.ACTIVE, out)
+    set_trading_state(f, TradingState.REDUCE_ONLY if reduce_only else TradingState.ACTIVE)
 
 
 @njit(**INNER)
-def _learn(st: EngineState, e: Any, out: Effects) -> bool:
+def _learn(f: Any, e: Any) -> bool:
     """Balances, instrument filters and news."""
-    g, p = st.glob[0], st.params[0]
+    g, p = glob(f), params(f)
     command, s = np.int64(e.command), np.int64(e.symbol)
     unarmed = g.trading_state < TradingState.REDUCE_ONLY
     if command == Command.QUOTE_BALANCE:
         if e.value < 0 or e.value > AMOUNT_CAP:
             return False
-        set_quote_balance(g, p, st.symbols, e.value, unarmed)
-        watch_equity(st, out)
+        set_quote_balance(f, e.value, unarmed)
+        watch_equity(f)
         return True
-    if s >= st.symbols.shape[0]:
+    if s >= f.symbol_count:
         return False
-    y = st.symbols[s]
+    y = symbol(f, s)
     if command == Command.BASE_BALANCE:
         if abs(e.value) > AMOUNT_CAP or (e.value < 0 and p.market == 0):
             return False
         set_base_balance(g, p, y, s, e.value, unarmed)
-        watch_equity(st, out)
+        watch_equity(f)
         return True
     if command == Command.INSTRUMENT:
         return _set_filter(y, np.int64(e.id), e.value)
@@ -136,7 +135,6 @@ def _learn(st: EngineState, e: Any, out: Effects) -> bool:
         return False
     y.news_sentiment = e.value
     y.news_expiry = e.t2
-    set_sentiment(st.features, s, e.value, e.t2)
     return True
 
 
@@ -172,25 +170,25 @@ def _set_filter(y: Any, field: int, value: int) -> bool:
 
 
 @njit(**INNER)
-def set_feed_halt(st: EngineState, s: int, stale: bool) -> bool:
+def set_feed_halt(f: Any, s: int, stale: bool) -> bool:
     """Set or clear the feed's halt of one symbol, or of all with NO_SYMBOL."""
-    if s != NO_SYMBOL and s >= st.symbols.shape[0]:
+    if s != NO_SYMBOL and s >= f.symbol_count:
         return False
     first = 0 if s == NO_SYMBOL else s
-    last = st.symbols.shape[0] if s == NO_SYMBOL else s + 1
+    last = f.symbol_count if s == NO_SYMBOL else s + 1
     for k in range(first, last):
-        y = st.symbols[k]
+        y = symbol(f, k)
         y.halt = y.halt | HALT_FEED if stale else y.halt & ~HALT_FEED
     return True
 
 
 @njit(**INNER)
-def _halt_or_resume(st: EngineState, command: int, s: int) -> bool:
+def _halt_or_resume(f: Any, command: int, s: int) -> bool:
     if command == Command.FEED_STALE or command == Command.FEED_LIVE:
-        return set_feed_halt(st, s, command == Command.FEED_STALE)
-    if s >= st.symbols.shape[0]:
+        return set_feed_halt(f, s, command == Command.FEED_STALE)
+    if s >= f.symbol_count:
         return False
-    y = st.symbols[s]
+    y = symbol(f, s)
     if command == Command.SYMBOL_HALT:
         y.halt |= HALT_OPERATOR
     else:
@@ -199,15 +197,15 @@ def _halt_or_resume(st: EngineState, command: int, s: int) -> bool:
 
 
 @njit(**INNER)
-def _tick(st: EngineState, out: Effects) -> None:
+def _tick(f: Any) -> None:
     """Time has passed: look after orders, setups and positions."""
-    g, c = st.glob[0], st.counters[0]
+    g, c = glob(f), counters(f)
     c.ticks += 1
-    watch_orders(st, out)
+    watch_orders(f)
     if g.watched == 0:
         return
-    for s in range(st.symbols.shape[0]):
-        if room(out) < TICK_ROOM or g.proposals == MAX_PROPOSALS:
+    for s in range(f.symbol_count):
+        if room(f) < TICK_ROOM or g.proposals == MAX_PROPOSALS:
             return
-        if st.symbols[s].watch != 0:
-            strategy.on_market(st, s, out)
+        if symbol(f, s).watch != 0:
+            strategy.on_market(f, s)

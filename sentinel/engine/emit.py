@@ -10,51 +10,32 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sentinel.engine.state import Effects
+from sentinel.engine.frame import advice_at, claim_slots, glob, intent1_at, intent2_at, signal_at, symbol
+from sentinel.engine.layout import REDUCE_ONLY
 from sentinel.native import INNER, JIT
 from sentinel.wire import Kind, Venue
 
 EFFECTS_PER_STEP = 64
 
 
-@njit(**INNER)
-def room(out: Effects) -> int:
-    """Free effect slots."""
-    return out.slots.shape[0] - out.cursor[0]
-
-
 @njit(inline="always", **INNER)
 def emit_signal(
-    g: Any,
-    out: Effects,
-    code: int,
-    s: int,
-    side: int,
-    reason: int,
-    control: int,
-    key: int,
-    price: int,
-    margin: int,
-    value: int,
-    limit: int,
+    f: Any, code: int, s: int, side: int, reason: int, control: int, key: int, price: int, margin: int, value: int, limit: int
 ) -> None:
-    """Append a SIGNAL; without room it is lost and counted in ``out.cursor[1]``."""
+    """Append a SIGNAL; without room it is lost and counted in the cursor."""
     # One type for every argument: else the writer is compiled anew for each mix of enums and widths.
     ids = (np.int64(code), np.int64(s), np.int64(side), np.int64(reason), np.int64(control), np.int64(key))
-    _write_signal(g, out, ids, np.int64(price), np.int64(margin), np.int64(value), np.int64(limit))
+    _write_signal(f, ids, np.int64(price), np.int64(margin), np.int64(value), np.int64(limit))
 
 
 @njit(**INNER)
-def _write_signal(g: Any, out: Effects, ids: tuple[int, ...], price: int, margin: int, value: int, limit: int) -> None:
-    n = out.cursor[0]
-    if n >= out.slots.shape[0]:
-        out.cursor[1] += 1
+def _write_signal(f: Any, ids: tuple[int, ...], price: int, margin: int, value: int, limit: int) -> None:
+    address = claim_slots(f, 1)
+    if address == 0:
         return
-    out.cursor[0] = n + 1
-    for k in range(8):
-        out.slots[n, k] = 0
+    g = glob(f)
     g.signal_seq += 1
-    record = out.views.signal[n]
+    record = signal_at(address)
     record.seq = g.signal_seq
     record.t = g.now
     record.client_key = ids[5]
@@ -72,18 +53,16 @@ def _write_signal(g: Any, out: Effects, ids: tuple[int, ...], price: int, margin
 
 
 @njit(**INNER)
-def emit_intent(g: Any, out: Effects, kind: int, o: Any, y: Any, p: Any) -> None:
+def emit_intent(f: Any, kind: int, o: Any, q: Any) -> None:
     """Append the two slots of a PLACE, CANCEL or QUERY for order ``o``; the caller has made sure of room.
 
-    ``p`` is the PROPOSAL behind a PLACE; for the others its fair value, reference and edge are left zero.
+    ``q`` is the PROPOSAL behind a PLACE; for the others its fair value, reference and edge are left zero.
     """
-    n = out.cursor[0]
-    out.cursor[0] = n + 2
-    for k in range(8):
-        out.slots[n, k] = 0
-        out.slots[n + 1, k] = 0
-    first = out.views.intent1[n]
-    second = out.views.intent2[n + 1]
+    address = claim_slots(f, 2)
+    if address == 0:
+        return
+    g, y = glob(f), symbol(f, o.symbol)
+    first, second = intent1_at(address), intent2_at(address)
     first.client_key = o.key
     second.client_key = o.key
     first.kind = kind
@@ -91,8 +70,8 @@ def emit_intent(g: Any, out: Effects, kind: int, o: Any, y: Any, p: Any) -> None
     second.part = 1
     first.side = o.side
     second.side = o.side
-    first.flags = o.flags & 1
-    second.flags = o.flags & 1
+    first.flags = o.flags & REDUCE_ONLY
+    second.flags = o.flags & REDUCE_ONLY
     first.venue = Venue.BINANCE_SPOT
     second.venue = Venue.BINANCE_SPOT
     first.symbol = o.symbol
@@ -112,26 +91,23 @@ def emit_intent(g: Any, out: Effects, kind: int, o: Any, y: Any, p: Any) -> None
     second.best_bid = y.bid
     second.best_ask = y.ask
     if kind == Kind.PLACE:
-        first.t_signal = p.t_signal
-        second.fair_value = p.fair_value
-        second.ref_price = p.ref_price
-        second.expected_edge_bps = p.edge_bps
-        second.margin = p.margin
+        first.t_signal = q.t_signal
+        second.fair_value = q.fair_value
+        second.ref_price = q.ref_price
+        second.expected_edge_bps = q.edge_bps
+        second.margin = q.margin
 
 
 @njit(**INNER)
-def emit_advice_request(g: Any, out: Effects, y: Any, s: int, price_delta_e8: int, volume_ratio_e8: int) -> int:
+def emit_advice_request(f: Any, s: int, price_delta_e8: int, volume_ratio_e8: int) -> int:
     """Append an ADVICE_REQUEST for the setup of symbol ``s``; 1 if there was room."""
-    n = out.cursor[0]
-    if n >= out.slots.shape[0]:
-        out.cursor[1] += 1
+    address = claim_slots(f, 1)
+    if address == 0:
         return 0
-    out.cursor[0] = n + 1
-    for k in range(8):
-        out.slots[n, k] = 0
-    record = out.views.advice[n]
+    y = symbol(f, s)
+    record = advice_at(address)
     record.id = y.advice_id
-    record.t = g.now
+    record.t = glob(f).now
     record.deadline = y.advice_deadline
     record.kind = Kind.ADVICE_REQUEST
     record.side = y.setup_side

@@ -8,11 +8,11 @@ from numba import njit
 
 from sentinel.engine import strategy
 from sentinel.engine.chain import mix
-from sentinel.engine.emit import emit_intent, emit_signal, room
-from sentinel.engine.layout import REDUCE_ONLY
+from sentinel.engine.emit import emit_intent, emit_signal
+from sentinel.engine.frame import counters, glob, order, proposal, room, symbol
+from sentinel.engine.layout import ORDER_SLOTS, REDUCE_ONLY
 from sentinel.engine.orders import EPOCH_SHIFT, NO_SLOT, SEQUENCE_MASK, attach, claim_slot
 from sentinel.engine.risk import check_order, record_permit, trip
-from sentinel.engine.state import Effects, EngineState
 from sentinel.native import INNER
 from sentinel.wire import CLIENT_KEY_SEQUENCE_BITS, Control, Kind, OrderState, SignalCode
 
@@ -21,49 +21,49 @@ ROOM_PER_PROPOSAL = 8
 
 
 @njit(**INNER)
-def gate(st: EngineState, out: Effects) -> None:
+def pass_proposals(f: Any) -> None:
     """Put every proposal of this step through the controls; those that pass leave as PLACE intents."""
-    g = st.glob[0]
+    g = glob(f)
     for k in range(g.proposals):
-        _decide(st, st.scratch.proposals[k], out)
+        _decide(f, proposal(f, k))
     g.proposals = 0
 
 
 @njit(**INNER)
-def _decide(st: EngineState, q: Any, out: Effects) -> None:
-    g = st.glob[0]
-    verdict = check_order(st, q)
+def _decide(f: Any, q: Any) -> None:
+    g = glob(f)
+    verdict = check_order(f, q)
     if verdict.control != 0:
-        _reject(st, q, verdict.control, verdict.observed, verdict.limit, out)
+        _reject(f, q, verdict.control, verdict.observed, verdict.limit)
         if verdict.control == Control.TRADES_PER_MINUTE or verdict.control == Control.DRAWDOWN:
-            trip(st, verdict.control, verdict.observed, verdict.limit, out)
+            trip(f, verdict.control, verdict.observed, verdict.limit)
         return
     key = (g.epoch << EPOCH_SHIFT) | (q.strategy << CLIENT_KEY_SEQUENCE_BITS) | g.sequence
     i = NO_SLOT
-    if room(out) >= ROOM_PER_PROPOSAL and g.sequence < SEQUENCE_MASK:
-        i = claim_slot(st.orders, key)
+    if room(f) >= ROOM_PER_PROPOSAL and g.sequence < SEQUENCE_MASK:
+        i = claim_slot(f, key)
     if i == NO_SLOT:
-        _reject(st, q, Control.OPEN_ORDERS, g.live_orders, st.orders.shape[0], out)
+        _reject(f, q, Control.OPEN_ORDERS, g.live_orders, ORDER_SLOTS)
         return
     g.sequence += 1
-    record_permit(st)
-    _place(st, q, i, key, out)
-    strategy.on_placed(st, i, out)
+    record_permit(f)
+    _place(f, q, i, key)
+    strategy.on_placed(f, i)
 
 
 @njit(**INNER)
-def _reject(st: EngineState, q: Any, control: int, observed: int, limit: int, out: Effects) -> None:
-    g, c = st.glob[0], st.counters[0]
+def _reject(f: Any, q: Any, control: int, observed: int, limit: int) -> None:
+    c = counters(f)
     c.risk_rejects += 1
-    emit_signal(g, out, SignalCode.RISK_REJECT, q.symbol, q.side, q.reason, control, 0, q.price, q.margin, observed, limit)
-    strategy.on_rejected(st, q.symbol, control)
+    emit_signal(f, SignalCode.RISK_REJECT, q.symbol, q.side, q.reason, control, 0, q.price, q.margin, observed, limit)
+    strategy.on_rejected(f, q.symbol, control)
 
 
 @njit(**INNER)
-def _place(st: EngineState, q: Any, i: int, key: int, out: Effects) -> None:
-    g, c = st.glob[0], st.counters[0]
-    y = st.symbols[q.symbol]
-    o = st.orders[i]
+def _place(f: Any, q: Any, i: int, key: int) -> None:
+    g, c = glob(f), counters(f)
+    y = symbol(f, q.symbol)
+    o = order(f, i)
     o.key = key
     o.symbol = q.symbol
     o.side = q.side
@@ -82,4 +82,4 @@ def _place(st: EngineState, q: Any, i: int, key: int, out: Effects) -> None:
     c.intents += 1
     chain = mix(mix(g.order_chain, key), (q.symbol << 8) | q.side)
     g.order_chain = mix(mix(chain, q.price), q.qty)
-    emit_intent(g, out, Kind.PLACE, o, y, q)
+    emit_intent(f, Kind.PLACE, o, q)

@@ -84,12 +84,13 @@ class LimitField(IntEnum):
     PEAK_EQUITY = 10  # value 0 sets the peak to the present equity: how an operator clears a drawdown trip
 
 
-def _record(names: str, *others: tuple[Any, ...]) -> np.dtype[Any]:
+def record_dtype(names: str, *others: tuple[Any, ...]) -> np.dtype[Any]:
+    """A record of int64 fields, named in one string, and others."""
     return np.dtype([*((name, "<i8") for name in names.split()), *others])
 
 
 # One record. Money of the account, the trading state, the heads of windows and the rolling chains.
-GLOBAL = _record(
+GLOBAL = record_dtype(
     """
     now decision_seq vector_ready
     epoch sequence arm_epoch limits_version trading_state killed kill_cause recovered journal_fault flatten
@@ -107,7 +108,7 @@ GLOBAL = _record(
 )
 
 # One record of counters, for metrics and reports; outside the state hash.
-COUNTERS = _record(
+COUNTERS = record_dtype(
     """
     events trades bbos levels gaps statuses controls ticks order_events
     decisions decider_failures decider_fallbacks anomalies setups advice_requests advice_late news_fallbacks
@@ -118,7 +119,7 @@ COUNTERS = _record(
 )
 
 # One record: what the run is configured to do.
-PARAMS = _record(
+PARAMS = record_dtype(
     """
     strategy market wide analyst classes threshold size_steps
     entry_immediate retrace_bps entry_wait_ns setup_expiry_ns cooldown_ns stop_loss_bps take_profit_bps horizon_ns
@@ -133,7 +134,7 @@ PARAMS = _record(
 # One record per symbol. inventory: base the account holds; position: what the strategy has bought (+) or
 # sold (-) net of base fees, cost: quote paid (long) or received (short) for it. open_*: remaining quantity
 # of live and UNKNOWN orders. setup_*: the contrarian strategy's idea.
-SYMBOL = _record(
+SYMBOL = record_dtype(
     """
     book halt trading
     tick_size min_price max_price step_size min_qty max_qty min_notional max_notional band_up_bps band_down_bps
@@ -147,7 +148,7 @@ SYMBOL = _record(
 )
 
 # One slot per order. cum_*: largest cumulative values seen; trade_*: sums over distinct trade ids.
-ORDER = _record(
+ORDER = record_dtype(
     """
     key symbol side state order_type tif reason flags strategy price qty
     cum_qty cum_quote trade_qty trade_quote open_notional
@@ -156,7 +157,7 @@ ORDER = _record(
 )
 
 # What a strategy wants done; the gate turns it into an intent or a refusal. Scratch of one step.
-PROPOSAL = _record(
+PROPOSAL = record_dtype(
     """
     symbol side price qty order_type tif reason reduce_only strategy setup_id t_signal decision_seq margin
     fair_value ref_price edge_bps

@@ -13,8 +13,9 @@ import numpy as np
 from numba import njit
 
 from sentinel.engine.chain import mix
+from sentinel.engine.frame import glob, known_trade, order
 from sentinel.engine.layout import ACCEPTED, CANCEL, FOREIGN, ORDER_NOTIONAL_CAP, ORDER_SLOTS, TRADE_GENERATION, TRADE_TABLE
-from sentinel.native import JIT
+from sentinel.native import INNER, JIT
 from sentinel.units import notional_up_nb
 from sentinel.wire import CLIENT_KEY_SEQUENCE_BITS, CLIENT_KEY_STRATEGY_BITS, OrderEventKind, OrderState, TimeInForce
 
@@ -61,7 +62,7 @@ def next_state(state: int, event: int, reported: int, cum_qty: int, qty: int, wa
 @njit(**JIT)
 def _reported_state(event: int, reported: int, cum_qty: int) -> int:
     """The state an answer of the venue puts an order in; FREE where the event is no answer."""
-    says = OrderState.FREE
+    says: int = OrderState.FREE
     if event == OrderEventKind.STATUS:
         says = reported
         if reported == OrderState.FILLED:
@@ -106,19 +107,19 @@ def _rank(state: int) -> int:
     return 3 if state == OrderState.REJECTED else 4
 
 
-@njit(**JIT)
-def find_order(orders: Any, key: int) -> int:
+@njit(**INNER)
+def find_order(f: Any, key: int) -> int:
     """Slot of the order with this client key, live or finished; -1 if it has none."""
     home = key & SLOT_MASK
     for k in range(ORDER_SLOTS):
         i = (home + k) & SLOT_MASK
-        if orders[i].key == key and orders[i].state != OrderState.FREE:
+        if order(f, i).key == key and order(f, i).state != OrderState.FREE:
             return i
     return NO_SLOT
 
 
-@njit(**JIT)
-def claim_slot(orders: Any, key: int) -> int:
+@njit(**INNER)
+def claim_slot(f: Any, key: int) -> int:
     """A cleared slot for a new order: the first free one from the key's home, else the one longest finished; -1 if all live.
 
     A finished order leaves its slot only so; until then late news of it still finds it.
@@ -127,13 +128,14 @@ def claim_slot(orders: Any, key: int) -> int:
     best = NO_SLOT
     for k in range(ORDER_SLOTS):
         i = (home + k) & SLOT_MASK
-        if orders[i].state == OrderState.FREE:
+        o = order(f, i)
+        if o.state == OrderState.FREE:
             best = i
             break
-        if not is_live(orders[i].state) and (best == NO_SLOT or orders[i].t_state < orders[best].t_state):
+        if not is_live(o.state) and (best == NO_SLOT or o.t_state < order(f, best).t_state):
             best = i
     if best != NO_SLOT:
-        clear_order(orders[best])
+        clear_order(order(f, best))
     return best
 
 
@@ -189,28 +191,32 @@ def detach(g: Any, y: Any, o: Any) -> None:
         g.cancels -= 1
 
 
-@njit(**JIT)
-def first_sight(g: Any, trade_ids: Any, s: int, trade_id: int) -> bool:
+@njit(**INNER)
+def first_sight(f: Any, s: int, trade_id: int) -> bool:
     """Remember a trade id; False if it was known. At least the last 4096 are remembered."""
+    g = glob(f)
     tag = s + 1
     home = np.int64(mix(np.uint64(tag), trade_id) & np.uint64(TABLE_MASK))
     now = g.trade_generation
     free = home
     for generation in (1 - now, now):
         i = home
-        while trade_ids[generation, i, 0] != 0:
-            if trade_ids[generation, i, 0] == tag and trade_ids[generation, i, 1] == trade_id:
+        while known_trade(f, generation, i).tag != 0:
+            known = known_trade(f, generation, i)
+            if known.tag == tag and known.trade_id == trade_id:
                 return False
             i = (i + 1) & TABLE_MASK
         free = i
     if g.trade_count == TRADE_GENERATION:
         now = 1 - now
-        trade_ids[now, :, :] = 0
+        for k in range(TRADE_TABLE):
+            known_trade(f, now, k).tag = 0
         g.trade_generation = now
         g.trade_count = 0
         free = home
-    trade_ids[now, free, 0] = tag
-    trade_ids[now, free, 1] = trade_id
+    entry = known_trade(f, now, free)
+    entry.tag = tag
+    entry.trade_id = trade_id
     g.trade_count += 1
     return True
 

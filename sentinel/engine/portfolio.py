@@ -14,8 +14,9 @@ import numpy as np
 from numba import njit
 
 from sentinel.engine.chain import mix
+from sentinel.engine.frame import glob, params, symbol
 from sentinel.engine.layout import Market
-from sentinel.native import JIT
+from sentinel.native import INNER, JIT
 from sentinel.units import mul_div_wide_nb, notional_nb, notional_up_nb
 from sentinel.wire import FeeAsset, Side
 
@@ -134,13 +135,14 @@ def set_base_balance(g: Any, p: Any, y: Any, s: int, quantity: int, moves_peak: 
         g.equity_peak = max(g.equity_peak + y.inventory_value - before, 0)
 
 
-@njit(**JIT)
-def set_quote_balance(g: Any, p: Any, symbols: Any, quantity: int, moves_peak: bool) -> None:
+@njit(**INNER)
+def set_quote_balance(f: Any, quantity: int, moves_peak: bool) -> None:
     """Take the venue's absolute quote balance (on USD-margined futures: the wallet, from which open cost is taken)."""
+    g = glob(f)
     cash = quantity
-    if p.market == Market.USDM:
-        for s in range(symbols.shape[0]):
-            y = symbols[s]
+    if params(f).market == Market.USDM:
+        for s in range(f.symbol_count):
+            y = symbol(f, s)
             cash -= y.cost if y.position > 0 else -y.cost
     if moves_peak:
         g.equity_peak = max(g.equity_peak + cash - g.cash, 0)

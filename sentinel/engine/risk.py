@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from numba import njit
 
 from sentinel.engine.emit import emit_signal
+from sentinel.engine.frame import counters, glob, order_time, params, permit_time, symbol
 from sentinel.engine.layout import AMOUNT_CAP, ORDER_NOTIONAL_CAP, ORDER_WINDOW, PERMIT_WINDOW, LimitField
 from sentinel.engine.portfolio import equity
 from sentinel.engine.settle import want_cancels, watch_orders
-from sentinel.engine.state import Effects, EngineState
 from sentinel.native import INNER, JIT
 from sentinel.units import BPS, NS_PER_S, notional_up_nb, product_less_nb
 from sentinel.wire import Control, Side, SignalCode, TradingState
@@ -155,45 +155,41 @@ def drawdown(g: Any, p: Any) -> Verdict:
     return _verdict(reached, Control.DRAWDOWN, now, g.equity_peak)
 
 
-@njit(**JIT)
-def order_rate(g: Any, p: Any, order_times: Any) -> Verdict:
+@njit(**INNER)
+def order_rate(f: Any) -> Verdict:
     """At most ``max_orders_per_10s`` permits in any 10 s."""
-    seen = _in_window(order_times, ORDER_WINDOW, g.order_head, g.order_count, p.max_orders_per_10s, g.now - ORDER_RATE_NS)
-    return _verdict(seen, Control.ORDER_RATE, p.max_orders_per_10s + 1, p.max_orders_per_10s)
-
-
-@njit(**JIT)
-def trades_per_minute(g: Any, p: Any, permits: Any) -> Verdict:
-    """Exact sliding window: with 1000 permits inside the last 60 s the next one is refused, and trips the kill switch."""
-    seen = _in_window(permits, PERMIT_WINDOW, g.permit_head, g.permit_count, p.max_trades_per_minute, g.now - MINUTE_NS)
-    return _verdict(seen, Control.TRADES_PER_MINUTE, p.max_trades_per_minute + 1, p.max_trades_per_minute)
-
-
-@njit(**JIT)
-def _in_window(times: Any, size: int, head: int, count: int, limit: int, since: int) -> bool:
-    """Whether the ``limit``-th last time lies after ``since``."""
-    if count < limit:
-        return False
-    return times[(head - limit) % size] > since
+    g, limit = glob(f), params(f).max_orders_per_10s
+    full = g.order_count >= limit
+    full = full and order_time(f, (g.order_head - limit) % ORDER_WINDOW).t > g.now - ORDER_RATE_NS
+    return _verdict(full, Control.ORDER_RATE, limit + 1, limit)
 
 
 @njit(**INNER)
-def record_permit(st: EngineState) -> None:
+def trades_per_minute(f: Any) -> Verdict:
+    """Exact sliding window: with 1000 permits inside the last 60 s the next one is refused, and trips the kill switch."""
+    g, limit = glob(f), params(f).max_trades_per_minute
+    full = g.permit_count >= limit
+    full = full and permit_time(f, (g.permit_head - limit) % PERMIT_WINDOW).t > g.now - MINUTE_NS
+    return _verdict(full, Control.TRADES_PER_MINUTE, limit + 1, limit)
+
+
+@njit(**INNER)
+def record_permit(f: Any) -> None:
     """Enter the order let through now into both windows."""
-    g = st.glob[0]
-    st.permits[g.permit_head] = g.now
+    g = glob(f)
+    permit_time(f, g.permit_head).t = g.now
     g.permit_head = (g.permit_head + 1) % PERMIT_WINDOW
     g.permit_count = min(g.permit_count + 1, PERMIT_WINDOW)
-    st.order_times[g.order_head] = g.now
+    order_time(f, g.order_head).t = g.now
     g.order_head = (g.order_head + 1) % ORDER_WINDOW
     g.order_count = min(g.order_count + 1, ORDER_WINDOW)
 
 
 @njit(**INNER)
-def check_order(st: EngineState, q: Any) -> Verdict:
+def check_order(f: Any, q: Any) -> Verdict:
     """Every control in order; the first that refuses, or control 0."""
-    g, p = st.glob[0], st.params[0]
-    y = st.symbols[q.symbol]
+    g, p = glob(f), params(f)
+    y = symbol(f, q.symbol)
     verdict = killed(g)
     if verdict.control == 0:
         verdict = journal(g)
@@ -224,57 +220,57 @@ def check_order(st: EngineState, q: Any) -> Verdict:
     if verdict.control == 0:
         verdict = drawdown(g, p)
     if verdict.control == 0:
-        verdict = order_rate(g, p, st.order_times)
+        verdict = order_rate(f)
     if verdict.control == 0:
-        verdict = trades_per_minute(g, p, st.permits)
+        verdict = trades_per_minute(f)
     return verdict
 
 
 @njit(**INNER)
-def trip(st: EngineState, cause: int, observed: int, limit: int, out: Effects) -> None:
+def trip(f: Any, cause: int, observed: int, limit: int) -> None:
     """Latch the kill state: HALTED until an ARM of a newer epoch; live orders are cancelled. Tripping twice is tripping once."""
-    g, c = st.glob[0], st.counters[0]
+    g, c = glob(f), counters(f)
     if g.killed == 0:
         c.kills += 1
         g.kill_cause = cause
-        emit_signal(g, out, SignalCode.KILLED, 0xFFFF, 0, 0, cause, 0, 0, 0, observed, limit)
+        emit_signal(f, SignalCode.KILLED, 0xFFFF, 0, 0, cause, 0, 0, 0, observed, limit)
     g.killed = 1
     g.flatten = 0
-    set_trading_state(st, TradingState.HALTED, out)
-    want_cancels(st)
-    watch_orders(st, out)
+    set_trading_state(f, TradingState.HALTED)
+    want_cancels(f)
+    watch_orders(f)
 
 
 @njit(**INNER)
-def set_trading_state(st: EngineState, value: int, out: Effects) -> None:
+def set_trading_state(f: Any, value: int) -> None:
     """Change the trading state and say so."""
-    g = st.glob[0]
+    g = glob(f)
     if g.trading_state != value:
         g.trading_state = value
-        emit_signal(g, out, SignalCode.ARMED_STATE, 0xFFFF, 0, 0, 0, 0, 0, 0, value, g.arm_epoch)
+        emit_signal(f, SignalCode.ARMED_STATE, 0xFFFF, 0, 0, 0, 0, 0, 0, value, g.arm_epoch)
 
 
 @njit(**INNER)
-def watch_equity(st: EngineState, out: Effects) -> None:
+def watch_equity(f: Any) -> None:
     """After equity may have changed: raise the peak, or trip on drawdown."""
-    g, p = st.glob[0], st.params[0]
+    g, p = glob(f), params(f)
     g.equity_peak = max(g.equity_peak, equity(g))
     if g.killed == 0:
         verdict = drawdown(g, p)
         if verdict.control != 0:
-            trip(st, verdict.control, verdict.observed, verdict.limit, out)
+            trip(f, verdict.control, verdict.observed, verdict.limit)
 
 
 @njit(**INNER)
-def cause_stands(st: EngineState) -> bool:
+def cause_stands(f: Any) -> bool:
     """Whether what tripped the kill state is still so: then it cannot be armed."""
-    g, p = st.glob[0], st.params[0]
+    g, p = glob(f), params(f)
     if g.killed == 0:
         return False
     if g.kill_cause == Control.DRAWDOWN:
         return drawdown(g, p).control != 0
     if g.kill_cause == Control.TRADES_PER_MINUTE:
-        return trades_per_minute(g, p, st.permits).control != 0
+        return trades_per_minute(f).control != 0
     return False
 
 

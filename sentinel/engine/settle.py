@@ -8,8 +8,9 @@ import numpy as np
 from numba import njit
 
 from sentinel.engine.chain import mix
-from sentinel.engine.emit import emit_intent, emit_signal, room
-from sentinel.engine.layout import ACCEPTED, AMOUNT_CAP, CANCEL, FOREIGN, HALT_RECONCILE
+from sentinel.engine.emit import emit_intent, emit_signal
+from sentinel.engine.frame import counters, glob, order, params, proposal, room, symbol
+from sentinel.engine.layout import ACCEPTED, AMOUNT_CAP, CANCEL, FOREIGN, HALT_RECONCILE, ORDER_SLOTS
 from sentinel.engine.orders import (
     NO_SLOT,
     QUERY_INTERVAL_NS,
@@ -27,7 +28,6 @@ from sentinel.engine.orders import (
     overdue,
 )
 from sentinel.engine.portfolio import apply_fee, apply_fill
-from sentinel.engine.state import Effects, EngineState
 from sentinel.native import INNER, JIT
 from sentinel.units import E8, mul_div_wide_nb, notional_nb
 from sentinel.wire import Kind, OrderEventFlag, OrderEventKind, OrderState, OrderType, Side, SignalCode, TimeInForce
@@ -40,9 +40,9 @@ SIGNAL_ROOM = 8
 
 
 @njit(**INNER)
-def _usable(st: EngineState, e1: Any, e2: Any) -> bool:
+def _usable(f: Any, e1: Any, e2: Any) -> bool:
     """The event's fields can be what a venue says."""
-    if e1.symbol >= st.symbols.shape[0] or e1.event < OrderEventKind.SENT or e1.event > OrderEventKind.CANCEL_REJECTED:
+    if e1.symbol >= f.symbol_count or e1.event < OrderEventKind.SENT or e1.event > OrderEventKind.CANCEL_REJECTED:
         return False
     if e1.client_key != e2.client_key or e2.part != 1 or e1.side > Side.SELL or e1.fee_asset > 2:
         return False
@@ -65,32 +65,32 @@ def _usable(st: EngineState, e1: Any, e2: Any) -> bool:
 
 
 @njit(**INNER)
-def apply_order_event(st: EngineState, e1: Any, e2: Any, out: Effects) -> int:
+def apply_order_event(f: Any, e1: Any, e2: Any) -> int:
     """Fold one ORDER_EVENT (its two slots) into the state.
 
     Returns the order's slot if it is ours and something the strategy must know happened to it (a fill or
     its end), else -1. Unusable events are counted and change nothing.
     """
-    g, c = st.glob[0], st.counters[0]
+    g, c = glob(f), counters(f)
     c.order_events += 1
-    if not _usable(st, e1, e2):
+    if not _usable(f, e1, e2):
         c.bad_input += 1
         return NO_SLOT
     s = np.int64(e1.symbol)
-    y = st.symbols[s]
-    i = find_order(st.orders, np.int64(e1.client_key))
+    y = symbol(f, s)
+    i = find_order(f, np.int64(e1.client_key))
     if i == NO_SLOT:
-        i = _adopt(st, e1, e2, out)
+        i = _adopt(f, e1, e2)
         if i == NO_SLOT:
             return NO_SLOT
-    o = st.orders[i]
+    o = order(f, i)
     if o.symbol != s or (e1.side != Side.NONE and e1.side != o.side):
         c.bad_input += 1
         return NO_SLOT
     own = o.flags & FOREIGN == 0
     before, filled = o.state, o.cum_qty
     detach(g, y, o)
-    price = _fold_fill(st, y, o, e1, e2, own)
+    price = _fold_fill(f, y, o, e1, e2, own)
     _fold_state(g, c, o, e1, e2)
     attach(g, y, o)
     changed = o.state != before
@@ -102,19 +102,19 @@ def apply_order_event(st: EngineState, e1: Any, e2: Any, out: Effects) -> int:
         c.ignored_order_events += 1
     if gained > 0:
         c.fills += 1
-        emit_signal(g, out, SignalCode.FILL, s, o.side, o.reason, 0, o.key, price, 0, gained, o.cum_qty)
+        emit_signal(f, SignalCode.FILL, s, o.side, o.reason, 0, o.key, price, 0, gained, o.cum_qty)
     if changed:
-        _signal_doubt(st, o, before, out)
+        _signal_doubt(f, o, before)
     return i if own and (gained > 0 or (changed and not is_live(o.state))) else NO_SLOT
 
 
 @njit(**INNER)
-def _fold_fill(st: EngineState, y: Any, o: Any, e1: Any, e2: Any, own: bool) -> int:
+def _fold_fill(f: Any, y: Any, o: Any, e1: Any, e2: Any, own: bool) -> int:
     """Raise the cumulative quantities and book what is new; returns the new part's average price (0 if none)."""
-    g, c, p = st.glob[0], st.counters[0], st.params[0]
+    g, c, p = glob(f), counters(f), params(f)
     new_trade = False
     if e1.event == OrderEventKind.TRADE and e2.trade_id >= 0:
-        new_trade = first_sight(g, st.trade_ids, o.symbol, e2.trade_id)
+        new_trade = first_sight(f, o.symbol, e2.trade_id)
         if new_trade:
             o.trade_qty += e1.last_qty
             o.trade_quote += notional_nb(e1.last_price, e1.last_qty)
@@ -168,43 +168,43 @@ def _fold_state(g: Any, c: Any, o: Any, e1: Any, e2: Any) -> None:
 
 
 @njit(**INNER)
-def _signal_doubt(st: EngineState, o: Any, before: int, out: Effects) -> None:
-    g, c = st.glob[0], st.counters[0]
+def _signal_doubt(f: Any, o: Any, before: int) -> None:
+    c = counters(f)
     if o.state == OrderState.UNKNOWN:
         c.unknown_orders += 1
-        emit_signal(g, out, SignalCode.ORDER_UNKNOWN, o.symbol, o.side, o.reason, 0, o.key, o.price, 0, before, o.qty)
+        emit_signal(f, SignalCode.ORDER_UNKNOWN, o.symbol, o.side, o.reason, 0, o.key, o.price, 0, before, o.qty)
     elif before == OrderState.UNKNOWN:
-        emit_signal(g, out, SignalCode.ORDER_RESOLVED, o.symbol, o.side, o.reason, 0, o.key, o.price, 0, o.state, o.cum_qty)
+        emit_signal(f, SignalCode.ORDER_RESOLVED, o.symbol, o.side, o.reason, 0, o.key, o.price, 0, o.state, o.cum_qty)
 
 
 @njit(**INNER)
-def _adopt(st: EngineState, e1: Any, e2: Any, out: Effects) -> int:
+def _adopt(f: Any, e1: Any, e2: Any) -> int:
     """A slot for an order that is not in the table, or -1 where its news needs none.
 
     A foreign order counts in exposure and halts its symbol until an operator resumes it. What it had filled
     before is in the balances already. News of an order of ours that has left the table is stale; a trade of
     it that nobody has seen cannot be booked safely, so it halts the symbol instead.
     """
-    g, c = st.glob[0], st.counters[0]
+    g, c = glob(f), counters(f)
     s = np.int64(e1.symbol)
-    y = st.symbols[s]
+    y = symbol(f, s)
     key = np.int64(e1.client_key)
     trade = e1.event == OrderEventKind.TRADE
     if e1.flags & EVENT_FOREIGN == 0 and issued_here(g, key):
         c.late_order_events += 1
-        if trade and e2.trade_id >= 0 and first_sight(g, st.trade_ids, s, e2.trade_id):
-            _halt_for_reconcile(st, e1, e2, out)
+        if trade and e2.trade_id >= 0 and first_sight(f, s, e2.trade_id):
+            _halt_for_reconcile(f, e1, e2)
         return NO_SLOT
     alive = trade or e1.event == OrderEventKind.ACKED or (e1.event == OrderEventKind.STATUS and is_live(e1.state))
     if not alive or e1.side == Side.NONE:
         c.late_order_events += 1
         return NO_SLOT
-    _halt_for_reconcile(st, e1, e2, out)
-    i = claim_slot(st.orders, key)
+    _halt_for_reconcile(f, e1, e2)
+    i = claim_slot(f, key)
     if i == NO_SLOT:
         c.bad_input += 1
         return NO_SLOT
-    o = st.orders[i]
+    o = order(f, i)
     o.key = key
     o.symbol = s
     o.side = e1.side
@@ -224,43 +224,42 @@ def _adopt(st: EngineState, e1: Any, e2: Any, out: Effects) -> int:
 
 
 @njit(**INNER)
-def _halt_for_reconcile(st: EngineState, e1: Any, e2: Any, out: Effects) -> None:
-    g, c = st.glob[0], st.counters[0]
-    y = st.symbols[e1.symbol]
+def _halt_for_reconcile(f: Any, e1: Any, e2: Any) -> None:
+    c = counters(f)
+    y = symbol(f, e1.symbol)
     y.halt |= HALT_RECONCILE
     c.foreign_orders += 1
     key = np.int64(e1.client_key)
-    emit_signal(g, out, SignalCode.FOREIGN_ORDER, e1.symbol, e1.side, 0, 0, key, e2.price, 0, e1.cum_qty, e2.qty)
+    emit_signal(f, SignalCode.FOREIGN_ORDER, e1.symbol, e1.side, 0, 0, key, e2.price, 0, e1.cum_qty, e2.qty)
 
 
 @njit(**INNER)
-def watch_orders(st: EngineState, out: Effects) -> None:
+def watch_orders(f: Any) -> None:
     """On a tick: overdue orders become UNKNOWN, UNKNOWN ones are queried when due, wanted cancels are (re)sent."""
-    g, c, p = st.glob[0], st.counters[0], st.params[0]
+    g, c, p = glob(f), counters(f), params(f)
     if g.live_orders == 0:
         return
     sent = 0
-    for i in range(st.orders.shape[0]):
-        o = st.orders[i]
-        if room(out) < SIGNAL_ROOM:
+    for i in range(ORDER_SLOTS):
+        o = order(f, i)
+        if room(f) < SIGNAL_ROOM:
             return
         if not is_live(o.state):
             continue
-        y = st.symbols[o.symbol]
         if overdue(o, g.now, p.ack_timeout_ns, p.resolve_ns):
-            become_unknown(st, o, out)
+            become_unknown(f, o)
         if sent == REQUESTS_PER_TICK:
             continue
         if may_query(o, g.now, p.resolve_ns):
             o.t_query = g.now
             o.queried = 1
             c.queries += 1
-            emit_intent(g, out, Kind.QUERY, o, y, st.scratch.proposals[0])
+            emit_intent(f, Kind.QUERY, o, proposal(f, 0))
             sent += 1
         elif o.flags & CANCEL and o.state != OrderState.UNKNOWN and _cancel_due(o, g.now):
             o.t_query = g.now
             c.cancels += 1
-            emit_intent(g, out, Kind.CANCEL, o, y, st.scratch.proposals[0])
+            emit_intent(f, Kind.CANCEL, o, proposal(f, 0))
             sent += 1
 
 
@@ -270,10 +269,10 @@ def _cancel_due(o: Any, now: int) -> bool:
 
 
 @njit(**INNER)
-def become_unknown(st: EngineState, o: Any, out: Effects) -> None:
+def become_unknown(f: Any, o: Any) -> None:
     """Put a live order into UNKNOWN: frozen, counted worst case, to be resolved by query."""
-    g = st.glob[0]
-    y = st.symbols[o.symbol]
+    g = glob(f)
+    y = symbol(f, o.symbol)
     before = o.state
     detach(g, y, o)
     o.state = OrderState.UNKNOWN
@@ -281,17 +280,17 @@ def become_unknown(st: EngineState, o: Any, out: Effects) -> None:
     o.t_query = o.queried = o.t_not_found = 0
     attach(g, y, o)
     g.order_chain = mix(mix(g.order_chain, o.key), o.state)
-    _signal_doubt(st, o, before, out)
+    _signal_doubt(f, o, before)
 
 
 @njit(**INNER)
-def want_cancels(st: EngineState) -> None:
+def want_cancels(f: Any) -> None:
     """Mark every live order of ours for cancelling; ``watch_orders`` sends and repeats the requests until none is left."""
-    g = st.glob[0]
-    for i in range(st.orders.shape[0]):
-        o = st.orders[i]
+    g = glob(f)
+    for i in range(ORDER_SLOTS):
+        o = order(f, i)
         if is_live(o.state) and o.flags & (FOREIGN | CANCEL) == 0:
-            y = st.symbols[o.symbol]
+            y = symbol(f, o.symbol)
             detach(g, y, o)
             o.flags |= CANCEL
             o.t_query = 0
@@ -299,17 +298,17 @@ def want_cancels(st: EngineState) -> None:
 
 
 @njit(**INNER)
-def doubt_everything(st: EngineState, out: Effects) -> None:
+def doubt_everything(f: Any) -> None:
     """After a restart: every live order of ours is UNKNOWN; foreign ones are dropped, the venue will list them again."""
-    g = st.glob[0]
-    for i in range(st.orders.shape[0]):
-        o = st.orders[i]
+    g = glob(f)
+    for i in range(ORDER_SLOTS):
+        o = order(f, i)
         if not is_live(o.state):
             continue
         if o.flags & FOREIGN:
-            detach(g, st.symbols[o.symbol], o)
+            detach(g, symbol(f, o.symbol), o)
             clear_order(o)
         elif o.state != OrderState.UNKNOWN:
-            become_unknown(st, o, out)
+            become_unknown(f, o)
         else:
             o.t_query = o.queried = o.t_not_found = 0

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sentinel.config import Config
 from sentinel.engine.book import BookState, new_book_state
 from sentinel.engine.features import FeatureState, new_feature_state
+from sentinel.engine.frame import FRAME
 from sentinel.engine.layout import (
     COUNTERS,
     GLOBAL,
@@ -150,7 +151,8 @@ class Scratch(NamedTuple):
     """Memory of one step; never part of a snapshot.
 
     ``beats``: CARD_BEAT[2] and ``beat_words`` uint32[32] the same memory; ``vector`` float32[26] and
-    ``vector_words`` uint32[26] the same memory; ``decision``: DECISION[1]; ``proposals``: PROPOSAL[16].
+    ``vector_words`` uint32[26] the same memory; ``decision``: DECISION[1]; ``proposals``: PROPOSAL[16];
+    ``frame``: FRAME[1], the addresses inner functions work on.
     """
 
     beats: NDArray[Any]
@@ -159,6 +161,7 @@ class Scratch(NamedTuple):
     vector_words: NDArray[np.uint32]
     decision: NDArray[Any]
     proposals: NDArray[Any]
+    frame: NDArray[Any]
 
 
 class EngineState(NamedTuple):
@@ -210,6 +213,7 @@ def _new_scratch() -> Scratch:
         vector_words=vector.view(np.uint32),
         decision=np.zeros(1, DECISION),
         proposals=np.zeros(MAX_PROPOSALS, PROPOSAL),
+        frame=np.zeros(1, FRAME),
     )
 
 

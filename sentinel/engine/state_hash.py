@@ -13,9 +13,12 @@ import numpy as np
 from sentinel.engine.state import EngineState
 from sentinel.wire import OrderState
 
-ORDER_FIELDS = ["key", "symbol", "side", "state", "order_type", "tif", "reason", "flags", "price", "qty", "cum_qty", "cum_quote"]
-SYMBOL_FIELDS = ["inventory", "position", "cost", "realised", "fees"]
-ACCOUNT_FIELDS = ["epoch", "sequence", "arm_epoch", "trading_state", "killed", "cash", "realised", "fees_quote", "fees_other", "decision_seq", "decision_chain", "order_chain", "ledger_chain"]
+ORDER_FIELDS = ("key", "symbol", "side", "state", "order_type", "tif", "reason", "flags", "price", "qty", "cum_qty", "cum_quote")
+SYMBOL_FIELDS = ("inventory", "position", "cost", "realised", "fees")
+MONEY_FIELDS = ("cash", "realised", "fees_quote", "fees_other")
+STATE_FIELDS = ("epoch", "sequence", "arm_epoch", "trading_state", "killed", "decision_seq")
+CHAIN_FIELDS = ("decision_chain", "order_chain", "ledger_chain")
+ACCOUNT_FIELDS = MONEY_FIELDS + STATE_FIELDS + CHAIN_FIELDS
 
 
 def state_hash(st: EngineState) -> str:

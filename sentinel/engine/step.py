@@ -23,9 +23,10 @@ from sentinel.engine.book import (
 )
 from sentinel.engine.chain import mix
 from sentinel.engine.control import apply_control, set_feed_halt
-from sentinel.engine.emit import EFFECTS_PER_STEP, room
-from sentinel.engine.features import fill_vector, update_bbo, update_trade
-from sentinel.engine.gate import gate
+from sentinel.engine.emit import EFFECTS_PER_STEP
+from sentinel.engine.features import fill_vector, set_sentiment, update_bbo, update_trade
+from sentinel.engine.frame import bind, bind_state, counters, room
+from sentinel.engine.gate import pass_proposals
 from sentinel.engine.layout import AMOUNT_CAP, HALT_BOOK
 from sentinel.engine.portfolio import revalue
 from sentinel.engine.risk import watch_equity
@@ -36,6 +37,7 @@ from sentinel.wire import (
     BEAT_FEATURES,
     NO_SYMBOL,
     BeatKind,
+    Command,
     FeedStatus,
     Kind,
     MarketFlag,
@@ -175,7 +177,7 @@ def _feed_event(st: EngineState, m: Any) -> None:
         c.statuses += 1
         down = m.qty == FeedStatus.STALE or m.qty == FeedStatus.DISCONNECTED
         if m.qty == FeedStatus.LIVE or down:
-            if not set_feed_halt(st, s, down):
+            if not set_feed_halt(bind_state(st), s, down):
                 c.bad_input += 1
         elif m.qty != FeedStatus.MALFORMED:
             c.bad_input += 1
@@ -230,39 +232,64 @@ def decide(st: EngineState, dec: NDArray[np.int64]) -> int:
 @njit(**INNER)
 def route(st: EngineState, inp: RecordViews, i: int, vector_ready: int, mask: int, out: Effects) -> None:
     """Order events, control and the strategy: everything that can lead to effects, up to proposals for the gate."""
+    _route(st, bind(st, out), inp, i, vector_ready, mask)
+
+
+@njit(**INNER)
+def gate(st: EngineState, out: Effects) -> None:
+    """Put what ``route`` proposed through the risk controls; what passes becomes PLACE intents."""
+    pass_proposals(bind(st, out))
+
+
+@njit(**INNER)
+def post(st: EngineState, inp: RecordViews, i: int, vector_ready: int, mask: int, out: Effects) -> None:
+    """``route``, then ``gate``."""
+    _post(st, bind(st, out), inp, i, vector_ready, mask)
+
+
+@njit(**INNER)
+def _post(st: EngineState, f: Any, inp: RecordViews, i: int, vector_ready: int, mask: int) -> None:
+    _route(st, f, inp, i, vector_ready, mask)
+    if st.glob[0].proposals != 0:
+        pass_proposals(f)
+
+
+@njit(**INNER)
+def _route(st: EngineState, f: Any, inp: RecordViews, i: int, vector_ready: int, mask: int) -> None:
     m = inp.market[i]
     kind = m.kind
     if kind == Kind.TRADE or kind == Kind.BBO:
         s = np.int64(m.symbol)
+        if s >= st.symbols.shape[0]:
+            return
+        y = st.symbols[s]
         if vector_ready != 0 and st.glob[0].vector_ready == 2 and st.scratch.decision[0].rule_bits != 0:
-            strategy.on_decision(st, s, out)
-        if s < st.symbols.shape[0]:
-            y = st.symbols[s]
-            if kind == Kind.TRADE and (y.inventory_value | y.position_value) != 0:
-                watch_equity(st, out)
-            if y.watch != 0:
-                strategy.on_market(st, s, out)
-    elif kind >= Kind.ORDER_EVENT:
-        _route_rare(st, inp, i, mask, out)
-    elif kind == 0 or kind > Kind.STATUS:
+            strategy.on_decision(f, s, st.features.symbols[s].ref_60)
+        if kind == Kind.TRADE and (y.inventory | y.position) != 0:
+            watch_equity(f)
+        if y.watch != 0:
+            strategy.on_market(f, s)
+    elif kind == Kind.ORDER_EVENT:
+        _order_event(f, inp, i, mask)
+    elif kind == Kind.CONTROL:
+        e = inp.control[i]
+        apply_control(f, e)
+        if e.command == Command.NEWS and e.symbol < st.symbols.shape[0]:
+            y = st.symbols[e.symbol]
+            set_sentiment(st.features, np.int64(e.symbol), y.news_sentiment, y.news_expiry)
+    elif kind < Kind.TRADE or kind > Kind.STATUS:
         st.counters[0].unknown_kind += 1
 
 
 @njit(**INNER)
-def _route_rare(st: EngineState, inp: RecordViews, i: int, mask: int, out: Effects) -> None:
-    kind = inp.market[i].kind
-    if kind == Kind.CONTROL:
-        apply_control(st, inp.control[i], out)
-    elif kind == Kind.ORDER_EVENT:
-        if is_pair(inp, i, mask):
-            slot = apply_order_event(st, inp.order1[i], inp.order2[(i + 1) & mask], out)
-            watch_equity(st, out)
-            if slot >= 0:
-                strategy.on_order(st, slot, out)
-        else:
-            st.counters[0].bad_input += 1
-    else:
-        st.counters[0].unknown_kind += 1
+def _order_event(f: Any, inp: RecordViews, i: int, mask: int) -> None:
+    if not is_pair(inp, i, mask):
+        counters(f).bad_input += 1
+        return
+    slot = apply_order_event(f, inp.order1[i], inp.order2[(i + 1) & mask])
+    watch_equity(f)
+    if slot >= 0:
+        strategy.on_order(f, slot)
 
 
 @njit(**INNER)
@@ -273,23 +300,20 @@ def is_pair(inp: RecordViews, i: int, mask: int) -> bool:
 
 
 @njit(**INNER)
-def post(st: EngineState, inp: RecordViews, i: int, vector_ready: int, mask: int, out: Effects) -> None:
-    """``route`` and, if it proposed orders, ``gate``."""
-    route(st, inp, i, vector_ready, mask, out)
-    if st.glob[0].proposals != 0:
-        gate(st, out)
+def _step(st: EngineState, f: Any, dec: NDArray[np.int64], inp: RecordViews, i: int, mask: int) -> int:
+    ready = pre(st, inp, i)
+    if ready != 0:
+        decide(st, dec)
+    _post(st, f, inp, i, ready, mask)
+    if inp.market[i].kind == Kind.ORDER_EVENT and is_pair(inp, i, mask):
+        return 2
+    return 1
 
 
 @njit(**JIT)
 def step(st: EngineState, dec: NDArray[np.int64], inp: RecordViews, i: int, mask: int, out: Effects) -> int:
     """Process the record in slot ``i``; returns how many slots it took (2 for an ORDER_EVENT, else 1)."""
-    ready = pre(st, inp, i)
-    if ready != 0:
-        decide(st, dec)
-    post(st, inp, i, ready, mask, out)
-    if inp.market[i].kind == Kind.ORDER_EVENT and is_pair(inp, i, mask):
-        return 2
-    return 1
+    return _step(st, bind(st, out), dec, inp, i, mask)
 
 
 @njit(**JIT)
@@ -298,12 +322,12 @@ def step_many(st: EngineState, dec: NDArray[np.int64], inp: RecordViews, mask: i
 
     Stops early while ``out`` has fewer than 64 free slots, and before an ORDER_EVENT whose second slot is not there yet.
     """
-    state, records, effects = borrow(st), borrow(inp), borrow(out)
-    decider = borrow(dec)
+    f = bind(st, out)
+    state, records, decider = borrow(st), borrow(inp), borrow(dec)
     index = start
-    while index < end and room(effects) >= EFFECTS_PER_STEP:
+    while index < end and room(f) >= EFFECTS_PER_STEP:
         i = index & mask
         if index + 1 >= end and records.market[i].kind == Kind.ORDER_EVENT and records.market[i].part == 0:
             break
-        index += step(state, decider, records, i, mask, effects)
+        index += _step(state, f, decider, records, i, mask)
     return index

@@ -15,9 +15,9 @@ import numpy as np
 from numba import njit
 
 from sentinel.engine.emit import emit_advice_request, emit_signal, scaled_e8
+from sentinel.engine.frame import counters, decision, glob, order, params, proposal, symbol, vector_start
 from sentinel.engine.layout import MAX_PROPOSALS, Market, Setup, StrategyId
 from sentinel.engine.portfolio import write_off
-from sentinel.engine.state import Effects, EngineState
 from sentinel.engine.strategy.sizing import has_filters, has_quote, size_for_margin, taking_price, tradable_qty
 from sentinel.native import INNER, JIT
 from sentinel.units import BPS, E8, NS_PER_S, mul_div_wide_nb, notional_nb, notional_up_nb, product_less_nb
@@ -59,17 +59,16 @@ def read_decision(d: Any, p: Any, delta_bits: int) -> Call:
 
 
 @njit(**INNER)
-def on_decision(st: EngineState, s: int, out: Effects) -> None:
-    """A decision on the last trade of symbol ``s`` with rule bits set: perhaps arm a setup."""
-    g, c, p = st.glob[0], st.counters[0], st.params[0]
-    y = st.symbols[s]
-    call = read_decision(st.scratch.decision[0], p, np.int64(st.scratch.vector_words[0]))
+def on_decision(f: Any, s: int, base: int) -> None:
+    """A decision on the last trade of symbol ``s`` with rule bits set: perhaps arm a setup. ``base``: price before the move."""
+    g, c, p = glob(f), counters(f), params(f)
+    y = symbol(f, s)
+    call = read_decision(decision(f), p, np.int64(vector_start(f).price_delta_bits))
     if call.side == 0:
         return
     c.anomalies += 1
     if y.setup == Setup.ARMED and y.setup_side == call.side:
         y.setup_margin = max(y.setup_margin, call.lead)
-    base = st.features.symbols[s].ref_60
     if y.setup != Setup.NONE or y.position != 0 or y.live > 0 or g.now < y.cooldown_until or base <= 0:
         return
     c.setups += 1
@@ -84,15 +83,15 @@ def on_decision(st: EngineState, s: int, out: Effects) -> None:
     y.setup_refusals = y.retry_t = y.entry_t = y.exit_reason = y.advice_id = 0
     y.trip_realised = y.trip_fees = 0
     _watch(g, y, True)
-    emit_signal(g, out, SignalCode.ANOMALY, s, call.side, 0, 0, 0, y.last_price, call.lead, base, p.threshold)
+    emit_signal(f, SignalCode.ANOMALY, s, call.side, 0, 0, 0, y.last_price, call.lead, base, p.threshold)
     if g.now < y.news_expiry:
         if p.analyst != 0:
-            _ask_analyst(st, s, out)
+            _ask_analyst(f, s)
             return
         c.news_fallbacks += 1
-        emit_signal(g, out, SignalCode.NEWS_FALLBACK, s, call.side, 0, 0, 0, y.last_price, call.lead, y.news_sentiment, 0)
-    _arm(st, s, out)
-    _look_for_entry(st, s, out)
+        emit_signal(f, SignalCode.NEWS_FALLBACK, s, call.side, 0, 0, 0, y.last_price, call.lead, y.news_sentiment, 0)
+    _arm(f, s)
+    _look_for_entry(f, s)
 
 
 @njit(**JIT)
@@ -103,74 +102,72 @@ def _watch(g: Any, y: Any, on: bool) -> None:
 
 
 @njit(**INNER)
-def _arm(st: EngineState, s: int, out: Effects) -> None:
-    y = st.symbols[s]
+def _arm(f: Any, s: int) -> None:
+    y = symbol(f, s)
     y.setup = Setup.ARMED
-    limit = y.setup_t + st.params[0].setup_expiry_ns
-    emit_signal(st.glob[0], out, SignalCode.ARMED, s, y.setup_side, 0, 0, 0, y.last_price, y.setup_margin, y.setup_base, limit)
+    limit = y.setup_t + params(f).setup_expiry_ns
+    emit_signal(f, SignalCode.ARMED, s, y.setup_side, 0, 0, 0, y.last_price, y.setup_margin, y.setup_base, limit)
 
 
 @njit(**INNER)
-def _ask_analyst(st: EngineState, s: int, out: Effects) -> None:
-    g, c, p = st.glob[0], st.counters[0], st.params[0]
-    y = st.symbols[s]
+def _ask_analyst(f: Any, s: int) -> None:
+    g, c, p = glob(f), counters(f), params(f)
+    y = symbol(f, s)
     g.advice_ids += 1
     y.advice_id = g.advice_ids
     y.advice_deadline = g.now + p.advice_timeout_ns
     y.setup = Setup.AWAIT_ADVICE
     c.advice_requests += 1
-    vector = st.scratch.vector
-    if emit_advice_request(g, out, y, s, scaled_e8(vector[0]), scaled_e8(vector[1])) == 0:
-        _arm(st, s, out)
+    vector = vector_start(f)
+    if emit_advice_request(f, s, scaled_e8(vector.price_delta), scaled_e8(vector.volume_ratio)) == 0:
+        _arm(f, s)
 
 
 @njit(**INNER)
-def on_advice(st: EngineState, advice_id: int, verdict: int, timed_out: bool, out: Effects) -> None:
+def on_advice(f: Any, advice_id: int, verdict: int, timed_out: bool) -> None:
     """The analyst's reply (-1 stand aside, 0 neutral, 1 confirm) or its time-out, which means the fast path decides."""
-    g, c = st.glob[0], st.counters[0]
-    for s in range(st.symbols.shape[0]):
-        y = st.symbols[s]
+    c = counters(f)
+    for s in range(f.symbol_count):
+        y = symbol(f, s)
         if y.setup == Setup.AWAIT_ADVICE and y.advice_id == advice_id:
             if not timed_out and verdict < 0:
                 c.refusals += 1
-                emit_signal(g, out, SignalCode.REFUSED, s, y.setup_side, Refusal.ADVICE, 0, 0, y.last_price, 0, verdict, 0)
-                _end(st, y)
+                emit_signal(f, SignalCode.REFUSED, s, y.setup_side, Refusal.ADVICE, 0, 0, y.last_price, 0, verdict, 0)
+                _end(f, y)
             else:
-                _arm(st, s, out)
-                _look_for_entry(st, s, out)
+                _arm(f, s)
+                _look_for_entry(f, s)
             return
     c.advice_late += 1
 
 
 @njit(**INNER)
-def on_market(st: EngineState, s: int, out: Effects) -> None:
+def on_market(f: Any, s: int) -> None:
     """Price or time has moved on a watched symbol."""
-    g, p = st.glob[0], st.params[0]
-    y = st.symbols[s]
+    g, p = glob(f), params(f)
+    y = symbol(f, s)
     if y.last_price <= 0:
         return
     if y.setup == Setup.AWAIT_ADVICE or y.setup == Setup.ARMED:
         sell = y.setup_side == Side.SELL
         y.setup_extreme = max(y.setup_extreme, y.last_price) if sell else min(y.setup_extreme, y.last_price)
         if y.setup == Setup.AWAIT_ADVICE and g.now >= y.advice_deadline + ADVICE_GRACE_NS:
-            _arm(st, s, out)
+            _arm(f, s)
         if g.now - y.setup_t >= p.setup_expiry_ns:
-            emit_signal(
-                g, out, SignalCode.SETUP_EXPIRED, s, y.setup_side, 0, 0, 0, y.last_price, 0, y.setup_base, y.setup_extreme
-            )
-            _end(st, y)
+            emit_signal(f, SignalCode.SETUP_EXPIRED, s, y.setup_side, 0, 0, 0, y.last_price, 0, y.setup_base, y.setup_extreme)
+            _end(f, y)
         elif y.setup == Setup.ARMED:
-            _look_for_entry(st, s, out)
+            _look_for_entry(f, s)
     elif y.setup == Setup.IN_POSITION:
-        _look_for_exit(st, s, out)
+        _look_for_exit(f, s)
 
 
 @njit(**INNER)
-def _end(st: EngineState, y: Any) -> None:
+def _end(f: Any, y: Any) -> None:
     """The setup is over; the symbol rests for the cool-down."""
-    g = st.glob[0]
+    g = glob(f)
     y.setup = Setup.NONE
-    y.cooldown_until = g.now + st.params[0].cooldown_ns
+    y.cooldown_until = g.now + params(f).cooldown_ns
     _watch(g, y, False)
 
 
@@ -196,9 +193,9 @@ def _entry_reason(g: Any, p: Any, y: Any) -> int:
 
 
 @njit(**INNER)
-def _look_for_entry(st: EngineState, s: int, out: Effects) -> None:
-    g, p = st.glob[0], st.params[0]
-    y = st.symbols[s]
+def _look_for_entry(f: Any, s: int) -> None:
+    g, p = glob(f), params(f)
+    y = symbol(f, s)
     if g.now < y.retry_t:
         return
     reason = _entry_reason(g, p, y)
@@ -206,61 +203,61 @@ def _look_for_entry(st: EngineState, s: int, out: Effects) -> None:
         return
     side = y.setup_side
     if not has_filters(y):
-        _refuse(st, s, Refusal.NOT_TRADING, True, out)
+        _refuse(f, s, Refusal.NOT_TRADING, True)
     elif not has_quote(g, p, y):
-        _refuse(st, s, Refusal.NO_QUOTE, False, out)
+        _refuse(f, s, Refusal.NO_QUOTE, False)
     elif y.live > 0:
-        _refuse(st, s, Refusal.BUSY, False, out)
+        _refuse(f, s, Refusal.BUSY, False)
     else:
         price = taking_price(p, y, side)
         edge = y.setup_base - price if side == Side.BUY else price - y.setup_base
         if price > 0 and edge > 0:
-            qty = _entry_qty(st, s, side, price, out)
+            qty = _entry_qty(f, s, side, price)
             if qty > 0:
                 edge_bps = min(mul_div_wide_nb(edge, BPS, price), EDGE_BPS_CAP)
-                _propose(st, s, side, price, qty, reason, 0, y.setup_base, edge_bps)
+                _propose(f, s, side, price, qty, reason, 0, y.setup_base, edge_bps)
 
 
 @njit(**INNER)
-def _entry_qty(st: EngineState, s: int, side: int, price: int, out: Effects) -> int:
+def _entry_qty(f: Any, s: int, side: int, price: int) -> int:
     """Quantity to enter with; 0 after a refusal."""
-    g, p = st.glob[0], st.params[0]
-    y = st.symbols[s]
+    g, p = glob(f), params(f)
+    y = symbol(f, s)
     qty = size_for_margin(g, p, y.setup_margin, price)
     if p.market == Market.SPOT and side == Side.SELL:
         owned = max(y.inventory - y.open_sell, 0)
         if tradable_qty(y, owned, price) == 0:
-            _refuse(st, s, Refusal.NO_INVENTORY, True, out)
+            _refuse(f, s, Refusal.NO_INVENTORY, True)
             return 0
         qty = min(qty, owned)
     qty = tradable_qty(y, qty, price)
     if qty == 0:
-        _refuse(st, s, Refusal.TOO_SMALL, True, out)
+        _refuse(f, s, Refusal.TOO_SMALL, True)
     elif p.market == Market.SPOT and side == Side.BUY and notional_up_nb(price, qty) > g.cash - g.open_notional:
-        _refuse(st, s, Refusal.NO_CASH, True, out)
+        _refuse(f, s, Refusal.NO_CASH, True)
         return 0
     return qty
 
 
 @njit(**INNER)
-def _refuse(st: EngineState, s: int, refusal: int, final: bool, out: Effects) -> None:
+def _refuse(f: Any, s: int, refusal: int, final: bool) -> None:
     """Say once per setup why the strategy does not trade; a final reason ends the setup, another is tried again later."""
-    g, c = st.glob[0], st.counters[0]
-    y = st.symbols[s]
+    g, c = glob(f), counters(f)
+    y = symbol(f, s)
     bit = np.int64(1) << refusal
     if y.setup_refusals & bit == 0:
         y.setup_refusals |= bit
         c.refusals += 1
         side = y.setup_side
-        emit_signal(g, out, SignalCode.REFUSED, s, side, refusal, 0, 0, y.last_price, y.setup_margin, y.inventory, 0)
-    y.retry_t = g.now + st.params[0].exit_retry_ns
+        emit_signal(f, SignalCode.REFUSED, s, side, refusal, 0, 0, y.last_price, y.setup_margin, y.inventory, 0)
+    y.retry_t = g.now + params(f).exit_retry_ns
     if final:
-        _end(st, y)
+        _end(f, y)
 
 
 @njit(**INNER)
-def _exit_reason(st: EngineState, y: Any) -> int:
-    g, p = st.glob[0], st.params[0]
+def _exit_reason(f: Any, y: Any) -> int:
+    g, p = glob(f), params(f)
     if g.flatten != 0:
         return Reason.EXIT_KILL
     worth = notional_nb(_mark(g, p, y), abs(y.position))
@@ -278,41 +275,41 @@ def _exit_reason(st: EngineState, y: Any) -> int:
 
 
 @njit(**INNER)
-def _look_for_exit(st: EngineState, s: int, out: Effects) -> None:
-    g, p = st.glob[0], st.params[0]
-    y = st.symbols[s]
+def _look_for_exit(f: Any, s: int) -> None:
+    g, p = glob(f), params(f)
+    y = symbol(f, s)
     if y.live > 0 or g.trading_state < TradingState.REDUCE_ONLY:
         return
     if y.exit_reason == Reason.NONE:
-        y.exit_reason = _exit_reason(st, y)
+        y.exit_reason = _exit_reason(f, y)
         if y.exit_reason == Reason.NONE:
             return
         y.retry_t = 0
         y.setup_refusals = 0
         side = Side.SELL if y.position > 0 else Side.BUY
-        emit_signal(g, out, SignalCode.EXIT, s, side, y.exit_reason, 0, 0, _mark(g, p, y), 0, y.position, y.cost)
+        emit_signal(f, SignalCode.EXIT, s, side, y.exit_reason, 0, 0, _mark(g, p, y), 0, y.position, y.cost)
     if g.now < y.retry_t:
         return
     y.retry_t = g.now + p.exit_retry_ns
     if not has_filters(y):
-        _refuse(st, s, Refusal.NOT_TRADING, False, out)
+        _refuse(f, s, Refusal.NOT_TRADING, False)
     elif not has_quote(g, p, y):
-        _refuse(st, s, Refusal.NO_QUOTE, False, out)
+        _refuse(f, s, Refusal.NO_QUOTE, False)
     else:
-        _propose_exit(st, s, out)
+        _propose_exit(f, s)
 
 
 @njit(**INNER)
-def _propose_exit(st: EngineState, s: int, out: Effects) -> None:
-    g, p = st.glob[0], st.params[0]
-    y = st.symbols[s]
+def _propose_exit(f: Any, s: int) -> None:
+    g, p = glob(f), params(f)
+    y = symbol(f, s)
     side = Side.SELL if y.position > 0 else Side.BUY
     price = taking_price(p, y, side)
     qty = min(abs(y.position), p.max_order_qty)
     if price <= 0:
         return
     if tradable_qty(y, qty, price) == 0:
-        _settle_rest(st, s, out)
+        _settle_rest(f, s)
         return
     if p.market == Market.SPOT:
         if side == Side.SELL:
@@ -321,24 +318,23 @@ def _propose_exit(st: EngineState, s: int, out: Effects) -> None:
             available, lack = mul_div_wide_nb(max(g.cash - g.open_notional, 0), E8, price), Refusal.NO_CASH
         qty = tradable_qty(y, min(qty, max(available, 0)), price)
         if qty == 0:
-            _refuse(st, s, lack, False, out)
+            _refuse(f, s, lack, False)
             return
     else:
         qty = tradable_qty(y, qty, price)
-    _propose(st, s, side, price, qty, y.exit_reason, 1, price, 0)
+    _propose(f, s, side, price, qty, y.exit_reason, 1, price, 0)
 
 
 @njit(**INNER)
-def _settle_rest(st: EngineState, s: int, out: Effects) -> None:
+def _settle_rest(f: Any, s: int) -> None:
     """Close the round trip: nothing is left of the position, or a rest too small to trade, which is written off."""
-    g, c, p = st.glob[0], st.counters[0], st.params[0]
-    y = st.symbols[s]
+    g, c, p = glob(f), counters(f), params(f)
+    y = symbol(f, s)
     if y.position != 0:
         write_off(g, p, y)
     c.round_trips += 1
     emit_signal(
-        g,
-        out,
+        f,
         SignalCode.ROUND_TRIP,
         s,
         y.setup_side,
@@ -351,18 +347,18 @@ def _settle_rest(st: EngineState, s: int, out: Effects) -> None:
         y.trip_fees,
     )
     y.trip_realised = y.trip_fees = 0
-    _end(st, y)
+    _end(f, y)
 
 
 @njit(**INNER)
 def _propose(
-    st: EngineState, s: int, side: int, price: int, qty: int, reason: int, reduce_only: int, fair_value: int, edge_bps: int
+    f: Any, s: int, side: int, price: int, qty: int, reason: int, reduce_only: int, fair_value: int, edge_bps: int
 ) -> None:
-    g, c = st.glob[0], st.counters[0]
+    g, c = glob(f), counters(f)
     if g.proposals == MAX_PROPOSALS:
         return
-    y = st.symbols[s]
-    q = st.scratch.proposals[g.proposals]
+    y = symbol(f, s)
+    q = proposal(f, g.proposals)
     g.proposals += 1
     c.proposals += 1
     q.symbol = s
@@ -384,22 +380,20 @@ def _propose(
 
 
 @njit(**INNER)
-def on_placed(st: EngineState, i: int, out: Effects) -> None:
+def on_placed(f: Any, i: int) -> None:
     """The gate let a proposal through and it became the order in slot ``i``."""
-    o = st.orders[i]
-    y = st.symbols[o.symbol]
+    o = order(f, i)
+    y = symbol(f, o.symbol)
     if y.setup == Setup.ARMED:
         y.setup = Setup.ENTERING
-        emit_signal(
-            st.glob[0], out, SignalCode.ENTRY, o.symbol, o.side, o.reason, 0, o.key, o.price, y.setup_margin, o.qty, y.setup_base
-        )
+        emit_signal(f, SignalCode.ENTRY, o.symbol, o.side, o.reason, 0, o.key, o.price, y.setup_margin, o.qty, y.setup_base)
 
 
 @njit(**INNER)
-def on_rejected(st: EngineState, s: int, control: int) -> None:
+def on_rejected(f: Any, s: int, control: int) -> None:
     """The gate refused a proposal. What may pass by itself is tried again, anything else ends an entry."""
-    y = st.symbols[s]
-    y.retry_t = st.glob[0].now + st.params[0].exit_retry_ns
+    y = symbol(f, s)
+    y.retry_t = glob(f).now + params(f).exit_retry_ns
     passing = (
         control == Control.STALE_REFERENCE
         or control == Control.PRICE_COLLAR
@@ -408,16 +402,16 @@ def on_rejected(st: EngineState, s: int, control: int) -> None:
         or control == Control.OPEN_ORDERS
     )
     if y.setup == Setup.ARMED and not passing:
-        _end(st, y)
+        _end(f, y)
 
 
 @njit(**INNER)
-def on_order(st: EngineState, i: int, out: Effects) -> None:
+def on_order(f: Any, i: int) -> None:
     """One of the strategy's orders was filled further or has ended."""
-    g, p = st.glob[0], st.params[0]
-    o = st.orders[i]
+    g, p = glob(f), params(f)
+    o = order(f, i)
     s = o.symbol
-    y = st.symbols[s]
+    y = symbol(f, s)
     if y.position != 0 and y.setup != Setup.IN_POSITION:
         # Also a fill that comes after its setup was given up: whatever is held must be managed.
         y.setup = Setup.IN_POSITION
@@ -430,7 +424,7 @@ def on_order(st: EngineState, i: int, out: Effects) -> None:
         y.setup = Setup.ARMED
         y.retry_t = g.now + p.exit_retry_ns
     elif y.setup == Setup.IN_POSITION and _nothing_left(y):
-        _settle_rest(st, s, out)
+        _settle_rest(f, s)
 
 
 @njit(**JIT)
