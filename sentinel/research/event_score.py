@@ -36,12 +36,11 @@ class EventScore:
     false_other: int
     coin_days: float
 
-    @property
-    def f1(self) -> float:
-        """Of events detected within 60 s against all events and all false alarms."""
-        found = self.detected[60]
-        total = self.events + found + self.false_same + self.false_other
-        return 2.0 * found / total if total else 0.0
+    def f_score(self, beta: float = 1.0) -> float:
+        """F-measure of events detected within 60 s; a missed event weighs beta^2 times a false alarm."""
+        found, square = self.detected[60], beta * beta
+        total = (1 + square) * found + square * (self.events - found) + self.false_same + self.false_other
+        return (1 + square) * found / total if total else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         false = self.false_same + self.false_other
@@ -57,15 +56,17 @@ class EventScore:
             "false_alarms_per_coin_day": round(false / self.coin_days, 4) if self.coin_days else None,
             "precision_60s": round(self.detected[60] / (self.detected[60] + false), 4) if self.detected[60] + false else None,
             "recall_60s": round(self.detected[60] / self.events, 4) if self.events else None,
-            "f1_60s": round(self.f1, 4),
+            "f1_60s": round(self.f_score(), 4),
         }
 
 
 def score_events(
-    rows: Rows, alarm: NDArray[np.bool_], series: list[Series], start_ns: int, end_ns: int, mirrored: bool
+    rows: Rows, alarm: NDArray[np.bool_], series: list[Series], start_ns: int, end_ns: int, mirrored: bool, cold: bool = False
 ) -> EventScore:
-    """Score ``alarm`` (bool per row) on the span [start, end) of the original or the mirrored series."""
-    chosen = np.flatnonzero(alarm & (rows.mirrored == mirrored) & (rows.t_ns >= start_ns) & (rows.t_ns < end_ns))
+    """Score ``alarm`` (bool per row) on the span [start, end) of the original or mirrored series, history full or cut."""
+    chosen = np.flatnonzero(
+        alarm & (rows.mirrored == mirrored) & (rows.cold == cold) & (rows.t_ns >= start_ns) & (rows.t_ns < end_ns)
+    )
     alarms = rows.take(chosen)
     detected = dict.fromkeys(DEADLINES_S, 0)
     delays: list[float] = []
@@ -92,11 +93,38 @@ def score_events(
     return EventScore(events, detected, median, early, wrong_way, false[True], false[False], days)
 
 
+def price_after_alarms(
+    rows: Rows, alarm: NDArray[np.bool_], series: list[Series], start_ns: int, end_ns: int, zone: Zone
+) -> dict[str, Any]:
+    """How far the price came back against the move, from 25 s to 30 min after each alarm episode in ``zone``.
+
+    Prints only: no spread, no fee, no size. Positive is what a contrarian hopes for.
+    """
+    chosen = alarm & ~rows.mirrored & ~rows.cold & (rows.zone == zone) & (rows.t_ns >= start_ns) & (rows.t_ns < end_ns)
+    gains = []
+    for number, one in enumerate(series):
+        mine = rows.take(chosen & (rows.series == number))
+        for i in episode_starts(mine.t_ns):
+            entry, leave = np.searchsorted(one.t_ns, mine.t_ns[i] + np.array([25, 1800]) * NS_PER_S, side="right") - 1
+            gains.append(-np.sign(mine.x[i, 0]) * (one.price[leave] / one.price[entry] - 1))
+    values = np.array(gains)
+    return {
+        "alarms": len(values),
+        "mean_pct": round(float(values.mean()) * 100, 2) if len(values) else None,
+        "median_pct": round(float(np.median(values)) * 100, 2) if len(values) else None,
+    }
+
+
 def count_episodes(t_ns: NDArray[np.int64]) -> int:
     """Alarms, each opening a pause of ten minutes in which no other counts."""
-    count, free_from = 0, np.iinfo(np.int64).min
-    for t in np.sort(t_ns):
+    return len(episode_starts(np.sort(t_ns)))
+
+
+def episode_starts(t_ns: NDArray[np.int64]) -> list[int]:
+    """Indices into ascending times of the alarms that open an episode."""
+    starts, free_from = [], np.iinfo(np.int64).min
+    for i, t in enumerate(t_ns):
         if t >= free_from:
-            count += 1
+            starts.append(i)
             free_from = t + EPISODE_SECONDS * NS_PER_S
-    return count
+    return starts

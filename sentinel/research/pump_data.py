@@ -8,7 +8,7 @@ Expects a directory with ``trades.parquet`` (event_id, ts_ms, price_e8, qty_e8, 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
@@ -72,6 +72,24 @@ class Series:
         qty = np.maximum(np.rint(self.qty * (self.price / price)).astype(np.int64), 1)
         side = np.where(self.side == Side.BUY, Side.SELL, Side.BUY).astype(np.int8)
         return Series(self.symbol, self.t_ns, price, qty, side, self.zone, self.fresh, self.onsets_ns)
+
+    def restarted(self, random: np.random.Generator) -> Series:
+        """The same series as a detector sees it that was started lately: history begins anew about once an hour.
+
+        A restart falls 2.5 to 30 minutes before each onset, so that a pump is met with every length of history.
+        """
+        span_s = int((self.t_ns[-1] - self.t_ns[0]) // NS_PER_S)
+        anywhere = self.t_ns[0] + random.integers(0, span_s + 1, span_s // 3600 + 1) * NS_PER_S
+        before = self.onsets_ns - random.integers(150, 1800, len(self.onsets_ns)) * NS_PER_S
+        # None between that restart and the end of the pump.
+        near = [
+            (anywhere > start) & (anywhere < onset + PUMP_SECONDS * NS_PER_S)
+            for start, onset in zip(before, self.onsets_ns, strict=True)
+        ]
+        anywhere = anywhere[~np.any(near, axis=0)] if near else anywhere
+        fresh = self.fresh.copy()
+        fresh[np.searchsorted(self.t_ns, np.concatenate((anywhere, before)))] = True
+        return replace(self, fresh=fresh)
 
     def recorded_days(self, start_ns: int, end_ns: int) -> float:
         """Days of recording between two times, pauses left out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,11 @@ _NORMAL, _PUMP = int(Zone.NORMAL), int(Zone.PUMP)
 
 @dataclass(frozen=True)
 class Rows:
-    """Kept rows of all series, in order of (mirrored, series, time).
+    """Kept rows of all series, in order of (cold, mirrored, series, time).
 
     ``x`` float32[n, 13]; ``t_ns``; ``series`` index; ``mirrored`` bool; ``zone``; ``with_event`` bool: the price moved the
-    way the event of this series moves (up, or down where mirrored); ``fires`` bool: a rule bit is set.
+    way the event of this series moves (up, or down where mirrored); ``fires`` bool: a rule bit is set;
+    ``cold`` bool: of a series restarted about once an hour.
     """
 
     x: NDArray[np.float32]
@@ -40,6 +42,7 @@ class Rows:
     zone: NDArray[np.int8]
     with_event: NDArray[np.bool_]
     fires: NDArray[np.bool_]
+    cold: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.t_ns)
@@ -83,13 +86,17 @@ def _replay(
 
 
 def build_rows(series: list[Series], price_delta_min: float, volume_ratio_min: float, sample_every: int, seed: int) -> Rows:
-    """Replay every series and its mirror image; keep each row on which a rule fires, rows of pumps, and a sample of the rest."""
+    """Replay every series and its mirror image, with full history and restarted.
+
+    Kept are each row on which a rule fires, rows of pumps, and one in ``sample_every`` of the rest.
+    """
     random = np.random.default_rng(seed)
     limits = np.array([price_delta_min, volume_ratio_min, MOVE_MIN], np.float32)
     parts = []
-    for mirrored in (False, True):
+    for cold, mirrored in product((False, True), repeat=2):
         for number, original in enumerate(series):
             one = original.mirrored() if mirrored else original
+            one = one.restarted(random) if cold else one
             size = len(one.t_ns)
             x = np.empty((size, TAPE_FEATURES), np.float32)
             index, fires = np.empty(size, np.int64), np.empty(size, bool)
@@ -99,8 +106,8 @@ def build_rows(series: list[Series], price_delta_min: float, volume_ratio_min: f
             count = _replay(new_feature_state(1), *arrays, limits, sampled, vector, x, index, fires)
             kept, rows = index[:count], x[:count].copy()
             with_event = (rows[:, 0] < 0) if mirrored else (rows[:, 0] > 0)
-            numbers, mirror = np.full(count, number, np.int32), np.full(count, mirrored)
-            parts.append((rows, one.t_ns[kept], numbers, mirror, one.zone[kept], with_event, fires[:count].copy()))
+            numbers, flags = np.full(count, number, np.int32), (np.full(count, mirrored), np.full(count, cold))
+            parts.append((rows, one.t_ns[kept], numbers, flags[0], one.zone[kept], with_event, fires[:count].copy(), flags[1]))
     return Rows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -122,7 +129,7 @@ def weights(rows: Rows, label: NDArray[np.int8]) -> NDArray[np.float32]:
     result = np.zeros(len(rows), np.float64)
     # Pumps start on the full or half hour: shifted buckets keep each in one.
     bucket = (rows.t_ns + EPISODE_SECONDS // 2 * NS_PER_S) // (EPISODE_SECONDS * NS_PER_S)
-    group = (rows.series.astype(np.int64) * 2 + rows.mirrored) * (1 << 40) + bucket
+    group = ((rows.series.astype(np.int64) * 2 + rows.mirrored) * 2 + rows.cold) * (1 << 40) + bucket
     for chosen in (label == 1, (label == 0) & rows.fires):
         _, inverse, counts = np.unique(group[chosen], return_inverse=True, return_counts=True)
         result[chosen] = 1.0 / counts[inverse]

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel.research.event_score import EventScore, count_episodes, score_events
+from sentinel.research.event_score import EventScore, count_episodes, price_after_alarms, score_events
 from sentinel.research.pump_data import Series, Zone
 from sentinel.research.pump_rows import Rows
 from sentinel.units import NS_PER_S
@@ -33,6 +35,7 @@ def _score(alarms: list[tuple[int, bool, Zone]], mirrored: bool = False, start: 
         np.array([zone for _, _, zone in alarms], np.int8),
         np.array([same for _, same, _ in alarms], bool),
         np.ones(n, bool),
+        np.zeros(n, bool),
     )
     return score_events(rows, np.ones(n, bool), [_series()], start * NS_PER_S, END * NS_PER_S, mirrored)
 
@@ -72,9 +75,31 @@ def test_only_the_span_and_the_side_asked_for_count() -> None:
 def test_f1_weighs_missed_events_and_false_alarms_alike() -> None:
     score = EventScore(10, {30: 5, 60: 8, 120: 9}, 4.0, 0, 0, 3, 1, 2.0)
     precision, recall = 8 / 12, 8 / 10
-    assert score.f1 == pytest.approx(2 * precision * recall / (precision + recall))
+    assert score.f_score() == pytest.approx(2 * precision * recall / (precision + recall))
     assert score.as_dict()["false_alarms_per_coin_day"] == 2.0
     assert score.as_dict()["precision_60s"] == pytest.approx(precision, abs=1e-4)
+
+
+def test_a_missed_event_weighs_beta_squared_false_alarms() -> None:
+    missed = EventScore(10, {30: 8, 60: 8, 120: 8}, 4.0, 0, 0, 0, 0, 2.0)
+    alarmed = EventScore(8, {30: 8, 60: 8, 120: 8}, 4.0, 0, 0, 4, 4, 2.0)
+    assert missed.f_score(2.0) == pytest.approx(alarmed.f_score(2.0))
+    assert missed.f_score() > alarmed.f_score()
+
+
+def test_the_price_after_an_alarm_is_measured_against_the_move() -> None:
+    price = np.full(20, 1000, np.int64)
+    price[5:] = 1100  # up at 300 s, half of it back by the end
+    price[12:] = 1045
+    t = np.arange(20, dtype=np.int64) * 60 * NS_PER_S
+    one = replace(_series(), t_ns=t, price=price)
+    x = np.zeros((3, 13), np.float32)
+    x[:, 0] = 0.1
+    off = np.zeros(3, bool)
+    rows = Rows(x, t[[5, 6, 19]], np.zeros(3, np.int32), off, np.full(3, Zone.PUMP, np.int8), ~off, ~off, off)
+    result = price_after_alarms(rows, np.array([True, True, False]), [one], 0, END * NS_PER_S, Zone.PUMP)
+    assert result == {"alarms": 1, "mean_pct": 5.0, "median_pct": 5.0}
+    assert price_after_alarms(rows, ~off, [one], 0, END * NS_PER_S, Zone.NORMAL)["alarms"] == 0
 
 
 @given(st.lists(st.integers(0, 5000), max_size=60))

@@ -69,6 +69,18 @@ def test_the_mirror_image_turns_moves_and_sides_and_keeps_quote_volume(series: l
     assert ((mirror.side == Side.BUY) == (one.side == Side.SELL)).all()
 
 
+def test_a_restarted_series_meets_each_pump_with_a_short_history(series: list[Series]) -> None:
+    one = series[0]
+    cut = one.restarted(np.random.default_rng(1))
+    starts = cut.t_ns[cut.fresh]
+    assert (cut.fresh & one.fresh == one.fresh).all()
+    assert len(starts) > one.recorded_days(0, 1 << 62) * 12
+    for onset in one.onsets_ns:
+        last = starts[starts < onset].max()
+        assert 60 < (onset - last) / NS_PER_S < 1800  # the first trade after the restart may come later
+        assert not ((starts > last) & (starts < onset + 60 * NS_PER_S)).any()
+
+
 def test_pauses_are_not_recorded_days(series: list[Series]) -> None:
     assert series[0].recorded_days(0, 1 << 62) == pytest.approx(4.0, abs=0.1)
 

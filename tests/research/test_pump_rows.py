@@ -32,7 +32,7 @@ def test_rows_are_the_engines_vectors_at_their_trades(series: list[Series], rows
             fill_vector(state, 0, int(one.t_ns[i]), vector, False)
             if abs(vector[0]) > np.float32(0.02) and vector[1] > np.float32(3.0):
                 fired.append(vector[:13].copy())
-        mine = (rows.series == 1) & (rows.mirrored == mirrored) & rows.fires
+        mine = (rows.series == 1) & (rows.mirrored == mirrored) & rows.fires & ~rows.cold
         assert len(fired) > 100
         assert np.array_equal(rows.x[mine], np.array(fired), equal_nan=True)
 
@@ -48,7 +48,16 @@ def _rows(zone: Zone, delta: float, mirrored: bool, fires: bool = True, minute: 
     x[0, 0] = delta
     with_event = np.array([delta < 0 if mirrored else delta > 0])
     t = np.array([minute * 60_000_000_000])
-    return Rows(x, t, np.zeros(1, np.int32), np.array([mirrored]), np.array([zone], np.int8), with_event, np.array([fires]))
+    return Rows(
+        x,
+        t,
+        np.zeros(1, np.int32),
+        np.array([mirrored]),
+        np.array([zone], np.int8),
+        with_event,
+        np.array([fires]),
+        np.zeros(1, bool),
+    )
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -73,7 +82,7 @@ def test_an_episode_weighs_one_however_many_rows_it_has(rows: Rows) -> None:
     label = labels(rows)
     weight = weights(rows, label)
     assert (weight[label < 0] == 0).all()
-    pumps = weight[(label == 1) & (rows.series == 0) & ~rows.mirrored].sum()
+    pumps = weight[(label == 1) & (rows.series == 0) & ~rows.mirrored & ~rows.cold].sum()
     assert pumps == pytest.approx(2.0)
     hard, background = (label == 0) & rows.fires, (label == 0) & ~rows.fires
     assert weight[background].sum() == pytest.approx(BACKGROUND_SHARE * weight[hard].sum(), rel=1e-3)
