@@ -22,7 +22,9 @@ from sentinel.wire import Side
 #: 2025-01-06 12:00:00 UTC
 DEFAULT_START_NS = 1_736_164_800 * NS_PER_S
 MIN_MINUTES = 4.0
-MEAN_CLUSTER = 1.8
+#: Share of takers that come several in one millisecond, usually and in an episode, and the mean size of all clusters then.
+TOGETHER, MEAN_CLUSTER = 0.07, 1.2
+TOGETHER_IN_EPISODE, MEAN_CLUSTER_IN_EPISODE = 0.45, 2.3
 QUOTES_PER_TRADE = 0.8
 #: Levels a requote adds after the price jumped, and how far beyond the target price takers still trade (a fraction).
 MAX_REFILL = 12
@@ -31,16 +33,19 @@ TAKER_PATIENCE = 0.015
 QUOTE, TAKE, RUSH = 0, 1, 2
 #: Rush orders of an episode: (seconds since onset, taker orders in that millisecond, with the move or against it).
 RUSHES = (
-    (0.0, 150, True),
-    (0.04, 60, True),
-    (0.09, 40, True),
-    (0.6, 45, True),
-    (2.1, 70, True),
-    (5.3, 55, True),
-    (11.7, 40, True),
-    (21.4, 30, True),
-    (33.0, 60, False),
-    (36.5, 35, False),
+    (0.0, 110, True),
+    (0.04, 30, True),
+    (0.6, 25, True),
+    (0.9, 18, False),
+    (2.1, 30, True),
+    (3.3, 18, False),
+    (5.3, 25, True),
+    (8.1, 15, False),
+    (11.7, 20, True),
+    (15.2, 15, False),
+    (21.4, 15, True),
+    (33.0, 35, False),
+    (36.5, 20, False),
 )
 
 
@@ -121,7 +126,8 @@ class MarketModel:
                     price = touch + direction * k * state.coin.grid
                     market.set_level(state.index, side, price, self._level_qty(state, k))
             for kind in (QUOTE, TAKE):
-                self._schedule(state, kind, self.start_ns)
+                # Every coin is alive from the first second on, however rarely it trades.
+                heapq.heappush(self._agenda, (self.start_ns + int(state.rng.random() * NS_PER_S), state.index, kind, 0))
             for onset_ns, _ in state.episodes:
                 for number, (since_s, _, _) in enumerate(RUSHES):
                     heapq.heappush(self._agenda, (onset_ns + int(since_s * NS_PER_S), state.index, RUSH, number))
@@ -157,7 +163,7 @@ class MarketModel:
         if kind == QUOTE:
             rate = state.coin.quotes_per_s + QUOTES_PER_TRADE * trades
         else:
-            rate = (state.coin.trades_per_s + trades) / MEAN_CLUSTER
+            rate = state.coin.trades_per_s / MEAN_CLUSTER + trades / MEAN_CLUSTER_IN_EPISODE
         due = now_ns + max(int(exponential(state.rng) / rate * NS_PER_S), 1)
         for onset_ns, _ in state.episodes:
             if now_ns < onset_ns < due:
@@ -220,14 +226,16 @@ class MarketModel:
     def _cluster(self, market: Market, state: _CoinState, now_ns: int) -> None:
         """One to a few dozen taker orders of one side in the same millisecond."""
         rng = state.rng
-        buy_share, size = 0.5, 1.0
+        buy_share, size, together = 0.5, 1.0, TOGETHER
         for onset_ns, episode in state.episodes:
             since_s = (now_ns - onset_ns) / NS_PER_S
             if since_s >= 0.0:
                 buy_share, size = episode.buy_share(since_s), episode.size_factor(since_s)
+                own = state.coin.trades_per_s
+                share = episode.trades_per_s(since_s) / (own + episode.trades_per_s(since_s))
+                together += (TOGETHER_IN_EPISODE - TOGETHER) * share
         side = Side.BUY if rng.random() < buy_share else Side.SELL
-        # Heavy tail with mean near MEAN_CLUSTER: most takers come alone.
-        orders = min(int(1.0 / (1.0 - rng.random()) ** 0.5), 25)
+        orders = 1 if rng.random() >= together else min(int(2.0 / (1.0 - rng.random()) ** 0.5), 25)
         for _ in range(orders):
             self._take(market, state, now_ns, side, size)
 
@@ -279,7 +287,7 @@ def demo_events(minutes: float) -> tuple[Episode, ...]:
     if minutes < MIN_MINUTES:
         raise ConfigError("minutes", minutes, f"{MIN_MINUTES:g} or more", "features need two minutes of history before an event")
     total_s = minutes * 60.0
-    pump_s = max(120.0, 0.3 * total_s)
+    pump_s = max(130.0, 0.3 * total_s)
     dump_s = min(pump_s + 0.25 * (total_s - pump_s), total_s - 96.0)
     decay_s = min(3600.0, max(60.0, 0.9 * (total_s - dump_s - 32.0)))
     return (
