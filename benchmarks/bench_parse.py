@@ -125,7 +125,7 @@ def ticker_row(s: int, u: int, b: str, b_qty: str, a: str, a_qty: str) -> tuple[
 
 
 def depth_rows(s: int, event_time: int, u: int, b: Any, a: Any) -> list[tuple[int, ...]]:
-    rows = []
+    rows: list[tuple[int, ...]] = []
     last = len(b) + len(a) - 1
     for side, levels in ((Side.BUY, b), (Side.SELL, a)):
         for p, q in levels:

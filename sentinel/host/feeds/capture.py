@@ -1,8 +1,7 @@
 """Captures of raw exchange messages: lines of ``<local ns> <json>``, zstd-compressed or plain.
 
 The messages are those of the combined streams, in the order they came. A REST depth snapshot stands
-among them where it arrived: bare in a capture of one symbol, else wrapped like a stream message under
-the name ``<symbol>@snapshot``.
+among them where it arrived; in a capture of several symbols its first key is ``s``, the symbol.
 """
 
 from __future__ import annotations
@@ -27,10 +26,9 @@ _MAX_NS = (1 << 63) - 1
 
 def snapshot_payload(symbol: str, body: bytes, symbols: int) -> bytes:
     """How a REST depth snapshot is written in a capture of that many symbols."""
-    if symbols == 1:
+    if symbols == 1 or not body.startswith(b"{"):
         return body
-    name = msgspec.json.encode(f"{symbol.lower()}@snapshot")
-    return b'{"stream":' + name + b',"data":' + body.strip() + b"}"
+    return b'{"s":' + msgspec.json.encode(symbol) + b"," + body[1:]
 
 
 class CaptureReader:

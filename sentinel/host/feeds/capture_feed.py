@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,13 +14,7 @@ from sentinel.host.feeds.stream import MarketStream
 from sentinel.host.ports import RecordSink
 
 _BATCH = 256
-_BARE_SNAPSHOT = b'{"lastUpdateId"'
-_WRAPPED_SNAPSHOT = b'@snapshot","data":'
-
-
-class _Wrapped(msgspec.Struct):
-    stream: str
-    data: msgspec.Raw
+_SNAPSHOTS = (b'{"lastUpdateId"', b'{"s":')
 
 
 class _Named(msgspec.Struct):
@@ -73,7 +68,7 @@ class CaptureFeed:
                 times.clear()
 
         for t_recv, payload in self._reader:
-            if payload.startswith(_BARE_SNAPSHOT) or _WRAPPED_SNAPSHOT in payload[:300]:
+            if payload.startswith(_SNAPSHOTS):
                 hand_on()
                 self._snapshot(payload, t_recv)
                 continue
@@ -84,13 +79,11 @@ class CaptureFeed:
         hand_on()
 
     def _snapshot(self, payload: bytes, t_recv: int) -> None:
-        name, body = self.depth_symbols[0] if len(self.depth_symbols) == 1 else "", payload
-        if not payload.startswith(_BARE_SNAPSHOT):
-            wrapped = msgspec.json.decode(payload, type=_Wrapped)
-            name, body = wrapped.stream.removesuffix("@snapshot"), bytes(wrapped.data)
-        for symbol in self.depth_symbols:
-            if symbol.lower() == name.lower():
-                self._stream.on_snapshot(self.symbols.index(symbol), body, t_recv)
+        only = self.depth_symbols[0] if len(self.depth_symbols) == 1 else ""
+        with contextlib.suppress(msgspec.DecodeError):
+            only = msgspec.json.decode(payload, type=_Named).s or only
+        if only in self.depth_symbols:
+            self._stream.on_snapshot(self.symbols.index(only), payload, t_recv)
 
 
 def scan_capture(path: str | Path) -> tuple[list[str], list[str]]:

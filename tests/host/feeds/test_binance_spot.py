@@ -17,7 +17,7 @@ from sentinel.host.clock import LiveClock
 from sentinel.host.feeds.binance_spot import BinanceSpotFeed, plan_connections
 from sentinel.wire import FeedStatus, Kind
 
-BASE = {"symbols": ["BTCUSDT"], "backoff_min_ms": 10, "backoff_max_ms": 100}
+BASE: dict[str, Any] = {"symbols": ["BTCUSDT"], "backoff_min_ms": 10, "backoff_max_ms": 100}
 
 
 class Venue:

@@ -113,6 +113,6 @@ def test_recorded_days_are_read_whole(capture_lines: Any) -> None:
         assert [t for t, _ in lines] == sorted(t for t, _ in lines)
 
 
-def test_snapshot_is_bare_for_one_symbol_and_named_for_several() -> None:
+def test_snapshot_names_its_symbol_only_among_several() -> None:
     assert snapshot_payload("BTCUSDT", b'{"lastUpdateId":1}', 1) == b'{"lastUpdateId":1}'
-    assert snapshot_payload("BTCUSDT", b'{"lastUpdateId":1}\n', 2) == b'{"stream":"btcusdt@snapshot","data":{"lastUpdateId":1}}'
+    assert snapshot_payload("BTCUSDT", b'{"lastUpdateId":1}', 2) == b'{"s":"BTCUSDT","lastUpdateId":1}'
