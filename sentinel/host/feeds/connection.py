@@ -59,6 +59,8 @@ class StreamLink(WSListener):
         self.frames_sent = 0
         #: Grows with every frame of any kind.
         self.activity = 0
+        #: Given up before it opened: if it still does, it is dropped.
+        self.abandoned = False
         self.opened_ns = clock.now_ns()
         self._now_ns = clock.now_ns
         self._on_open = on_open
@@ -251,15 +253,20 @@ class StreamConnection:
                     max_redirects=0,
                 )
         except (OSError, WSError, TimeoutError, UnicodeError) as error:
-            link.abort()
             self._back_off()
             _log.warning("connection %d: cannot connect: %s", self.source, str(error) or type(error).__name__)
         finally:
+            if link not in self.links:
+                link.abandoned = True
+                link.abort()
             self._task = None
             self._owner.busy(-1)
 
     def _adopt(self, link: StreamLink) -> None:
         # Called before the link's first frame is looked at.
+        if self._stopped or link.abandoned:
+            link.abort()
+            return
         for k, message in enumerate(self._later):
             asyncio.get_running_loop().call_later(_SUBSCRIBE_INTERVAL_S * k, link.send_text, message)
         # Not all at once when many were opened together.

@@ -642,3 +642,27 @@ def test_feed_without_any_server_keeps_trying_and_stops_cleanly(sink: Any) -> No
         await feed.stop()
 
     asyncio.run(main())
+
+
+def test_handshake_that_never_completes_is_given_up_and_tried_again(sink: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentinel.host.feeds.connection._CONNECT_TIMEOUT_S", 0.1)
+
+    async def main() -> None:
+        ends: list[bytes] = []
+
+        async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            ends.append(await reader.read())
+            writer.close()
+
+        server = await asyncio.start_server(slow, "127.0.0.1", 0)
+        venue = VenueConfig(stream_url=f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", rest_url="http://127.0.0.1:9")
+        feed = BinanceSpotFeed(venue, FeedConfig(**BASE), sink, LiveClock())
+        await feed.start()
+        assert feed.connections == []
+        await until(lambda: len(ends) >= 2)
+        await feed.stop()
+        server.close()
+        assert feed.pending_requests == 0
+
+    asyncio.run(main())
