@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import from_dtype, types
 from numba.core import caching, cgutils
 from numba.extending import intrinsic as _intrinsic
 
@@ -127,7 +127,9 @@ def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 
     if isinstance(kind, types.BaseTuple):
         fields = cgutils.unpack_tuple(builder, value)
-        return context.make_tuple(builder, kind, [_borrowed(context, builder, *field) for field in zip(kind, fields, strict=True)])
+        return context.make_tuple(
+            builder, kind, [_borrowed(context, builder, *field) for field in zip(kind, fields, strict=True)]
+        )
     if not isinstance(kind, types.Array):
         return value
     source = context.make_array(kind)(context, builder, value)
@@ -180,6 +182,48 @@ def bytes_at(typingctx: Any, address: Any, length: Any) -> Any:
     return array_type(types.int64, types.int64), codegen
 
 
+def record_at(dtype: Any) -> Any:
+    """Intrinsic ``at(address)``: the record of this structured dtype in foreign memory; nobody owns it."""
+    kind = from_dtype(dtype)
+
+    @intrinsic
+    def at(typingctx: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(kind))
+
+        return kind(types.int64), codegen
+
+    return at
+
+
+def array_at(dtype: Any) -> Any:
+    """Intrinsic ``at(address, length)``: a one-dimensional array of this dtype in foreign memory; nobody owns it."""
+    kind = types.Array(from_dtype(dtype), 1, "C")
+    itemsize = dtype.itemsize
+
+    @intrinsic
+    def at(typingctx: Any, address: Any, length: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            from numba.np.arrayobj import populate_array
+
+            array = context.make_array(kind)(context, builder)
+            size = context.get_constant(types.intp, itemsize)
+            populate_array(
+                array,
+                data=builder.inttoptr(args[0], array.data.type),
+                shape=cgutils.pack_array(builder, [args[1]]),
+                strides=cgutils.pack_array(builder, [size]),
+                itemsize=size,
+                meminfo=None,
+                parent=None,
+            )
+            return array._getvalue()
+
+        return kind(types.int64, types.int64), codegen
+
+    return at
+
+
 @intrinsic
 def count_trailing_zeros(typingctx: Any, value: Any) -> Any:
     """Index of the lowest set bit of a uint64; 64 for zero."""
@@ -225,14 +269,19 @@ def float_bits(typingctx: Any, value: Any) -> Any:
 def call_decider(typingctx: Any, function: Any, context_pointer: Any, beats: Any, decision: Any, deadline_ns: Any) -> Any:
     """Call ``int decide(ctx*, in*, out*, int64 deadline_ns)`` at address ``function``.
 
-    ``beats`` and ``decision`` are arrays; their data pointers are passed. Returns the C int as int64.
+    ``beats`` and ``decision`` are arrays, whose data pointers are passed, or addresses (int64). Returns the C int as int64.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = ir.PointerType(_I8)
         signature_ll = ir.FunctionType(_I32, [pointer, pointer, pointer, _I64])
         target = builder.inttoptr(args[0], ir.PointerType(signature_ll))
-        data = [builder.bitcast(context.make_array(signature.args[i])(context, builder, args[i]).data, pointer) for i in (2, 3)]
+        data = []
+        for i in (2, 3):
+            if isinstance(signature.args[i], types.Array):
+                data.append(builder.bitcast(context.make_array(signature.args[i])(context, builder, args[i]).data, pointer))
+            else:
+                data.append(builder.inttoptr(args[i], pointer))
         result = builder.call(target, [builder.inttoptr(args[1], pointer), data[0], data[1], args[4]])
         return builder.sext(result, _I64)
 

@@ -13,7 +13,8 @@ from numba import njit
 
 from sentinel.engine import strategy
 from sentinel.engine.emit import emit_signal
-from sentinel.engine.frame import counters, glob, params, room, symbol
+from sentinel.engine.features import set_sentiment
+from sentinel.engine.frame import counters, feature_state, glob, params, room, symbol
 from sentinel.engine.layout import AMOUNT_CAP, HALT_FEED, HALT_OPERATOR, HALT_RECONCILE, MAX_PROPOSALS
 from sentinel.engine.portfolio import set_base_balance, set_quote_balance
 from sentinel.engine.risk import cause_stands, set_limit, set_trading_state, trip, watch_equity
@@ -135,6 +136,7 @@ def _learn(f: Any, e: Any) -> bool:
         return False
     y.news_sentiment = e.value
     y.news_expiry = e.t2
+    set_sentiment(feature_state(f), s, e.value, e.t2)
     return True
 
 

@@ -138,7 +138,7 @@ SYMBOL = record_dtype(
     """
     book halt trading
     tick_size min_price max_price step_size min_qty max_qty min_notional max_notional band_up_bps band_down_bps
-    bid bid_qty ask ask_qty bbo_t last_price last_trade_t
+    bid bid_qty ask ask_qty bbo_t last_price
     inventory inventory_value position cost position_value trip_realised trip_fees realised fees last_trade_id
     open_buy open_sell open_notional live unknown
     watch setup setup_id setup_side setup_t setup_base setup_extreme setup_margin setup_seq setup_refusals

@@ -20,10 +20,10 @@ from sentinel.native import INNER
 
 
 @njit(**INNER)
-def on_decision(f: Any, s: int, base: int) -> None:
-    """A trade of symbol ``s`` was scored and at least one rule fired. ``base``: its price before the 60 s window."""
+def on_decision(f: Any, s: int) -> None:
+    """A trade of symbol ``s`` was scored and at least one rule fired."""
     if params(f).strategy == StrategyId.CONTRARIAN:
-        contrarian.on_decision(f, s, base)
+        contrarian.on_decision(f, s)
 
 
 @njit(**INNER)

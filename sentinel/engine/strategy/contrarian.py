@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from sentinel.engine.emit import emit_advice_request, emit_signal, scaled_e8
-from sentinel.engine.frame import counters, decision, glob, order, params, proposal, symbol, vector_start
+from sentinel.engine.frame import counters, decision, glob, order, params, proposal, reference_price, symbol, vector_start
 from sentinel.engine.layout import MAX_PROPOSALS, Market, Setup, StrategyId
 from sentinel.engine.portfolio import write_off
 from sentinel.engine.strategy.sizing import has_filters, has_quote, size_for_margin, taking_price, tradable_qty
@@ -59,8 +59,8 @@ def read_decision(d: Any, p: Any, delta_bits: int) -> Call:
 
 
 @njit(**INNER)
-def on_decision(f: Any, s: int, base: int) -> None:
-    """A decision on the last trade of symbol ``s`` with rule bits set: perhaps arm a setup. ``base``: price before the move."""
+def on_decision(f: Any, s: int) -> None:
+    """A decision on the last trade of symbol ``s`` with rule bits set: perhaps arm a setup."""
     g, c, p = glob(f), counters(f), params(f)
     y = symbol(f, s)
     call = read_decision(decision(f), p, np.int64(vector_start(f).price_delta_bits))
@@ -69,6 +69,7 @@ def on_decision(f: Any, s: int, base: int) -> None:
     c.anomalies += 1
     if y.setup == Setup.ARMED and y.setup_side == call.side:
         y.setup_margin = max(y.setup_margin, call.lead)
+    base = reference_price(f, s)
     if y.setup != Setup.NONE or y.position != 0 or y.live > 0 or g.now < y.cooldown_until or base <= 0:
         return
     c.setups += 1
