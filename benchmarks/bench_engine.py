@@ -114,9 +114,8 @@ def main() -> None:
             raise SystemExit(f"{name}: results differ between repeats")
         seconds = statistics.median(s for s, _, _ in results)
         per_event = seconds / len(slots) * 1e9
-        print(
-            f"{name:30} {per_event:8.1f} ns/event {1e3 / per_event:8.2f} M events/s  {results[0][2]} decisions  {results[0][1][:16]}"
-        )
+        speed = f"{name:30} {per_event:8.1f} ns/event {1e3 / per_event:8.2f} M events/s"
+        print(f"{speed}  {results[0][2]} decisions  {results[0][1][:16]}")
     views, sums = record_views(slots), np.zeros(arguments.symbols, np.int64)
     bare_loop(views, (1 << 62) - 1, 0, len(slots), sums)
     times = []

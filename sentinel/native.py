@@ -127,9 +127,8 @@ def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 
     if isinstance(kind, types.BaseTuple):
         fields = cgutils.unpack_tuple(builder, value)
-        return context.make_tuple(
-            builder, kind, [_borrowed(context, builder, *field) for field in zip(kind, fields, strict=True)]
-        )
+        borrowed = [_borrowed(context, builder, part, field) for part, field in zip(list(kind), fields, strict=True)]
+        return context.make_tuple(builder, kind, borrowed)
     if not isinstance(kind, types.Array):
         return value
     source = context.make_array(kind)(context, builder, value)

@@ -99,7 +99,7 @@ def emit_intent(f: Any, kind: int, o: Any, q: Any) -> None:
 
 
 @njit(**INNER)
-def emit_advice_request(f: Any, s: int, price_delta_e8: int, volume_ratio_e8: int) -> int:
+def emit_advice_request(f: Any, s: int, price_delta_e8: np.int64, volume_ratio_e8: np.int64) -> int:
     """Append an ADVICE_REQUEST for the setup of symbol ``s``; 1 if there was room."""
     address = claim_slots(f, 1)
     if address == 0:
@@ -121,8 +121,8 @@ def emit_advice_request(f: Any, s: int, price_delta_e8: int, volume_ratio_e8: in
 
 
 @njit(**JIT)
-def scaled_e8(value: float) -> int:
+def scaled_e8(value: float) -> np.int64:
     """A feature in units of 1e-8 for people to read; NaN is 0, the rest is cut to +-1e9."""
     if value != value:
-        return 0
+        return np.int64(0)
     return np.int64(min(max(np.float64(value), -1e9), 1e9) * 1e8)

@@ -123,7 +123,7 @@ def _fold_fill(f: Any, y: Any, o: Any, e1: Any, e2: Any, own: bool) -> int:
             c.duplicate_fills += 1
     cum = max(max(o.cum_qty, e1.cum_qty), o.trade_qty)
     gained = cum - o.cum_qty
-    price = np.int64(0)
+    price = 0
     if gained > 0:
         quote = o.cum_quote + notional_nb(e1.last_price if e1.last_price > 0 else o.price, gained)
         if e1.cum_qty == cum and e2.cum_quote > 0:

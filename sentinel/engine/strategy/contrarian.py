@@ -43,7 +43,8 @@ def read_decision(d: Any, p: Any, delta_bits: int) -> Call:
     Binary: act against the sign of price_delta when the margin reaches the threshold. Three classes: the best
     class (BUY, SELL, HOLD) when its margin leads the second by the threshold; a tie holds.
     """
-    m0, m1, m2 = np.int64(d.margin0), np.int64(d.margin1), np.int64(d.margin2)
+    margins: Any = (np.int64(d.margin0), np.int64(d.margin1), np.int64(d.margin2))
+    m0, m1, m2 = margins
     if d.rule_bits == 0:
         return Call(0, 0)
     if p.classes == 1:
