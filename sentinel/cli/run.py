@@ -95,10 +95,8 @@ async def _show(console: Console, daemon: Daemon) -> None:
             counters, account = daemon.host.counters(), daemon.host.state.glob[0]
             state = TradingState(int(account["trading_state"])).name
             equity = int(account["cash"]) + int(account["inventory_value"])
-            status.update(
-                f"{state}  {counters['events']:,} events  {counters['decisions']:,} decisions  {counters['anomalies']} anomalies  "
-                f"{counters['intents']} orders  {counters['fills']} fills  equity {format_e8(equity)}"
-            )
+            done = "  ".join(f"{counters[name]:,} {name}" for name in ("events", "decisions", "anomalies", "intents", "fills"))
+            status.update(f"{state}  {done}  equity {format_e8(equity)}")
 
 
 def _result(daemon: Daemon, seconds: float) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from sentinel.host.engine_host import EngineHost
 from sentinel.host.feeds.binance_spot import BinanceSpotFeed
 from sentinel.host.feeds.rest import RestClient
 from sentinel.host.gateway import Gateway
-from sentinel.host.ingress import SOURCE_ORDERS, LiveIngress, LockstepIngress
+from sentinel.host.ingress import SOURCE_ORDERS, LiveIngress, LockstepIngress, TimedSink
 from sentinel.host.lockstep import LockstepClient, VirtualClock
 from sentinel.host.ports import LockstepLink
 from sentinel.host.reconcile import reconcile
@@ -130,7 +130,8 @@ class Daemon:
             self.gateway.session = self.session
             await self._load_account()
         host.control(Command.RECOVERED, self.clock.now_ns())
-        self.feed = BinanceSpotFeed(config.venue, config.feed, self.ingress, self.clock)
+        timed = TimedSink(self.ingress, host.latency)
+        self.feed = BinanceSpotFeed(config.venue, config.feed, timed, self.clock, on_receive=timed.started)
         await self.feed.start()
         if int(host.state.glob["killed"][0]):
             _log.error("the kill switch was tripped before this start: staying HALTED until an operator arms")

@@ -30,7 +30,7 @@ from sentinel.host.store.frames import FRAME_WORDS
 from sentinel.host.store.journal import Journal
 from sentinel.host.store.run_files import save_run_files
 from sentinel.host.store.snapshot import load_latest_snapshot, save_snapshot
-from sentinel.host.turn import turn
+from sentinel.host.turn import bind_frame, turn
 from sentinel.model.artifact import load_model
 from sentinel.units import NS_PER_S
 from sentinel.wire import CONTROL_EVENT, NO_SYMBOL, Command, FrameType, Kind, empty_slots
@@ -93,6 +93,8 @@ class EngineHost:
         )
         try:
             self.replayed = self._recover()
+            # After recovery: the replay had bound the frame to buffers of its own.
+            bind_frame(self.state, self._decider_words, self.ring.views, self.ring.mask, self._effects)
             self.epoch = bump_epoch(self.directory, int(self.state.glob["epoch"][0]))
         except BaseException:
             self.journal.close()
@@ -156,13 +158,12 @@ class EngineHost:
             while True:
                 words, cursor = self._frames()
                 consumed = turn(
-                    self.state,
-                    self._decider_words,
+                    self.state.scratch.frame,
                     self.ring.words,
                     self.ring.slots,
-                    self.ring.views,
                     self.ring.mask,
-                    self._effects,
+                    self._effects.slots,
+                    self._effects.cursor,
                     words,
                     cursor,
                     self.latency,

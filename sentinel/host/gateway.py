@@ -7,11 +7,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from sentinel.host.latency import Stage, record_latency
-from sentinel.native import JIT
+from sentinel.host.latency import Stage, count_latency
 from sentinel.wire import Kind, record_views
 
 _TWO_SLOTS = frozenset({Kind.PLACE, Kind.CANCEL, Kind.QUERY})
@@ -25,11 +23,6 @@ class OrderSession(Protocol):
     def cancel(self, key: int, symbol: str) -> None: ...
 
     def query(self, key: int, symbol: str) -> None: ...
-
-
-@njit(**JIT)
-def _record(table: NDArray[Any], stage: int, value_ns: int) -> None:
-    record_latency(table, stage, value_ns)
 
 
 class Gateway:
@@ -61,14 +54,18 @@ class Gateway:
     def dispatch(self, slots: NDArray[Any], ready_ns: int) -> None:
         """Send what ``slots`` (int64[n, 8], whole records) hold. ``ready_ns``: monotonic time at which they were decided."""
         views = record_views(slots)
+        kinds = views.market["kind"].tolist()
+        starts: list[tuple[int, int]] = []
         i = 0
         while i < len(slots):
-            kind = int(views.market["kind"][i])
-            step = 2 if kind in _TWO_SLOTS else 1
-            self._send(kind, views.intent1[i], ready_ns)
-            if self.on_effect is not None:
-                self.on_effect(slots[i : i + step])
+            step = 2 if kinds[i] in _TWO_SLOTS else 1
+            self._send(kinds[i], views.intent1[i], ready_ns)
+            starts.append((i, i + step))
             i += step
+        # Whoever watches waits until every order has left.
+        if self.on_effect is not None:
+            for start, end in starts:
+                self.on_effect(slots[start:end])
 
     def _send(self, kind: int, intent: Any, ready_ns: int) -> None:
         if kind == Kind.SIGNAL:
@@ -93,7 +90,7 @@ class Gateway:
                     int(intent["price"]),
                     int(intent["qty"]),
                 )
-                _record(self._latency, int(Stage.EXECUTION), time.monotonic_ns() - ready_ns)
+                count_latency(self._latency, int(Stage.EXECUTION), time.monotonic_ns() - ready_ns)
         elif kind == Kind.CANCEL:
             self.counts["cancels"] += 1
             if session is not None:

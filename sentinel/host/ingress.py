@@ -7,12 +7,15 @@ arrival within the source), so that one seed gives one run whatever the sockets 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.host.latency import Stage, count_latency
+from sentinel.host.ports import RecordSink
 from sentinel.wire import Kind
 
 SOURCE_CONTROL = 0
@@ -67,6 +70,25 @@ class LockstepIngress:
         if second.any():
             records[second, _T_RECV] = np.concatenate(batches)[second, _T_RECV]
         self._accept(records)
+
+
+class TimedSink:
+    """Passes records on and fills the INGRESS row: socket callback (``started``) -> records handed over, decoded."""
+
+    def __init__(self, sink: RecordSink, latency: NDArray[np.int64]) -> None:
+        self._sink = sink
+        self._latency = latency
+        self._started_ns = 0
+
+    def started(self) -> None:
+        """A read of a socket has brought something."""
+        self._started_ns = time.monotonic_ns()
+
+    def deliver(self, source: int, records: NDArray[Any]) -> None:
+        if self._started_ns:
+            count_latency(self._latency, int(Stage.INGRESS), time.monotonic_ns() - self._started_ns)
+            self._started_ns = 0
+        self._sink.deliver(source, records)
 
 
 def _second_slots(records: NDArray[Any]) -> NDArray[np.bool_]:

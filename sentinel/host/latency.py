@@ -48,6 +48,12 @@ def record_latency(table: NDArray[np.int64], stage: int, value_ns: np.int64) -> 
     table[stage, index] += 1
 
 
+@njit(**JIT)
+def count_latency(table: NDArray[np.int64], stage: int, value_ns: int) -> None:
+    """``record_latency`` for callers in Python."""
+    record_latency(table, stage, value_ns)
+
+
 def bucket_floor(index: int) -> int:
     """The smallest value of a bucket, ns."""
     if index < 1 << _SUB_BITS:

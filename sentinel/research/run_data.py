@@ -80,7 +80,8 @@ class RunData:
             self._take_order_event(record_views(inputs[i : i + 2]))
         account = state.glob[0]
         value, now = int(account["cash"]) + int(account["inventory_value"]), int(account["now"])
-        if value > 0 and now > 0 and (not self._equity or now > self._equity[-1][0]):
+        unpriced = (state.symbols["inventory"] != 0) & (state.symbols["last_price"] == 0)
+        if value > 0 and not unpriced.any() and (not self._equity or now > self._equity[-1][0]):
             self._equity.append((now, value))
 
     def _take_effects(self, effects: NDArray[Any]) -> None:
@@ -213,7 +214,7 @@ class ReplayedRun:
             "bbo_checked": int(books["checked"].sum()),
             "bbo_mismatches": int(books["mismatched"].sum()),
             "gaps": int(counters["gaps"]),
-            "drops": int(counters["effects_lost"]),
+            "drops": int(counters["bad_input"]) + int(counters["unknown_kind"]),
             "decisions": int(counters["decisions"]),
             "anomalies": int(counters["anomalies"]),
             "orders": int(counters["intents"]),

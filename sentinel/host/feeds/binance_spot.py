@@ -38,7 +38,8 @@ Tap = Callable[[int, int, bytes], None]
 class BinanceSpotFeed:
     """Connects, keeps books in step and delivers MarketEvents to ``sink``; source = connection id, 1 upward.
 
-    ``tap`` sees every raw payload before it is parsed. ``jitter`` returns numbers in [0, 1) for back-off.
+    ``tap`` sees every raw payload before it is parsed; ``on_receive`` is called once for what one read of a socket brought,
+    before anything is done with it. ``jitter`` returns numbers in [0, 1) for back-off.
     A venue in lock-step needs no background timer: call ``tick`` after each of its steps.
     """
 
@@ -51,10 +52,12 @@ class BinanceSpotFeed:
         *,
         tap: Tap | None = None,
         jitter: Callable[[], float] = random.random,
+        on_receive: Callable[[], None] | None = None,
     ) -> None:
         self._settings = feed
         self._clock = clock
         self._tap = tap
+        self._on_receive = on_receive
         self._stream = MarketStream(feed.symbols, feed.depth_symbols, sink, self._want_snapshot, self._on_notice)
         self._rest = RestClient(venue.rest_url, clock)
         self._weight = WeightBudget(_SNAPSHOT_WEIGHT_PER_MINUTE)
@@ -128,6 +131,8 @@ class BinanceSpotFeed:
     # --- what the connections report -----------------------------------------------------------
 
     def on_payloads(self, connection: StreamConnection, payloads: list[bytes], t_recv: int) -> None:
+        if self._on_receive is not None:
+            self._on_receive()
         if self._tap is not None:
             for payload in payloads:
                 self._tap(connection.source, t_recv, payload)
