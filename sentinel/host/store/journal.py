@@ -31,6 +31,7 @@ from sentinel.host.store.frames import (
     starts_pair,
 )
 from sentinel.host.store.segment import (
+    PAGE,
     JournalHeader,
     Segment,
     create_segment,
@@ -38,11 +39,13 @@ from sentinel.host.store.segment import (
     map_segment,
     sync_directory,
 )
+from sentinel.wire import FRAME_BYTES
 
 _log = logging.getLogger(__name__)
 
 DEFAULT_SEGMENT_BYTES = 64 << 20
 FIRST_SEQUENCE = 1
+_MADV_POPULATE_WRITE = 23
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,21 @@ class Journal:
         old, self._segment, self.header = self._segment, segment, header
         self._point_at(segment, header.first_sequence)
         self._flush(old)
+
+    def prefault(self, frames: int = 4096) -> bool:
+        """Make the pages of the next ``frames`` frames present, so that appending does not fault (2 us a page).
+
+        For idle moments. False where the kernel cannot (before Linux 5.14): appending works all the same.
+        """
+        start = int(self.cursor[CURSOR_WORD]) * 8 // PAGE * PAGE
+        end = min(start + frames * FRAME_BYTES + PAGE, len(self._segment.mapping))
+        if start >= end:
+            return True
+        try:
+            self._segment.mapping.madvise(_MADV_POPULATE_WRITE, start, end - start)
+        except OSError:
+            return False
+        return True
 
     def sync(self) -> None:
         """Force everything appended so far to the disk. Raises JournalError; the journal is then unusable."""

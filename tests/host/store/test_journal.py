@@ -345,6 +345,18 @@ def test_kill_9_at_random_moments_loses_at_most_the_record_being_written(tmp_pat
     assert slots.shape[0] >= counter[0]
 
 
+def test_prefaulting_anywhere_changes_no_byte(tmp_path: Path) -> None:
+    with open_journal(tmp_path, segment_bytes=1 << 20) as journal:
+        for count in (0, 1, 5000, 8000, 60):
+            journal.append(FrameType.INPUT, records(journal.next_sequence, count))
+            before = journal.words.copy()
+            results = [journal.prefault(frames) for frames in (0, 1, 4096, 10**6)]
+            assert len(set(results)) == 1
+            assert np.array_equal(journal.words, before)
+        written = journal.next_sequence - 1
+    assert numbers(tmp_path) == list(range(1, written + 1))
+
+
 def test_words_and_cursor_describe_the_next_frame(tmp_path: Path) -> None:
     with open_journal(tmp_path) as journal:
         cursor = journal.cursor
