@@ -126,8 +126,9 @@ def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     from numba.np.arrayobj import populate_array
 
     if isinstance(kind, types.BaseTuple):
+        members: Any = kind
         fields = cgutils.unpack_tuple(builder, value)
-        borrowed = [_borrowed(context, builder, part, field) for part, field in zip(list(kind), fields, strict=True)]
+        borrowed = [_borrowed(context, builder, part, field) for part, field in zip(members, fields, strict=True)]
         return context.make_tuple(builder, kind, borrowed)
     if not isinstance(kind, types.Array):
         return value

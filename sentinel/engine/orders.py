@@ -47,15 +47,12 @@ def next_state(state: int, event: int, reported: int, cum_qty: int, qty: int, wa
     says = _reported_state(event, reported, cum_qty)
     if says == OrderState.FREE:
         return _without_answer(state, event, was_sent)
-    if says == OrderState.REJECTED and cum_qty > 0:
-        return OrderState.UNKNOWN
     if is_live(state):
-        return says
+        # Refused, yet filled: the venue contradicts itself.
+        return OrderState.UNKNOWN if says == OrderState.REJECTED and cum_qty > 0 else says
     if is_live(says):
         # Alive after "refused" or "never accepted" is a contradiction only the venue can settle.
         return OrderState.UNKNOWN if state in (OrderState.REJECTED, OrderState.NEVER_ACCEPTED) else state
-    if cum_qty > 0 and state in (OrderState.REJECTED, OrderState.NEVER_ACCEPTED):
-        return says
     return says if _rank(says) < _rank(state) else state
 
 
@@ -150,6 +147,7 @@ def clear_order(o: Any) -> None:
 @njit(**JIT)
 def attach(g: Any, y: Any, o: Any) -> None:
     """Count a live order's rest in the symbol's and the account's exposure: as if it could still fill whole."""
+    o.open_notional = 0
     if not is_live(o.state):
         return
     rest = max(o.qty - o.cum_qty, 0)

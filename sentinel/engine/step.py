@@ -96,7 +96,7 @@ def pre(f: Any, i: int) -> int:
 def _trade(f: Any, m: Any) -> int:
     g, c, p = glob(f), counters(f), params(f)
     s = np.int64(m.symbol)
-    if s >= f.symbol_count or m.side > Side.SELL or m.qty > AMOUNT_CAP:
+    if s >= f.symbol_count or m.side > Side.SELL or max(m.price, m.qty) > AMOUNT_CAP:
         c.bad_input += 1
         return 0
     features = feature_state(f)
@@ -139,7 +139,8 @@ def _write_beats(f: Any, s: int, wide: bool) -> None:
 def _bbo(f: Any, m: Any) -> None:
     g, c = glob(f), counters(f)
     s = np.int64(m.symbol)
-    if s >= f.symbol_count or m.price < 0 or m.qty < 0 or m.price2 < 0 or m.qty2 < 0:
+    least, most = min(min(m.price, m.qty), min(m.price2, m.qty2)), max(m.price, m.price2)
+    if s >= f.symbol_count or least < 0 or most > AMOUNT_CAP:
         c.bad_input += 1
         return
     c.bbos += 1

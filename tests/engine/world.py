@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 
 from sentinel.engine.state import Effects, EngineSpec, EngineState, new_effects, new_state
 from sentinel.engine.step import step_many
-from sentinel.native import JIT
 from sentinel.units import E8, NS_PER_S
 from sentinel.wire import (
-    CARD_BEAT,
-    DECISION,
     NO_SYMBOL,
     Command,
     InstrumentField,
@@ -71,6 +68,7 @@ class World:
         self.records: list[NDArray[np.int64]] = []
         self.history: list[NDArray[np.int64]] = []
         self.effects: list[dict[str, Any]] = []
+        self.trade_ids = 1000
 
     # records
     def _add(self, slots: NDArray[np.int64]) -> World:
@@ -219,6 +217,39 @@ class World:
         self.run()
         return self
 
+    def pump(self, top: float = 1.2, symbol: int = 0) -> list[dict[str, Any]]:
+        """One trade far above the quiet price, with a quote around it."""
+        return self.wait(SECOND).bbo(top * 0.995, top * 1.005, symbol).trade(top, 50.0, symbol=symbol).run()
+
+    def retrace(self, price: float = 1.13, symbol: int = 0) -> list[dict[str, Any]]:
+        """The price comes back."""
+        return self.wait(SECOND).bbo(price * 0.995, price * 1.005, symbol).trade(price, 50.0, symbol=symbol).run()
+
+    def complete(self, place: dict[str, Any], share: float = 1.0, **fields: int) -> list[dict[str, Any]]:
+        """SENT, ACKED and a fill of ``share`` of a PLACE; the rest expires, as an IOC does."""
+        key, symbol = place["client_key"], place["symbol"]
+        qty = int(place["qty"] * share) // 100_000 * 100_000 / E8
+        self.trade_ids += 1
+        self.order(key, OrderEventKind.SENT, symbol).order(key, OrderEventKind.ACKED, symbol)
+        if qty:
+            self.fill(place, qty, qty, trade_id=self.trade_ids, **fields)
+        if share < 1:
+            quote = place["price"] * round(qty * E8) // E8
+            self.order(key, OrderEventKind.EXPIRED, symbol, cum_qty=round(qty * E8), cum_quote=quote)
+        return self.run()
+
+    def enter(self, share: float = 1.0, **fields: int) -> dict[str, Any]:
+        """Quiet, pump, retrace, entry filled; returns the PLACE."""
+        self.quiet()
+        self.pump()
+        self.retrace()
+        place = self.places()[-1]
+        self.complete(place, share, **fields)
+        return place
+
+    def places(self) -> list[dict[str, Any]]:
+        return self.of(Kind.PLACE)
+
     def quiet(self, price: float = 1.0, seconds: int = 120, symbol: int = 0) -> World:
         """A trade and a quote each second."""
         for _ in range(seconds):
@@ -229,6 +260,3 @@ class World:
 
 def _plain(record: np.void) -> dict[str, Any]:
     return {name: int(record[name]) for name in record.dtype.names or ()}
-
-
-__all__ = ["CARD_BEAT", "DECISION", "JIT", "World"]
