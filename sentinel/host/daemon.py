@@ -17,7 +17,7 @@ import msgspec
 from numpy.typing import NDArray
 
 from sentinel.config import Config, VenueConfig
-from sentinel.errors import ConfigError, FeedError
+from sentinel.errors import ConfigError, FeedError, VenueError
 from sentinel.host.clock import LiveClock
 from sentinel.host.engine_host import EngineHost
 from sentinel.host.feeds.binance_spot import BinanceSpotFeed
@@ -29,11 +29,12 @@ from sentinel.host.ports import LockstepLink
 from sentinel.host.reconcile import reconcile
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
 from sentinel.units import NS_PER_MS, NS_PER_S
-from sentinel.wire import Command
+from sentinel.wire import Command, TradingState
 
 _log = logging.getLogger(__name__)
 
 TICK_NS = 100 * NS_PER_MS
+_RETRY_MIN_S, _RETRY_MAX_S = 0.5, 30.0
 
 
 class Daemon:
@@ -83,6 +84,7 @@ class Daemon:
         self._tasks: list[asyncio.Task[Any]] = []
         self.finished = False
         self.steps = 0
+        self._was_active = False
         self.state_hash = ""
 
     def feed_counters(self) -> dict[str, int]:
@@ -95,10 +97,11 @@ class Daemon:
     async def run(self, stop: asyncio.Event) -> None:
         """Trade until ``stop`` is set, or, in lock-step, until the venue's scenario ends (``finished``).
 
-        Raises VenueError or FeedError when the venue cannot be reached at start; later trouble is handled.
+        A venue that cannot be reached is tried again until it can; in lock-step, where virtual time stands still
+        meanwhile, VenueError or FeedError is raised instead.
         """
         try:
-            await self._start()
+            await self._start(stop)
             if self.lockstep:
                 await self._follow(stop)
             else:
@@ -115,34 +118,75 @@ class Daemon:
         self.state_hash = self.host.state_hash()
         self.host.close()
 
-    async def _start(self) -> None:
-        config, host = self.config, self.host
+    async def _start(self, stop: asyncio.Event) -> None:
+        host = self.host
         if isinstance(self.clock, VirtualClock):
-            self.clock.advance(await server_time_ns(config))
-        now = self.clock.now_ns()
-        host.control(Command.EPOCH, now, id=host.epoch)
-        host.control(Command.RECOVERING, now)
-        if self._orders_at.api_url and self._credentials is not None:
-            self.session = BinanceSpotSession(
-                self._orders_at, config.feed.symbols, self._credentials, self.clock, self.ingress, SOURCE_ORDERS
-            )
-            await self.session.connect()
-            self.gateway.session = self.session
-            await self._load_account()
+            self.clock.advance(await server_time_ns(self.config))
+        host.control(Command.EPOCH, self.clock.now_ns(), id=host.epoch)
+        host.control(Command.RECOVERING, self.clock.now_ns())
+        if self._orders_at.api_url:
+            await self._open_session(stop)
         host.control(Command.RECOVERED, self.clock.now_ns())
         timed = TimedSink(self.ingress, host.latency)
-        self.feed = BinanceSpotFeed(config.venue, config.feed, timed, self.clock, on_receive=timed.started)
+        self.feed = BinanceSpotFeed(self.config.venue, self.config.feed, timed, self.clock, on_receive=timed.started)
         await self.feed.start()
-        if int(host.state.glob["killed"][0]):
-            _log.error("the kill switch was tripped before this start: staying HALTED until an operator arms")
-        elif self.session is not None:
-            host.control(Command.ARM, self.clock.now_ns(), id=host.epoch)
+        if self.session is not None:
+            self._arm()
 
-    async def _load_account(self) -> None:
-        assert self.session is not None
-        self.host.accept(await self.session.instruments())
-        self.host.accept(await self.session.balances())
-        await reconcile(self.session, self.host.state, self.ingress, SOURCE_ORDERS, self.clock)
+    async def _open_session(self, stop: asyncio.Event) -> None:
+        assert self._credentials is not None
+        wait_s = _RETRY_MIN_S
+        while not stop.is_set():
+            session = BinanceSpotSession(
+                self._orders_at,
+                self.config.feed.symbols,
+                self._credentials,
+                self.clock,
+                self.ingress,
+                SOURCE_ORDERS,
+                self._on_reconnect,
+            )
+            try:
+                await session.connect()
+                await self._load_account(session)
+            except VenueError as error:
+                await session.close()
+                if self.lockstep:
+                    raise
+                _log.warning("order session: %s; trying again in %.1f s", error, wait_s)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), wait_s)
+                wait_s = min(2 * wait_s, _RETRY_MAX_S)
+                continue
+            self.session = session
+            self.gateway.session = session
+            return
+
+    async def _load_account(self, session: BinanceSpotSession) -> None:
+        """Instrument filters, then the venue's truth about orders, fills and balances."""
+        self.host.accept(await session.instruments())
+        await reconcile(session, self.host.state, self.ingress, SOURCE_ORDERS, self.clock)
+
+    async def _on_reconnect(self) -> None:
+        """The session has a new connection: no order leaves before it is reconciled. Raises VenueError to be tried again."""
+        session, host = self.session, self.host
+        if session is None:
+            return
+        self._was_active = self._was_active or int(host.state.glob["trading_state"][0]) == TradingState.ACTIVE
+        host.control(Command.RECOVERING, self.clock.now_ns())
+        await self._load_account(session)
+        host.control(Command.RECOVERED, self.clock.now_ns())
+        if self._was_active:
+            self._was_active = False
+            self._arm()
+
+    def _arm(self) -> None:
+        """Arm on paper. After a kill only an operator does."""
+        account = self.host.state.glob[0]
+        if int(account["killed"]):
+            _log.error("the kill switch was tripped before: staying HALTED until an operator arms")
+        else:
+            self.host.control(Command.ARM, self.clock.now_ns(), id=int(account["arm_epoch"]) + 1)
 
     def _links(self) -> Iterable[LockstepLink]:
         links: list[LockstepLink] = list(self.feed.connections) if self.feed is not None else []
@@ -187,7 +231,7 @@ class Daemon:
     def _tick(self, now_ns: int) -> None:
         self._last_tick_ns = now_ns
         self.host.control(Command.TICK, now_ns)
-        self.host.retry_journal(now_ns)
+        self.host.tend_journal(now_ns)
         if now_ns - self._last_snapshot_ns >= self.config.store.snapshot_every_s * NS_PER_S:
             if self._last_snapshot_ns:
                 self.host.snapshot()

@@ -200,9 +200,18 @@ class EngineHost:
             self._spare_cursor[:] = (0, self.journal.next_sequence, len(self._spare))
             self.ring.push(control_record(Command.JOURNAL_FAULT, self.now_ns, value=1))
 
-    def retry_journal(self, now_ns: int) -> None:
-        """Try again to get out of memory onto the disk; call it regularly. Orders resume only if nothing was lost."""
-        if self._spare is None or now_ns < self._retry_rotate_ns or self.journal_lost:
+    def tend_journal(self, now_ns: int) -> None:
+        """Call it regularly: makes pages present ahead of the writer, and gets out of memory back onto the disk.
+
+        After a full disk orders resume only if nothing was lost.
+        """
+        if self._spare is None:
+            self.journal.prefault()
+        elif not self.journal_lost:
+            self._leave_memory(now_ns)
+
+    def _leave_memory(self, now_ns: int) -> None:
+        if self._spare is None or now_ns < self._retry_rotate_ns:
             return
         self._retry_rotate_ns = now_ns + _ROTATE_RETRY_NS
         try:

@@ -21,6 +21,7 @@ from sentinel.research.run_data import ReplayedRun
 from sentinel.sim.market.coins import COINS
 from sentinel.sim.market.episode import Episode
 from sentinel.sim.market.model import MarketModel
+from sentinel.sim.venue.limits import LimitConfig
 from sentinel.sim.venue.server import VenueServer
 from sentinel.units import parse_e8
 from sentinel.wire import FrameType, Kind, Side, client_order_id, parse_client_order_id, record_views
@@ -40,6 +41,8 @@ BALANCES = {
     "LUMI": "700",
 }
 MINUTES = 10.0
+# Dozens of starts in ten virtual minutes would use up what the venue grants an address.
+RESTARTS_ALLOWED = LimitConfig(weight_per_minute=100_000)
 EVENTS = tuple(
     Episode(symbol, 130.0 + 40.0 * k, direction=1 if k % 2 else -1, decay_s=60.0)
     for k, symbol in enumerate(
@@ -52,7 +55,10 @@ def _busy_config(venue: VenueServer, directory: Path) -> Config:
     """Acts on every rule hit and leaves soon, so that orders are under way at any time."""
     model = directory / "eager.stl"
     directory.mkdir(parents=True, exist_ok=True)
-    save_model(replace(load_model("default"), threshold=-(1 << 23)), model)
+    default = load_model("default")
+    margins = default.size_margins.copy()
+    margins[0] = -(1 << 23)
+    save_model(replace(default, threshold=-(1 << 23), size_margins=margins), model)
     return config_for(
         venue,
         SYMBOLS,
@@ -96,7 +102,7 @@ class Outcome:
 async def _run_with_deaths(directory: Path, deaths: int, mean_steps: int, seed: int) -> Outcome:
     outcome = Outcome()
     source = MarketModel(seed, COINS, MINUTES, EVENTS)
-    async with lockstep_venue(source, BALANCES, seed) as venue:
+    async with lockstep_venue(source, BALANCES, seed, limits=RESTARTS_ALLOWED) as venue:
         config = _busy_config(venue, directory)
         path = directory / "run.toml"
         _write_toml(config, path)
@@ -118,7 +124,7 @@ async def _run_with_kill_9(directory: Path, kills: int, seed: int) -> Outcome:
     outcome = Outcome()
     random = Random(seed)
     source = MarketModel(seed, COINS, MINUTES, EVENTS)
-    async with lockstep_venue(source, BALANCES, seed) as venue:
+    async with lockstep_venue(source, BALANCES, seed, limits=RESTARTS_ALLOWED) as venue:
         path = directory / "run.toml"
         _write_toml(_busy_config(venue, directory), path)
         while True:

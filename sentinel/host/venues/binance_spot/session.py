@@ -147,9 +147,10 @@ class BinanceSpotSession:
 
     # Listings
 
-    async def instruments(self) -> NDArray[Any]:
-        """INSTRUMENT control records of every symbol, int64[n, 8]. Raises VenueError."""
-        await self._load_instruments()
+    async def instruments(self, reload: bool = False) -> NDArray[Any]:
+        """INSTRUMENT control records of every symbol, int64[n, 8], as read by ``connect`` or anew. Raises VenueError."""
+        if reload:
+            await self._load_instruments()
         batch, now = RecordBatch(Venue.BINANCE_SPOT), self._desk.now_ns()
         for index, instrument in enumerate(self._desk.instruments):
             instrument.write(index, now, batch)
