@@ -231,7 +231,8 @@ class Daemon:
     def _tick(self, now_ns: int) -> None:
         self._last_tick_ns = now_ns
         self.host.control(Command.TICK, now_ns)
-        self.host.tend_journal(now_ns)
+        self.host.retry_journal(now_ns)
+        self.host.journal.prefault()
         if now_ns - self._last_snapshot_ns >= self.config.store.snapshot_every_s * NS_PER_S:
             if self._last_snapshot_ns:
                 self.host.snapshot()
