@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +22,22 @@ from sentinel.engine.state_hash import state_hash
 from sentinel.errors import JournalError, RingError
 from sentinel.host.latency import new_latency_table
 from sentinel.host.replay import JournalReplay
-from sentinel.host.ring import Ring
+from sentinel.host.ring import MIN_SLOTS, Ring
 from sentinel.host.rules import rules_of
 from sentinel.host.store.epoch import bump_epoch
-from sentinel.host.store.frames import FRAME_WORDS
+from sentinel.host.store.frames import CURSOR_END, CURSOR_WORD, FRAME_WORDS
 from sentinel.host.store.journal import Journal
 from sentinel.host.store.run_files import save_run_files
 from sentinel.host.store.snapshot import load_latest_snapshot, save_snapshot
-from sentinel.host.turn import bind_frame, turn
+from sentinel.host.store.spare_frames import SpareFrames
+from sentinel.host.turn import RESERVED_FRAMES, bind_frame, turn
 from sentinel.model.artifact import load_model
 from sentinel.units import NS_PER_S
 from sentinel.wire import CONTROL_EVENT, NO_SYMBOL, Command, FrameType, Kind, empty_slots
 
 _log = logging.getLogger(__name__)
 
-_SPARE_FRAMES = 65_536
-_ROTATE_RETRY_NS = 5 * NS_PER_S
+_RETRY_NS = 5 * NS_PER_S
 
 
 def control_record(command: Command, t: int, **fields: int) -> NDArray[Any]:
@@ -60,6 +59,7 @@ class EngineHost:
             after they are in the journal. What it delivers back through ``accept`` is stepped next.
 
     ``state`` is the engine's; read it, never write it. ``epoch`` is this start's, already durable.
+    ``journal_faults`` counts how often the disk stopped taking the journal; ``frames_in_memory`` says how much waits for it.
     Raises JournalError, ModelError or RingError when the host cannot be built.
     """
 
@@ -76,12 +76,13 @@ class EngineHost:
         self.latency = new_latency_table()
         self._effects = new_effects()
         self.ring = Ring.create(config.ring.slots, huge_pages=config.ring.huge_pages)
+        self._ahead = Ring.create(MIN_SLOTS, huge_pages=False)
         self._pumping = False
+        self._closed = False
         self._control_seq = 0
-        self._spare: NDArray[np.int64] | None = None
-        self._spare_cursor = np.zeros(3, np.int64)
-        self._retry_rotate_ns = 0
-        self.journal_lost = False
+        self._spare: SpareFrames | None = None
+        self._retry_ns = 0
+        self.journal_faults = 0
 
         save_run_files(self.directory, config, self.artifact)
         self.journal = Journal.open(
@@ -94,8 +95,11 @@ class EngineHost:
         try:
             self.replayed = self._recover()
             # After recovery: the replay had bound the frame to buffers of its own.
-            bind_frame(self.state, self._decider_words, self.ring.views, self.ring.mask, self._effects)
+            self._bind(self.ring)
             self.epoch = bump_epoch(self.directory, int(self.state.glob["epoch"][0]))
+            if int(self.state.glob["journal_fault"][0]):
+                # The process before this one ended in a fault of the journal; this one has just opened it.
+                self.control(Command.JOURNAL_FAULT, self.now_ns, value=0)
         except BaseException:
             self.journal.close()
             raise
@@ -156,49 +160,98 @@ class EngineHost:
         self._pumping = True
         try:
             while True:
-                words, cursor = self._frames()
-                consumed = turn(
-                    self.state.scratch.frame,
-                    self.ring.words,
-                    self.ring.slots,
-                    self.ring.mask,
-                    self._effects.slots,
-                    self._effects.cursor,
-                    words,
-                    cursor,
-                    self.latency,
-                )
+                consumed = self._turn(self.ring)
                 filled = int(self._effects.cursor[0])
                 if filled:
                     batch = self._effects.slots[:filled].copy()
                     self._effects.cursor[0] = 0
                     self.on_effects(batch, time.monotonic_ns())
                 elif consumed == 0:
-                    if self.ring.available() == 0:
+                    # With room left what remains is the first half of a two-slot record: it waits for its second.
+                    if self.ring.available() == 0 or self._has_room():
                         return
                     self._make_room()
         finally:
             self._pumping = False
 
+    def _bind(self, ring: Ring) -> None:
+        bind_frame(self.state, self._decider_words, ring.views, ring.mask, self._effects)
+
+    def _turn(self, ring: Ring) -> int:
+        words, cursor = self._frames()
+        return turn(
+            self.state.scratch.frame,
+            ring.words,
+            ring.slots,
+            ring.mask,
+            self._effects.slots,
+            self._effects.cursor,
+            words,
+            cursor,
+            self.latency,
+        )
+
     def _frames(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if self._spare is not None:
-            return self._spare, self._spare_cursor
+            return self._spare.words, self._spare.cursor
         return self.journal.words, self.journal.cursor
 
+    def _has_room(self) -> bool:
+        _, cursor = self._frames()
+        return int(cursor[CURSOR_WORD]) + RESERVED_FRAMES * FRAME_WORDS <= int(cursor[CURSOR_END])
+
     def _make_room(self) -> None:
-        """Rotate the journal; on a full disk keep frames in memory and tell the engine: no journal, no new order."""
-        if self._spare is not None:
-            # Memory is full as well: what is overwritten now can never be replayed.
-            self.journal_lost = True
-            self._spare_cursor[0] = 0
-            return
+        """Rotate the journal. On a full disk keep frames in memory and tell the engine: no journal, no new order."""
+        if self._spare is None:
+            try:
+                self.journal.rotate()
+            except JournalError as error:
+                self._lose_journal(error)
+        elif not self._restore_journal():
+            if not self._spare.lost:
+                _log.error("journal: memory is full too; records are lost and no new order leaves until a restart")
+            self._spare.drop()
+
+    def _lose_journal(self, error: JournalError) -> None:
+        _log.error("journal: %s; new orders stop, cancels go on", error)
+        self.journal_faults += 1
+        self._spare = SpareFrames(self.journal.next_sequence)
+        self._step_ahead(Command.JOURNAL_FAULT, self.now_ns, value=1)
+
+    def _restore_journal(self) -> bool:
+        """Try to get what is in memory onto the disk. Whether the journal is whole again."""
+        if self._spare is None or self._spare.lost:
+            return self._spare is None
         try:
-            self.journal.rotate()
-        except JournalError as error:
-            _log.error("journal: %s; new orders stop, cancels go on", error)
-            self._spare = np.zeros(_SPARE_FRAMES * FRAME_WORDS, np.int64)
-            self._spare_cursor[:] = (0, self.journal.next_sequence, len(self._spare))
-            self.ring.push(control_record(Command.JOURNAL_FAULT, self.now_ns, value=1))
+            self._spare.hand_over(self.journal)
+            if self.journal.free_frames < RESERVED_FRAMES:
+                self.journal.rotate()
+        except JournalError:
+            return False
+        self._spare = None
+        _log.warning("journal: on the disk again, nothing is missing; orders may leave")
+        self._step_ahead(Command.JOURNAL_FAULT, self.now_ns, value=0)
+        return True
+
+    def _step_ahead(self, command: Command, t: int, **fields: int) -> None:
+        """Step a ControlEvent before everything that waits in the ring: none of that may act as if it had not come."""
+        self._control_seq += 1
+        self._ahead.push(control_record(command, t, seq=self._control_seq, **fields))
+        self._bind(self._ahead)
+        try:
+            self._turn(self._ahead)
+        finally:
+            self._bind(self.ring)
+
+    @property
+    def frames_in_memory(self) -> int:
+        """Journal frames the disk has not taken yet; 0 while all is well."""
+        return 0 if self._spare is None else len(self._spare)
+
+    @property
+    def journal_lost(self) -> bool:
+        """Whether frames were lost for good, disk and memory being full: orders stay stopped until a restart."""
+        return self._spare is not None and self._spare.lost
 
     def tend_journal(self, now_ns: int) -> None:
         """Call it regularly: makes pages present ahead of the writer, and gets out of memory back onto the disk.
@@ -207,24 +260,9 @@ class EngineHost:
         """
         if self._spare is None:
             self.journal.prefault()
-        elif not self.journal_lost:
-            self._leave_memory(now_ns)
-
-    def _leave_memory(self, now_ns: int) -> None:
-        if self._spare is None or now_ns < self._retry_rotate_ns:
-            return
-        self._retry_rotate_ns = now_ns + _ROTATE_RETRY_NS
-        try:
-            self.journal.rotate()
-        except JournalError:
-            return
-        used = int(self._spare_cursor[0]) // FRAME_WORDS
-        frames = self._spare[: used * FRAME_WORDS].reshape(used, FRAME_WORDS)
-        types = frames[:, 1] & 0xFFFFFFFF
-        self._spare = None
-        for frame_type in _runs(types):
-            self.journal.append(int(types[frame_type.start]), np.ascontiguousarray(frames[frame_type, 2:]))
-        self.control(Command.JOURNAL_FAULT, now_ns, value=0)
+        elif now_ns >= self._retry_ns:
+            self._retry_ns = now_ns + _RETRY_NS
+            self._restore_journal()
 
     def snapshot(self) -> None:
         """Save the state as of the last journaled frame. A full disk is logged, not raised: the journal alone recovers too."""
@@ -232,6 +270,10 @@ class EngineHost:
             return
         try:
             self.journal.sync()
+        except JournalError as error:
+            self._lose_journal(error)
+            return
+        try:
             save_snapshot(self.directory, self.journal.next_sequence - 1, state_arrays(self.state), {"epoch": self.epoch})
         except JournalError as error:
             _log.error("snapshot: %s", error)
@@ -245,24 +287,19 @@ class EngineHost:
         record = self.state.counters[0]
         return {name: int(record[name]) for name in record.dtype.names}
 
-    def mark(self, value: int) -> None:
-        """Append a MARK frame, which replay skips."""
-        if self._spare is None:
-            self.journal.append(FrameType.MARK, control_record(Command.TICK, self.now_ns, value=value))
-
     def close(self) -> None:
         """Snapshot, sync and release everything. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._spare is not None and not self._restore_journal():
+            _log.error("journal: %d records never reached the disk", len(self._spare))
         self.snapshot()
         self.journal.close()
         self.ring.close()
+        self._ahead.close()
 
 
 def _second_of_pair(slot: NDArray[Any]) -> bool:
     head = int(slot[3])
     return head & 0xFF == Kind.ORDER_EVENT and head >> 40 & 0xFF == 1
-
-
-def _runs(types: NDArray[Any]) -> list[slice]:
-    """Slices of equal neighbours."""
-    edges = [0, *(np.flatnonzero(np.diff(types)) + 1).tolist(), len(types)]
-    return [slice(a, b) for a, b in pairwise(edges) if b > a]

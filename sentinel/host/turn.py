@@ -24,8 +24,9 @@ from sentinel.host.store.frames import CURSOR_END, CURSOR_WORD, FRAME_WORDS, app
 from sentinel.native import JIT, borrow
 from sentinel.wire import FrameType, RecordViews
 
-# Room kept in a segment for what one record may cause: its own frames and its effects.
-_RESERVED_WORDS = (EFFECTS_PER_STEP + 2) * FRAME_WORDS
+#: Frames kept free in a segment for what one record may cause: its own and its effects.
+RESERVED_FRAMES = EFFECTS_PER_STEP + 2
+_RESERVED_WORDS = RESERVED_FRAMES * FRAME_WORDS
 
 _INPUT, _EFFECT = int(FrameType.INPUT), int(FrameType.EFFECT)
 _FEATURES, _DECISION, _RISK = int(Stage.FEATURES), int(Stage.DECISION), int(Stage.RISK)

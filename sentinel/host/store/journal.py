@@ -135,10 +135,7 @@ class Journal:
         Raises JournalError when no segment can be made; what was appended before stays, and the
         journal can be used again once there is room: ``next_sequence`` says how far it came.
         """
-        if self._closed or self._poisoned:
-            raise JournalError(
-                "journal", "closed" if self._closed else "failed to sync", "an open journal", "open the journal again"
-            )
+        self._check_usable()
         stop = slots.shape[0] if end is None else end
         at = append_frames(self.words, self.cursor, int(frame_type), slots, mask, start, stop)
         while at < stop:
@@ -147,6 +144,7 @@ class Journal:
 
     def rotate(self) -> None:
         """Begin the next segment and sync the old one. On JournalError the old segment stays current."""
+        self._check_usable()
         number = self._segment.header.segment + 1
         header = replace(self.header, segment=number, first_sequence=self.next_sequence)
         segment = create_segment(self.directory, header, self.segment_bytes)
@@ -189,6 +187,12 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _check_usable(self) -> None:
+        if self._closed or self._poisoned:
+            raise JournalError(
+                "journal", "closed" if self._closed else "failed to sync", "an open journal", "open the journal again"
+            )
 
     def _point_at(self, segment: Segment, sequence: int) -> None:
         written = sequence - segment.header.first_sequence
