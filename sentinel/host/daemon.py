@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sentinel.config import Config, VenueConfig
 from sentinel.errors import ConfigError, FeedError, VenueError
+from sentinel.host.book_watch import BookWatch
 from sentinel.host.clock import LiveClock
 from sentinel.host.engine_host import EngineHost
 from sentinel.host.feeds.binance_spot import BinanceSpotFeed
@@ -73,11 +74,13 @@ class Daemon:
         self._lockstep_url = lockstep_url
         self._credentials = credentials
         self._boundary = boundary
-        self.clock: VirtualClock | LiveClock = VirtualClock() if lockstep_url else LiveClock()
         self.host = EngineHost(config, self._dispatch)
+        # Never behind what the journal has seen: engine time would stand still, and with it every time-out.
+        self.clock: VirtualClock | LiveClock = VirtualClock() if lockstep_url else LiveClock(self.host.now_ns)
         self.ingress: LockstepIngress | LiveIngress = (LockstepIngress if self.lockstep else LiveIngress)(self.host.accept)
         self.session: BinanceSpotSession | None = None
         self.feed: BinanceSpotFeed | None = None
+        self.book_watch = BookWatch(config.feed, self.host.state)
         self.gateway = Gateway(None, config.feed.symbols, self.host.latency, on_effect, boundary)
         self._last_tick_ns = 0
         self._last_snapshot_ns = 0
@@ -121,7 +124,7 @@ class Daemon:
     async def _start(self, stop: asyncio.Event) -> None:
         host = self.host
         if isinstance(self.clock, VirtualClock):
-            self.clock.advance(await server_time_ns(self.config))
+            self.clock.advance(await self._virtual_start_ns())
         host.control(Command.EPOCH, self.clock.now_ns(), id=host.epoch)
         host.control(Command.RECOVERING, self.clock.now_ns())
         if self._orders_at.api_url:
@@ -132,6 +135,17 @@ class Daemon:
         await self.feed.start()
         if self.session is not None:
             self._arm()
+
+    async def _virtual_start_ns(self) -> int:
+        now_ns = await server_time_ns(self.config)
+        if now_ns + NS_PER_MS <= self.host.now_ns:
+            raise ConfigError(
+                "store.directory",
+                str(self.host.directory),
+                f"a journal that ends before the venue's time {now_ns}, not at {self.host.now_ns}",
+                "use a new store.directory for another simulated market",
+            )
+        return now_ns
 
     async def _open_session(self, stop: asyncio.Event) -> None:
         assert self._credentials is not None
@@ -231,8 +245,10 @@ class Daemon:
     def _tick(self, now_ns: int) -> None:
         self._last_tick_ns = now_ns
         self.host.control(Command.TICK, now_ns)
-        self.host.retry_journal(now_ns)
-        self.host.journal.prefault()
+        self.host.tend_journal(now_ns)
+        if self.feed is not None:
+            for symbol in self.book_watch.spoiled(now_ns):
+                self.feed.resync(symbol)
         if now_ns - self._last_snapshot_ns >= self.config.store.snapshot_every_s * NS_PER_S:
             if self._last_snapshot_ns:
                 self.host.snapshot()
