@@ -1,6 +1,6 @@
 """Exchange JSON to 64-byte records: our parser beside msgspec and orjson, nanoseconds a message.
 
-    python benchmarks/bench_parse.py [--messages 64000] [--runs 7]
+    python benchmarks/bench_parse.py [--messages 8192] [--runs 25]
 
 Figures are per message, over reads of 64 messages (p50 and p99 of the reads; median over the runs), all
 in one process on one core. "decode" makes the library's own objects and stops; "to integers" also
@@ -24,11 +24,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sentinel.host.feeds.admit import new_memory
-from sentinel.host.feeds.parse import EVENT_WORDS, parse_frames
-from sentinel.host.feeds.scan import PADDING
 from sentinel.host.feeds.stream import MarketStream
-from sentinel.host.feeds.symbols import build_symbol_table
+from sentinel.host.feeds.workspace import Workspace
 from sentinel.units import parse_e8
 from sentinel.wire import Kind, MarketFlag, Side, Venue
 
@@ -205,11 +202,20 @@ def digest(records: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(records, np.int64).tobytes()).hexdigest()[:16]
 
 
-def time_reads(run: Callable[[int], None], reads: int, size: int) -> tuple[float, float]:
-    """(p50, p99) of ns per message over ``reads`` calls of run(k)."""
+class Way:
+    """One way to do it: ``run(k)`` handles read k of ``size`` messages; ``prepare(k)`` comes before, untimed."""
+
+    def __init__(self, run: Callable[[int], Any], reads: int, size: int, prepare: Callable[[int], Any] = lambda k: None):
+        self.run, self.reads, self.size, self.prepare = run, reads, size, prepare
+
+
+def time_reads(way: Way) -> tuple[float, float]:
+    """(p50, p99) of ns per message over all reads."""
+    reads, size, run = way.reads, way.size, way.run
     times = np.empty(reads)
     clock = time.perf_counter_ns
     for k in range(reads):
+        way.prepare(k)
         before = clock()
         run(k)
         times[k] = clock() - before
@@ -220,41 +226,37 @@ def rows_of(kind: str, messages: list[bytes], runs: int) -> list[tuple[str, floa
     """(name, p50, p99, results hash or '-') of every way to do it, the hash over all messages."""
     reads = len(messages) // READ
     groups = [messages[k * READ : (k + 1) * READ] for k in range(reads)]
-    buffers = [np.frombuffer(b"".join(group) + b"\0" * PADDING, np.uint8) for group in groups]
-    frames = [np.array([[len(m), T_RECV] for m in group], np.int64) for group in groups]
-    table = build_symbol_table(SYMBOLS)
-    out = np.zeros((READ * 40, 8), np.int64)
-    events = np.zeros((READ, EVENT_WORDS), np.int64)
-    ways: list[tuple[str, Callable[[], tuple[Callable[[int], Any], int, int]], Callable[[], str]]] = []
+    ways: list[tuple[str, Callable[[], Way], Callable[[], str]]] = []
 
-    def ours() -> tuple[Callable[[int], Any], int, int]:
-        memory = new_memory(len(SYMBOLS))
-        return lambda k: parse_frames(buffers[k], 0, frames[k], 0, READ, table, memory, out, events), reads, READ
+    def ours() -> Way:
+        work = Workspace(SYMBOLS)
+        return Way(lambda k: work.parse(0, 0, READ), reads, READ, lambda k: work.load(groups[k], T_RECV))
 
     def our_hash() -> str:
-        run, _, _ = ours()
+        work = Workspace(SYMBOLS)
         made = []
-        for k in range(reads):
-            count = run(k)[3]
-            made.append(out[:count].copy())
+        for group in groups:
+            work.load(group, T_RECV)
+            count = work.parse(0, 0, READ)[3]
+            made.append(work.out[:count].copy())
         return digest(np.concatenate(made))
 
-    def stream(size: int) -> Callable[[], tuple[Callable[[int], Any], int, int]]:
-        def make() -> tuple[Callable[[int], Any], int, int]:
+    def stream(size: int) -> Callable[[], Way]:
+        def make() -> Way:
             object_ = new_stream(kind, messages)
             if size == READ:
-                return lambda k: object_.on_frames(1, groups[k], T_RECV), reads, READ
+                return Way(lambda k: object_.on_frames(1, groups[k], T_RECV), reads, READ)
             singles = [[m] for m in messages[: reads * 8]]
-            return lambda k: object_.on_frames(1, singles[k], T_RECV), len(singles), 1
+            return Way(lambda k: object_.on_frames(1, singles[k], T_RECV), len(singles), 1)
 
         return make
 
-    def library(function: Callable[[bytes], Any]) -> Callable[[], tuple[Callable[[int], Any], int, int]]:
+    def library(function: Callable[[bytes], Any]) -> Callable[[], Way]:
         def run(k: int) -> None:
             for message in groups[k]:
                 function(message)
 
-        return lambda: (run, reads, READ)
+        return lambda: Way(run, reads, READ)
 
     def library_hash(function: Callable[[bytes], list[tuple[int, ...]]]) -> Callable[[], str]:
         return lambda: digest(np.array([row for message in messages[: reads * READ] for row in function(message)], np.int64))
@@ -274,8 +276,7 @@ def rows_of(kind: str, messages: list[bytes], runs: int) -> list[tuple[str, floa
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name, _, _ in ways}
     for _ in range(runs):
         for name, make, _ in ways:
-            run, count, size = make()
-            figures[name].append(time_reads(run, count, size))
+            figures[name].append(time_reads(make()))
     for name, _, hashed in ways:
         p50 = statistics.median(p for p, _ in figures[name])
         p99 = statistics.median(p for _, p in figures[name])
@@ -285,15 +286,15 @@ def rows_of(kind: str, messages: list[bytes], runs: int) -> list[tuple[str, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--messages", type=int, default=64_000)
-    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--messages", type=int, default=8_192)
+    parser.add_argument("--runs", type=int, default=25)
     options = parser.parse_args()
     cpu = [line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     model = cpu[0] if cpu else platform.machine()
     print(f"{model}, Python {platform.python_version()}, numpy {np.__version__}, msgspec {msgspec.__version__}")
     print(f"command: {' '.join(sys.argv)}")
     for kind in ("trade", "bookTicker", "depth 10+10"):
-        messages = make_messages(kind, options.messages if kind != "depth 10+10" else options.messages // 8)
+        messages = make_messages(kind, options.messages if kind != "depth 10+10" else options.messages // 4)
         results = rows_of(kind, messages, options.runs)
         mine, reference = results[0][1], results[0][3]
         print(f"\n{kind}, {statistics.mean(map(len, messages)):.0f} bytes, results hash {reference}")

@@ -182,6 +182,30 @@ def bytes_at(typingctx: Any, address: Any, length: Any) -> Any:
     return array_type(types.int64, types.int64), codegen
 
 
+@intrinsic
+def words_at(typingctx: Any, address: Any, rows: Any, words: Any) -> Any:
+    """View foreign memory at ``address`` as int64[rows, words]; nobody owns it."""
+    array_type = types.Array(types.int64, 2, "C")
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        from numba.np.arrayobj import populate_array
+
+        array = context.make_array(array_type)(context, builder)
+        size = context.get_constant(types.intp, 8)
+        populate_array(
+            array,
+            data=builder.inttoptr(args[0], array.data.type),
+            shape=cgutils.pack_array(builder, [args[1], args[2]]),
+            strides=cgutils.pack_array(builder, [builder.mul(args[2], size), size]),
+            itemsize=size,
+            meminfo=None,
+            parent=None,
+        )
+        return array._getvalue()
+
+    return array_type(types.int64, types.int64, types.int64), codegen
+
+
 def record_at(dtype: Any) -> Any:
     """Intrinsic ``at(address)``: the record of this structured dtype in foreign memory; nobody owns it."""
     kind = from_dtype(dtype)

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sentinel.native import JIT
+from sentinel.native import INNER
 
 WINDOW_WORDS = 64
 #: Trade ids further than this below the newest are taken for duplicates.
@@ -51,7 +51,7 @@ def forget(memory: NDArray[np.int64], symbols: Any) -> None:
         memory[symbol, _BITS:] = 0
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def _anchor(memory: Any, s: np.int64, trade_id: np.int64) -> None:
     for k in range(WINDOW_WORDS):
         memory[s, _BITS + k] = 0
@@ -60,7 +60,7 @@ def _anchor(memory: Any, s: np.int64, trade_id: np.int64) -> None:
     memory[s, _OLD_TRADES] = 0
 
 
-@njit(**JIT)
+@njit(**INNER)
 def _admit_old_trade(memory: Any, s: np.int64, trade_id: np.int64) -> bool:
     word = trade_id >> 6
     if (memory[s, LAST_TRADE] >> 6) - word < WINDOW_WORDS:
@@ -83,7 +83,7 @@ def _admit_old_trade(memory: Any, s: np.int64, trade_id: np.int64) -> bool:
     return True
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def admit_trade(memory: Any, s: np.int64, trade_id: np.int64, t_exchange: np.int64) -> np.int64:
     """ACCEPT, ACCEPT_LATE (its time lies before an event already delivered) or DUPLICATE."""
     last = memory[s, LAST_TRADE]
@@ -109,7 +109,7 @@ def admit_trade(memory: Any, s: np.int64, trade_id: np.int64, t_exchange: np.int
     return np.int64(ACCEPT)
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def admit_ticker(memory: Any, s: np.int64, update_id: np.int64) -> np.int64:
     """ACCEPT, or DUPLICATE for a best bid/ask no newer than the last."""
     if update_id > memory[s, LAST_TICKER]:

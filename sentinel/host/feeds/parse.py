@@ -17,7 +17,7 @@ from numba import njit
 from sentinel.host.feeds.admit import ACCEPT_LATE, DUPLICATE, MAX_AHEAD_NS, admit_ticker, admit_trade
 from sentinel.host.feeds.scan import end_of_name, literal, read_decimal, read_uint
 from sentinel.host.feeds.symbols import find_symbol
-from sentinel.native import JIT, borrow, load_u64
+from sentinel.native import INNER, JIT, borrow, load_u64
 from sentinel.wire import Kind, MarketFlag, Side, Venue
 
 #: Why ``parse_frames`` stopped.
@@ -69,7 +69,7 @@ _U_AFTER_NAME = literal(b'","U":')
 _LOW3, _LOW4 = _U(0xFFFFFF), _U(0xFFFFFFFF)
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def exchange_ns(value: np.int64) -> np.int64:
     """A venue time in ms or us since the epoch as ns; -1 when it can be neither."""
     if 0 < value < _MAX_MS:
@@ -79,7 +79,7 @@ def exchange_ns(value: np.int64) -> np.int64:
     return np.int64(-1)
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def _parse_trade(buffer: Any, p: np.int64, limit: np.int64, t_recv: np.int64, table: Any, out: Any, o: np.int64) -> Any:
     # Returns (position after the payload or -1, records written). A cut-off message may be read on past
     # limit, by less than scan.PADDING, and is refused by the caller because it does not end there.
@@ -140,7 +140,7 @@ def _parse_trade(buffer: Any, p: np.int64, limit: np.int64, t_recv: np.int64, ta
     return p + 1, np.int64(1)
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def _parse_ticker(buffer: Any, p: np.int64, limit: np.int64, t_recv: np.int64, table: Any, out: Any, o: np.int64) -> Any:
     update_id, p = read_uint(buffer, p + 5)
     if p < 0 or load_u64(buffer, p) & _MASK6 != _S_KEY:
@@ -175,7 +175,7 @@ def _parse_ticker(buffer: Any, p: np.int64, limit: np.int64, t_recv: np.int64, t
     return p + 2, np.int64(1)
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def ticker_is_sane(bid: np.int64, bid_qty: np.int64, ask: np.int64, ask_qty: np.int64) -> Any:
     """Both parts of a side are positive or, for an empty side, both zero; bid below ask."""
     if (bid > 0) != (bid_qty > 0) or (ask > 0) != (ask_qty > 0):
@@ -183,7 +183,7 @@ def ticker_is_sane(bid: np.int64, bid_qty: np.int64, ask: np.int64, ask_qty: np.
     return bid == 0 or ask == 0 or bid < ask
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def _parse_levels(
     buffer: Any, p: np.int64, limit: np.int64, sequence: np.int64, t_recv: np.int64, t_exchange: np.int64, head: np.int64,
     out: Any, o: np.int64,
@@ -218,7 +218,7 @@ def _parse_levels(
     return np.int64(-1), o
 
 
-@njit(**JIT)
+@njit(**INNER)
 def _parse_depth(
     buffer: Any, p: np.int64, limit: np.int64, t_recv: np.int64, table: Any, out: Any, o: np.int64, events: Any, e: np.int64
 ) -> Any:
@@ -263,7 +263,7 @@ def _parse_depth(
     return p + 1, end - o
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def _admit(memory: Any, out: Any, o: np.int64) -> np.int64:
     # 1 if record o stays, 0 if it is a duplicate. Marks late trades.
     s = (out[o, 3] >> 48) & 0xFFFF

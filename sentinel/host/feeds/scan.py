@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sentinel.native import JIT, count_trailing_zeros, load_u64
+from sentinel.native import INNER, count_trailing_zeros, load_u64
 
 #: Bytes a buffer must have after the last message: the longest plain message without its name, and a word.
 PADDING = 256
@@ -29,7 +29,7 @@ def literal(text: bytes) -> np.uint64:
     return np.uint64(int.from_bytes(text, "little"))
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def eight_digits(word: np.uint64) -> np.int64:
     """The value of 8 ASCII digits, first digit in the lowest byte."""
     pairs = word - _ASCII_ZEROS
@@ -39,7 +39,7 @@ def eight_digits(word: np.uint64) -> np.int64:
     return np.int64((low + high) >> _U(32))
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def leading_digits(word: np.uint64) -> np.int64:
     """How many of the 8 bytes, from the lowest, are ASCII digits before the first that is not."""
     # A carry or borrow only spoils bytes above the first non-digit, so the lowest mark is right.
@@ -47,7 +47,7 @@ def leading_digits(word: np.uint64) -> np.int64:
     return np.int64(count_trailing_zeros(marks)) >> 3
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def few_digits(word: np.uint64, count: np.int64) -> np.int64:
     """The value of the first ``count`` (1 to 8) digits."""
     shift = _U(64 - 8 * count)
@@ -56,7 +56,7 @@ def few_digits(word: np.uint64, count: np.int64) -> np.int64:
     return eight_digits((word << shift) | (_ASCII_ZEROS >> _U(8 * count)))
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def read_uint(buffer: Any, p: np.int64) -> tuple[np.int64, np.int64]:
     """A JSON integer of 1 to 18 digits without sign or leading zero: (value, position after it or -1)."""
     word = load_u64(buffer, p)
@@ -82,7 +82,7 @@ def read_uint(buffer: Any, p: np.int64) -> tuple[np.int64, np.int64]:
     return value, p + 16 + n
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def read_decimal(buffer: Any, p: np.int64) -> tuple[np.int64, np.int64]:
     """A decimal string's inside, closed by a quote: (value in 1e-8, position of the quote or -1).
 
@@ -118,13 +118,13 @@ def read_decimal(buffer: Any, p: np.int64) -> tuple[np.int64, np.int64]:
     return value, p
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def _zero_bytes(word: np.uint64) -> np.uint64:
     # Marks above the lowest zero byte may be false; only the lowest is used.
     return (word - _ONES) & ~word & _HIGH_BITS
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def end_of_name(buffer: Any, p: np.int64, limit: np.int64, ascii_only: bool) -> np.int64:
     """Position of the quote that closes a string without escapes or control characters; -1 otherwise.
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.errors import ParseError
-from sentinel.host.feeds.admit import DUPLICATES, LATE, MISSING, RESTARTS, forget, new_memory
+from sentinel.host.feeds.admit import DUPLICATES, LATE, MISSING, RESTARTS, forget
 from sentinel.host.feeds.book_sync import BookSync, SyncCounters, Verdict
 from sentinel.host.feeds.decode import (
     DepthIds,
@@ -32,16 +32,12 @@ from sentinel.host.feeds.parse import (
     EVENT_LAST_ID,
     EVENT_SYMBOL,
     EVENT_TIME,
-    EVENT_WORDS,
     FULL,
-    RECORDS_PER_BYTE_SHIFT,
     admit_record,
-    parse_frames,
 )
-from sentinel.host.feeds.scan import PADDING
-from sentinel.host.feeds.symbols import build_symbol_table
+from sentinel.host.feeds.workspace import Workspace
 from sentinel.host.ports import RecordSink
-from sentinel.wire import FeedStatus, Kind, empty_slots
+from sentinel.wire import FeedStatus, Kind
 
 _log = logging.getLogger(__name__)
 
@@ -70,28 +66,22 @@ class MarketStream:
     ) -> None:
         self.symbols = list(symbols)
         self._indices = {name: index for index, name in enumerate(symbols)}
-        self._table = build_symbol_table(self.symbols)
-        self._memory = new_memory(len(self.symbols))
+        self._work = Workspace(self.symbols)
         self._sync_counters = SyncCounters()
         self._books = {self._indices[name]: BookSync(self._indices[name], self._sync_counters) for name in depth_symbols}
         self._sources: dict[int, int] = dict.fromkeys(self._books, 0)
         self._sink = sink
         self._want_snapshot = want_snapshot
         self._on_notice = on_notice
-        self._reserve_bytes(1 << 18)
-        self._frames = np.zeros((1024, 2), np.int64)
-        self._out = empty_slots(4096)
-        self._events = np.zeros((256, EVENT_WORDS), np.int64)
         self._messages = self._malformed = self._unknown = self._unasked = 0
         self._last_logged = -_LOG_INTERVAL_NS
         self.malformed_samples: deque[bytes] = deque(maxlen=_KEPT_SAMPLES)
-        self._warm_up()
 
     @property
     def counters(self) -> dict[str, int]:
         """What was received, refused and repaired since the start."""
         sync = self._sync_counters
-        totals = self._memory[:, [MISSING, DUPLICATES, LATE, RESTARTS]].sum(axis=0)
+        totals = self._work.memory[:, [MISSING, DUPLICATES, LATE, RESTARTS]].sum(axis=0)
         return {
             "messages": self._messages,
             "malformed": self._malformed,
@@ -120,39 +110,23 @@ class MarketStream:
         if count == 0:
             return
         self._messages += count
-        if count > len(self._frames):
-            self._frames = np.zeros((2 * count, 2), np.int64)
-        frames = self._frames
-        if count == 1:
-            joined = payloads[0]
-            frames[0, 0] = len(joined)
-        else:
-            joined = b"".join(payloads)
-            frames[:count, 0] = np.fromiter(map(len, payloads), np.int64, count)
-        if count == 1 and isinstance(t_recv, int):
-            frames[0, 1] = t_recv  # the usual case, and a slice costs four times as much
-        else:
-            frames[:count, 1] = t_recv
-        if len(joined) + PADDING > len(self._buffer):
-            self._reserve_bytes(2 * len(joined) + PADDING)
-        self._bytes[: len(joined)] = joined
+        work = self._work
+        work.load(payloads, t_recv)
         first = position = 0
         while first < count:
-            why, index, position, records, events = parse_frames(
-                self._buffer, position, frames, first, count, self._table, self._memory, self._out, self._events
-            )
+            why, index, position, records, events = work.parse(position, first, count)
             if events:
                 self._deliver_with_depth(source, records, events)
             elif records:
-                self._deliver(source, self._out[:records])
+                self._deliver(source, work.out[:records])
             if why == DONE:
                 break
             if why == FULL:
                 if index == first:
-                    self._out = empty_slots(2 * (len(payloads[index]) >> RECORDS_PER_BYTE_SHIFT) + 2)
+                    work.reserve_records(len(payloads[index]))
                 first = index
                 continue
-            self._on_unusual(source, payloads[index], int(frames[index, 1]))
+            self._on_unusual(source, payloads[index], int(work.frames[index, 1]))
             position += len(payloads[index])
             first = index + 1
 
@@ -174,7 +148,7 @@ class MarketStream:
     def on_connected(self, source: int, symbols: Iterable[int], t_recv: int) -> None:
         """A connection without predecessor is up: its ids start anew and its symbols are live."""
         names = list(symbols)
-        forget(self._memory, names)
+        forget(self._work.memory, names)
         for symbol in names:
             if symbol in self._sources:
                 self._sources[symbol] = source
@@ -213,16 +187,17 @@ class MarketStream:
             self._sink.deliver(source, records[first : first + DELIVERY_RECORDS])
 
     def _deliver_with_depth(self, source: int, records: int, events: int) -> None:
+        work = self._work
         # Runs of records between depth events that may not pass are delivered as they lie.
         start = 0
-        for row in self._events[:events].tolist():
+        for row in work.events[:events].tolist():
             first, count = row[EVENT_FIRST], row[EVENT_COUNT]
             ids = DepthIds(row[EVENT_SYMBOL], row[EVENT_FIRST_ID], row[EVENT_LAST_ID])
-            if self._depth_passes(source, ids, self._out[first : first + count], row[EVENT_TIME], self._out[start:first]):
+            if self._depth_passes(source, ids, work.out[first : first + count], row[EVENT_TIME], work.out[start:first]):
                 continue
             start = first + count
         if start < records:
-            self._deliver(source, self._out[start:records])
+            self._deliver(source, work.out[start:records])
 
     def _depth_passes(
         self, source: int, ids: DepthIds, levels: NDArray[np.int64], t_recv: int, before: NDArray[np.int64]
@@ -260,7 +235,7 @@ class MarketStream:
             if isinstance(message, Notice):
                 self._on_notice(source, message)
             elif message.depth is None:
-                if admit_record(self._memory, message.records, 0):
+                if admit_record(self._work.memory, message.records, 0):
                     self._sink.deliver(source, message.records)
             elif self._depth_passes(source, message.depth, message.records, t_recv, message.records[:0]):
                 self._deliver(source, message.records)
@@ -274,12 +249,3 @@ class MarketStream:
             _log.warning("connection %d: message refused (%d so far): %s", source, self._malformed + self._unknown, error)
         status = FeedStatus.MALFORMED
         self._sink.deliver(source, status_slot(status, t_recv) if symbol is None else status_slot(status, t_recv, symbol))
-
-    def _warm_up(self) -> None:
-        # Loading or compiling takes from 0.2 s to several: not while a socket waits.
-        parse_frames(self._buffer, 0, self._frames, 0, 0, self._table, self._memory, self._out, self._events)
-        admit_record(new_memory(1), empty_slots(1), 0)
-
-    def _reserve_bytes(self, size: int) -> None:
-        self._buffer = np.zeros(size, np.uint8)
-        self._bytes = self._buffer.data

@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sentinel.errors import FeedError
-from sentinel.native import JIT, load_u64
+from sentinel.native import INNER, load_u64
 from sentinel.wire import MAX_SYMBOLS
 
 _U = np.uint64
@@ -24,13 +24,13 @@ _HEADER_WORDS = 2
 _MULTIPLIER = 0x9E3779B97F4A7C15
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def _mix(state: np.uint64, word: np.uint64) -> np.uint64:
     state = (state ^ word) * _U(_MULTIPLIER)
     return state ^ (state >> _U(29))
 
 
-@njit(forceinline=True, **JIT)
+@njit(forceinline=True, **INNER)
 def find_symbol(table: Any, buffer: Any, start: np.int64, end: np.int64) -> np.int64:
     """Index of the name ``buffer[start:end]``, -1 when unknown. Reads up to 7 bytes past ``end``."""
     length = end - start
