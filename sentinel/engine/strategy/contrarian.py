@@ -292,7 +292,6 @@ def _look_for_exit(f: Any, s: int) -> None:
         emit_signal(f, SignalCode.EXIT, s, side, y.exit_reason, 0, 0, _mark(g, p, y), 0, y.position, y.cost)
     if g.now < y.retry_t:
         return
-    y.retry_t = g.now + p.exit_retry_ns
     if not has_filters(y):
         _refuse(f, s, Refusal.NOT_TRADING, False)
     elif not has_quote(g, p, y):
@@ -360,6 +359,8 @@ def _propose(
     if g.proposals == MAX_PROPOSALS:
         return
     y = symbol(f, s)
+    # Not twice in one step: the gate has yet to answer.
+    y.retry_t = g.now + params(f).exit_retry_ns
     q = proposal(f, g.proposals)
     g.proposals += 1
     c.proposals += 1

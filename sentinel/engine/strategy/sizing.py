@@ -9,7 +9,7 @@ from numba import njit
 from sentinel.engine.layout import AMOUNT_CAP, ORDER_NOTIONAL_CAP
 from sentinel.engine.portfolio import equity
 from sentinel.native import JIT
-from sentinel.units import BPS, E8, mul_div_nb, mul_div_wide_nb, notional_nb
+from sentinel.units import BPS, E8, mul_div_nb, mul_div_wide_nb, notional_nb, notional_up_nb
 from sentinel.wire import Side
 
 
@@ -49,14 +49,13 @@ def taking_price(p: Any, y: Any, side: int) -> int:
 
 @njit(**JIT)
 def tradable_qty(y: Any, qty: int, price: int) -> int:
-    """``qty`` rounded down to the venue's step and maximum; 0 if that is below its minimum quantity or notional."""
+    """``qty`` rounded down to the venue's step and maxima; 0 if that is below its minimum quantity or notional."""
     most = min(qty, y.max_qty) if y.max_qty > 0 else qty
+    if y.max_notional > 0 and notional_up_nb(price, most) > y.max_notional:
+        most = mul_div_wide_nb(y.max_notional, E8, price)
     rounded = most - most % y.step_size
     if rounded <= 0 or rounded < y.min_qty or notional_nb(price, rounded) < y.min_notional:
         return 0
-    if y.max_notional > 0 and notional_nb(price, rounded) > y.max_notional:
-        rounded = mul_div_wide_nb(y.max_notional, E8, price)
-        return rounded - rounded % y.step_size
     return rounded
 
 

@@ -1,0 +1,517 @@
+"""Scripted markets: what the contrarian strategy arms, enters, leaves and refuses, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as hs
+
+from sentinel.engine.layout import Market, Setup
+from sentinel.engine.state import EngineSpec, new_state
+from sentinel.engine.strategy.contrarian import read_decision
+from sentinel.engine.strategy.sizing import size_for_margin, taking_price, tradable_qty
+from sentinel.units import E8, notional
+from sentinel.wire import (
+    DECISION,
+    Command,
+    IntentFlag,
+    Kind,
+    OrderEventKind,
+    OrderType,
+    Reason,
+    Refusal,
+    Side,
+    SignalCode,
+    TimeInForce,
+    TradingState,
+)
+from tests.engine.world import MS, SECOND, World
+
+BPS = 10_000
+
+
+def refusals(world: World, effects: list[dict[str, Any]] | None = None) -> list[int]:
+    return [s["reason"] for s in world.signals(SignalCode.REFUSED, effects)]
+
+
+def test_pump_is_sold_after_the_retrace_and_bought_back_at_the_target() -> None:
+    world = World().start().quiet()
+    armed = world.pump(1.2)
+    assert [s["code"] for s in world.of(Kind.SIGNAL, armed)] == [SignalCode.ANOMALY, SignalCode.ARMED]
+    assert world.signals(SignalCode.ARMED, armed)[0]["value"] == E8  # the price before the move
+    world.retrace(1.165)
+    assert not world.places()  # 17.5 % of the rise given back
+    world.retrace(1.16)
+    place = world.places()[0]
+    assert place["side"] == Side.SELL
+    assert place["reason"] == Reason.ENTRY_RETRACE
+    assert (place["order_type"], place["tif"]) == (OrderType.LIMIT, TimeInForce.IOC)
+    assert place["fair_value"] == E8
+    assert place["expected_edge_bps"] > 0
+    world.complete(place)
+    assert int(world.symbol()["position"]) == -place["qty"]
+    world.retrace(1.0)
+    cover = world.places()[1]
+    assert (cover["side"], cover["qty"], cover["reason"]) == (Side.BUY, place["qty"], Reason.EXIT_TAKE_PROFIT)
+    assert cover["flags"] == IntentFlag.REDUCE_ONLY
+    world.complete(cover)
+    trip = world.signals(SignalCode.ROUND_TRIP)[0]
+    earned = place["price"] * place["qty"] // E8 - cover["price"] * cover["qty"] // E8
+    assert trip["value"] == earned > 0
+    assert (int(world.symbol()["position"]), int(world.symbol()["setup"])) == (0, Setup.NONE)
+    assert int(world.symbol()["inventory"]) == 1000 * E8
+
+
+def test_dump_is_bought_and_sold_again() -> None:
+    world = World().start().quiet()
+    world.pump(0.8)
+    world.retrace(0.85)
+    place = world.places()[0]
+    assert (place["side"], place["reason"]) == (Side.BUY, Reason.ENTRY_RETRACE)
+    assert place["fair_value"] > place["price"]
+    world.complete(place)
+    world.retrace(0.99)
+    cover = world.places()[1]
+    assert (cover["side"], cover["qty"], cover["reason"]) == (Side.SELL, place["qty"], Reason.EXIT_TAKE_PROFIT)
+    world.complete(cover)
+    assert world.signals(SignalCode.ROUND_TRIP)[0]["value"] > 0
+
+
+def test_limit_price_stays_within_the_slippage_and_on_the_grids() -> None:
+    world = World().start().quiet()
+    world.pump()
+    world.retrace(1.13)
+    place = world.places()[0]
+    bid = round(1.13 * 0.995 * E8)
+    assert place["ref_price"] == bid
+    assert bid * (BPS - 50) // BPS <= place["price"] <= bid
+    assert place["price"] % 1_000 == 0
+    assert place["qty"] % 100_000 == 0
+
+
+def test_size_is_the_configured_share_of_equity() -> None:
+    world = World().start(base=5_000.0).quiet()
+    world.pump()
+    world.retrace()
+    place = world.places()[0]
+    equity = 100_000 * E8 + 5_000 * round(1.2 * E8)  # the quote that triggered came before the next trade
+    assert 0 <= equity * 200 // BPS - notional(place["price"], place["qty"]) <= notional(place["price"], 100_000) + 1
+
+
+def test_entry_comes_after_the_wait_even_without_a_retrace() -> None:
+    world = World().start().quiet()
+    world.pump()
+    for _ in range(59):
+        world.wait(SECOND).bbo(1.19, 1.21).tick().run()
+    assert not world.places()
+    world.wait(SECOND).bbo(1.19, 1.21).tick().run()
+    assert [p["reason"] for p in world.places()] == [Reason.ENTRY_WAIT]
+
+
+def test_immediate_entry_sells_into_the_rise() -> None:
+    world = World(entry_immediate=1).start().quiet()
+    effects = world.pump()
+    assert [p["reason"] for p in world.of(Kind.PLACE, effects)] == [Reason.ENTRY_IMMEDIATE]
+
+
+def test_setup_without_entry_expires() -> None:
+    world = World(entry_wait_ns=180 * SECOND).start().quiet()
+    world.pump()
+    world.wait(180 * SECOND - 1).tick().run()
+    assert not world.signals(SignalCode.SETUP_EXPIRED)
+    world.wait(1).tick().run()
+    assert len(world.signals(SignalCode.SETUP_EXPIRED)) == 1
+    assert int(world.symbol()["cooldown_until"]) == world.now + world.spec.cooldown_ns
+
+
+def test_no_new_setup_during_the_cool_down_and_one_after_it() -> None:
+    world = World(cooldown_ns=600 * SECOND).start().quiet()
+    world.pump(1.2)
+    world.wait(180 * SECOND).tick().run()
+    ended = world.now
+    world.quiet(1.0, seconds=100).pump(1.2)
+    assert len(world.signals(SignalCode.ARMED)) == 1
+    world.now = ended + 600 * SECOND - 120 * SECOND
+    world.quiet(1.0, seconds=121).pump(1.2)
+    assert len(world.signals(SignalCode.ARMED)) == 2
+
+
+def test_price_back_where_it_was_offers_no_edge_and_no_entry() -> None:
+    world = World().start().quiet()
+    world.pump()
+    world.retrace(0.99)
+    world.wait(70 * SECOND).bbo(0.985, 0.995).tick().run()
+    assert not world.places()
+    assert not refusals(world)
+
+
+def test_spot_sell_without_inventory_is_refused_with_the_reason() -> None:
+    world = World().start(base=0.0).quiet()
+    world.pump()
+    world.retrace()
+    assert refusals(world) == [Refusal.NO_INVENTORY]
+    assert not world.places()
+    assert int(world.symbol()["setup"]) == Setup.NONE
+
+
+def test_futures_sell_needs_no_inventory() -> None:
+    world = World(market=Market.USDM).start(base=0.0).quiet()
+    world.pump()
+    world.retrace()
+    assert [p["side"] for p in world.places()] == [Side.SELL]
+
+
+def test_spot_sell_is_cut_to_the_inventory() -> None:
+    world = World().start(base=30.0).quiet()
+    world.pump()
+    world.retrace()
+    assert [p["qty"] for p in world.places()] == [30 * E8]
+
+
+def test_purchase_beyond_the_cash_is_refused() -> None:
+    world = World(size_bps=10_000).start(quote=10.0, base=10_000.0).quiet()
+    world.pump(0.9)
+    world.retrace(0.93)
+    assert refusals(world) == [Refusal.NO_CASH]
+
+
+def test_too_small_an_account_is_refused() -> None:
+    world = World().start(quote=10.0, base=10.0).quiet()
+    world.pump()
+    world.retrace()
+    assert refusals(world) == [Refusal.TOO_SMALL]
+
+
+def test_instrument_without_filters_is_not_traded() -> None:
+    world = World()
+    world.control(Command.EPOCH, id=1).control(Command.RECOVERING).control(Command.BASE_BALANCE, 0, value=1000 * E8)
+    world.control(Command.QUOTE_BALANCE, value=100_000 * E8).control(Command.RECOVERED).control(Command.ARM, id=1).run()
+    world.quiet()
+    world.pump()
+    world.retrace()
+    assert refusals(world) == [Refusal.NOT_TRADING]
+
+
+def test_stale_quote_waits_and_says_so_once() -> None:
+    world = World().start().quiet()
+    world.pump()
+    for _ in range(5):
+        world.wait(6 * SECOND).trade(1.13).run()
+    assert refusals(world) == [Refusal.NO_QUOTE]
+    world.wait(SECOND).bbo(1.12, 1.14).trade(1.13).run()
+    assert len(world.places()) == 1
+
+
+def test_halted_system_detects_but_does_not_trade() -> None:
+    world = World().start(arm=False).quiet()
+    world.pump()
+    world.retrace()
+    assert world.signals(SignalCode.ANOMALY)
+    assert len(world.signals(SignalCode.RISK_REJECT)) == 1
+    assert not world.places()
+
+
+def test_unfilled_entry_is_tried_again_until_expiry() -> None:
+    world = World().start().quiet()
+    world.pump()
+    world.retrace()
+    world.complete(world.places()[0], share=0.0)
+    world.wait(SECOND - 1).bbo(1.12, 1.14).run()
+    assert len(world.places()) == 1
+    world.wait(1).bbo(1.12, 1.14).run()
+    assert len(world.places()) == 2
+    assert world.places()[0]["client_key"] != world.places()[1]["client_key"]
+
+
+def test_partial_entry_becomes_the_position() -> None:
+    world = World().start()
+    place = world.enter(share=0.4)
+    position = -int(world.symbol()["position"])
+    assert 0 < position < place["qty"]
+    world.retrace(1.0)
+    assert world.places()[1]["qty"] == position
+
+
+def test_stop_loss_leaves_at_three_percent_against_us() -> None:
+    world = World().start()
+    place = world.enter()
+    stop = place["price"] * 103 / 100 / E8
+    world.wait(SECOND).bbo(stop - 0.001, stop - 0.0001).trade(stop - 0.0005).run()
+    assert len(world.places()) == 1
+    world.wait(SECOND).bbo(stop - 0.0001, stop + 0.001).trade(stop + 0.0001).run()
+    assert [p["reason"] for p in world.places()[1:]] == [Reason.EXIT_STOP_LOSS]
+
+
+def test_a_lone_print_outside_the_quote_does_not_trigger_the_stop() -> None:
+    world = World().start()
+    world.enter()
+    world.wait(SECOND).bbo(1.12, 1.13).trade(1.5).run()
+    assert len(world.places()) == 1
+
+
+def test_horizon_leaves_whatever_the_price() -> None:
+    world = World(horizon_ns=100 * SECOND).start()
+    world.enter()
+    world.wait(99 * SECOND).bbo(1.125, 1.135).tick().run()
+    assert len(world.places()) == 1
+    world.wait(2 * SECOND).bbo(1.125, 1.135).tick().run()
+    assert [p["reason"] for p in world.places()[1:]] == [Reason.EXIT_HORIZON]
+
+
+def test_exit_is_repeated_until_flat_but_never_two_at_once() -> None:
+    world = World().start()
+    world.enter()
+    world.retrace(1.0)
+    assert len(world.places()) == 2
+    for _ in range(5):
+        world.wait(100 * MS).bbo(0.99, 1.0).tick().run()
+    assert len(world.places()) == 2
+    world.complete(world.places()[1], share=0.5)
+    world.wait(SECOND).bbo(0.99, 1.0).tick().run()
+    assert len(world.places()) == 3
+    assert world.places()[2]["qty"] == -int(world.symbol()["position"])
+    world.complete(world.places()[2])
+    assert len(world.signals(SignalCode.ROUND_TRIP)) == 1
+
+
+def test_unknown_exit_blocks_another_until_it_is_resolved() -> None:
+    world = World().start()
+    world.enter()
+    world.retrace(1.0)
+    key = world.places()[1]["client_key"]
+    world.order(key, OrderEventKind.SENT).order(key, OrderEventKind.AMBIGUOUS).run()
+    for _ in range(5):
+        world.wait(SECOND).bbo(0.99, 1.0).tick().run()
+    assert len(world.places()) == 2
+    world.order(key, OrderEventKind.STATUS, state=10).run()
+    world.wait(SECOND).bbo(0.99, 1.0).tick().run()
+    assert len(world.places()) == 3
+
+
+def test_rest_too_small_to_trade_is_written_off() -> None:
+    world = World().start()
+    place = world.enter(commission=0)
+    world.retrace(1.0)
+    cover = world.places()[1]
+    world.complete(cover, share=(cover["qty"] - E8) / cover["qty"])
+    assert int(world.symbol()["position"]) == 0
+    assert len(world.signals(SignalCode.ROUND_TRIP)) == 1
+    assert int(world.symbol()["inventory"]) == 1000 * E8 - E8
+    assert place["qty"] == cover["qty"]
+
+
+def test_after_a_kill_nothing_leaves_and_reduce_only_flattens() -> None:
+    world = World().start()
+    world.enter()
+    world.control(Command.KILL, value=7).run()
+    world.retrace(1.0)
+    assert len(world.places()) == 1
+    world.control(Command.ARM, id=5, value=TradingState.REDUCE_ONLY).bbo(1.125, 1.135).tick().run()
+    assert [p["reason"] for p in world.places()[1:]] == [Reason.EXIT_KILL]
+    world.complete(world.places()[1])
+    world.quiet(1.0, 700)
+    world.pump()
+    world.retrace()
+    assert len(world.places()) == 2
+
+
+def test_exit_without_cash_waits_for_it() -> None:
+    world = World().start()
+    world.enter()
+    world.control(Command.QUOTE_BALANCE, value=0).run()
+    world.control(Command.LIMITS, id=10).control(Command.ARM, id=9).run()
+    world.retrace(1.0)
+    assert refusals(world) == [Refusal.NO_CASH]
+    assert int(world.symbol()["position"]) != 0
+    world.control(Command.QUOTE_BALANCE, value=50_000 * E8).run()
+    world.wait(SECOND).bbo(0.99, 1.0).tick().run()
+    assert len(world.places()) == 2
+
+
+def test_late_fill_of_an_abandoned_entry_is_managed_to_its_end() -> None:
+    world = World(setup_expiry_ns=100 * SECOND).start().quiet()
+    world.pump()
+    world.retrace()
+    place = world.places()[0]
+    key = place["client_key"]
+    world.order(key, OrderEventKind.SENT).order(key, OrderEventKind.EXPIRED).run()
+    world.wait(101 * SECOND).tick().run()
+    assert int(world.symbol()["setup"]) == Setup.NONE
+    world.fill(place, place["qty"] / E8, place["qty"] / E8, trade_id=1).run()
+    assert int(world.symbol()["setup"]) == Setup.IN_POSITION
+    world.retrace(1.0)
+    assert [p["reason"] for p in world.places()[1:]] == [Reason.EXIT_TAKE_PROFIT]
+
+
+def with_news(world: World, sentiment: float = 0.3, ttl_ns: int = 600 * SECOND) -> World:
+    world.quiet()
+    world.control(Command.NEWS, 0, value=round(sentiment * E8), t2=world.now + ttl_ns).run()
+    return world
+
+
+def test_news_without_an_analyst_is_counted_and_takes_the_fast_path() -> None:
+    world = with_news(World().start())
+    effects = world.pump()
+    assert len(world.signals(SignalCode.NEWS_FALLBACK, effects)) == 1
+    assert int(world.c["news_fallbacks"]) == 1
+    assert world.signals(SignalCode.ARMED, effects)
+    assert float(world.state.scratch.vector[2]) == pytest.approx(0.3)
+
+
+def test_expired_news_is_no_news() -> None:
+    world = with_news(World(analyst=1).start(), ttl_ns=SECOND)
+    effects = world.pump()
+    assert not world.of(Kind.ADVICE_REQUEST, effects)
+    assert world.signals(SignalCode.ARMED, effects)
+
+
+def test_analyst_is_asked_with_a_deadline_and_entry_waits_for_the_answer() -> None:
+    world = with_news(World(analyst=1).start())
+    request = world.of(Kind.ADVICE_REQUEST, world.pump())[0]
+    assert request["deadline"] == world.now + 800 * MS
+    assert request["price_delta_e8"] == pytest.approx(0.2 * E8, abs=100)
+    world.retrace()
+    assert not world.places()
+    world.control(Command.ADVICE, id=request["id"], value=1).run()
+    assert len(world.places()) == 1
+
+
+def test_analyst_who_advises_against_ends_the_setup() -> None:
+    world = with_news(World(analyst=1).start())
+    request = world.of(Kind.ADVICE_REQUEST, world.pump())[0]
+    world.control(Command.ADVICE, id=request["id"], value=-1).run()
+    assert refusals(world) == [Refusal.ADVICE]
+    world.retrace()
+    assert not world.places()
+
+
+def test_advice_time_out_falls_back_to_the_fast_path() -> None:
+    world = with_news(World(analyst=1).start())
+    request = world.of(Kind.ADVICE_REQUEST, world.pump())[0]
+    effects = world.control(Command.ADVICE_TIMEOUT, id=request["id"]).run()
+    assert world.signals(SignalCode.ARMED, effects)
+    world.control(Command.ADVICE, id=request["id"], value=-1).run()
+    assert int(world.c["advice_late"]) == 1
+    world.retrace()
+    assert len(world.places()) == 1
+
+
+def test_silence_of_the_host_about_an_analyst_does_not_hold_the_setup_for_ever() -> None:
+    world = with_news(World(analyst=1).start())
+    world.pump()
+    world.wait(1799 * MS).tick().run()
+    assert not world.signals(SignalCode.ARMED)
+    world.wait(MS).tick().run()
+    assert world.signals(SignalCode.ARMED)
+
+
+@pytest.mark.parametrize(("value", "value2"), [(2, 0), (-2, 0), (0, E8 + 1)])
+def test_impossible_advice_is_ignored(value: int, value2: int) -> None:
+    world = with_news(World(analyst=1).start())
+    request = world.of(Kind.ADVICE_REQUEST, world.pump())[0]
+    world.control(Command.ADVICE, id=request["id"], value=value, value2=value2).run()
+    assert int(world.c["bad_input"]) == 1
+    assert int(world.symbol()["setup"]) == Setup.AWAIT_ADVICE
+
+
+def _decision(margins: list[int], rule_bits: int = 1) -> Any:
+    d = np.zeros(1, DECISION)
+    d["rule_bits"], d["classes"] = rule_bits, len(margins)
+    for k, margin in enumerate(margins):
+        d[f"margin{k}"] = margin
+    return d[0]
+
+
+def _bits(value: float) -> int:
+    return int(np.float32(value).view(np.uint32))
+
+
+@pytest.mark.parametrize(
+    ("margin", "delta", "bits", "side"),
+    [
+        (100, 0.03, 1, Side.SELL),
+        (99, 0.03, 1, 0),
+        (100, -0.03, 2, Side.BUY),
+        (100, 0.03, 0, 0),
+        (100, 0.0, 1, 0),
+        (100, -0.0, 1, 0),
+        (100, float("nan"), 1, 0),
+        (100, float("inf"), 1, Side.SELL),
+    ],
+)
+def test_binary_decision_acts_against_the_sign_of_the_move(margin: int, delta: float, bits: int, side: int) -> None:
+    params = new_state(EngineSpec(symbols=1, classes=1, threshold=100)).params[0]
+    assert read_decision(_decision([margin], bits), params, _bits(delta)).side == side
+
+
+@given(margins=hs.lists(hs.integers(-5, 5), min_size=3, max_size=3), threshold=hs.integers(0, 4))
+def test_three_class_decision_needs_a_clear_leader(margins: list[int], threshold: int) -> None:
+    params = new_state(EngineSpec(symbols=1, classes=3, threshold=threshold)).params[0]
+    call = read_decision(_decision(margins), params, _bits(0.03))
+    ranked = sorted(margins, reverse=True)
+    leader = margins.index(ranked[0])
+    if ranked[0] == ranked[1] or leader == 2 or ranked[0] - ranked[1] < threshold:
+        assert call.side == 0
+    else:
+        assert (call.side, call.lead) == (Side.BUY if leader == 0 else Side.SELL, ranked[0] - ranked[1])
+
+
+@given(
+    touch=hs.integers(10, 10**13),
+    tick=hs.integers(1, 10**6),
+    slippage=hs.integers(0, 1000),
+    side=hs.sampled_from([Side.BUY, Side.SELL]),
+    band=hs.sampled_from([0, 11_000]),
+)
+def test_taking_price_is_on_the_grid_and_never_beyond_the_slippage(
+    touch: int, tick: int, slippage: int, side: int, band: int
+) -> None:
+    state = new_state(EngineSpec(symbols=1, slippage_bps=slippage))
+    y = state.symbols[0]
+    aligned = touch * tick
+    y["bid"], y["ask"], y["tick_size"], y["last_price"] = aligned, aligned + tick, tick, aligned
+    if band:
+        y["band_up_bps"], y["band_down_bps"] = band, 9_000
+    price = taking_price(state.params[0], y, side)
+    assert price % tick == 0
+    if side == Side.BUY:
+        assert price <= (aligned + tick) * (BPS + slippage) // BPS
+        assert price >= aligned + tick or band
+        assert not band or price <= aligned * band // BPS
+    else:
+        assert aligned * (BPS - slippage) // BPS <= price <= aligned
+
+
+@given(
+    qty=hs.integers(0, 10**15),
+    price=hs.integers(1, 10**12),
+    step=hs.integers(1, 10**8),
+    min_qty=hs.integers(0, 10**9),
+    max_qty=hs.integers(0, 10**14),
+    notionals=hs.tuples(hs.integers(0, 10**10), hs.integers(0, 10**13)),
+)
+def test_tradable_quantity_keeps_every_filter(
+    qty: int, price: int, step: int, min_qty: int, max_qty: int, notionals: tuple[int, int]
+) -> None:
+    y = new_state(EngineSpec(symbols=1)).symbols[0]
+    y["step_size"], y["min_qty"], y["max_qty"] = step, min_qty, max_qty
+    least, most = notionals[0], sum(notionals) if notionals[1] else 0
+    y["min_notional"], y["max_notional"] = least, most
+    found = tradable_qty(y, qty, price)
+    assert found % step == 0
+    assert 0 <= found <= qty
+    cap = min(qty, max_qty or qty, most * E8 // price if most else qty)
+    best = cap // step * step
+    usable = best > 0 and best >= min_qty and price * best // E8 >= least
+    assert found == (best if usable else 0)
+
+
+@pytest.mark.parametrize(("margin", "share"), [(100, 10_000), (149, 10_000), (150, 15_000), (400, 20_000)])
+def test_size_table_scales_the_configured_size(margin: int, share: int) -> None:
+    spec = EngineSpec(symbols=1, threshold=100, size_margins=(100, 150, 300), size_steps_bps=(200, 300, 400))
+    state = new_state(spec)
+    state.glob[0]["cash"] = 10_000 * E8
+    assert size_for_margin(state.glob[0], state.params[0], margin, 2 * E8) == 10_000 * E8 * 200 // BPS * share // BPS // 2
