@@ -1,7 +1,4 @@
-"""Writing effects: signals for people, intents and requests for the host.
-
-A step writes at most EFFECTS_PER_STEP slots; ``step_many`` stops while less than that is free.
-"""
+"""Writing effects: signals for people, intents and requests for the host."""
 
 from __future__ import annotations
 
@@ -14,8 +11,6 @@ from sentinel.engine.frame import advice_at, claim_slots, glob, intent1_at, inte
 from sentinel.engine.layout import REDUCE_ONLY
 from sentinel.native import INNER, JIT
 from sentinel.wire import Kind, Venue
-
-EFFECTS_PER_STEP = 64
 
 
 @njit(inline="always", **INNER)
@@ -30,11 +25,11 @@ def emit_signal(
 
 @njit(**INNER)
 def _write_signal(f: Any, ids: tuple[int, ...], price: int, margin: int, value: int, limit: int) -> None:
+    g = glob(f)
+    g.signal_seq += 1
     address = claim_slots(f, 1)
     if address == 0:
         return
-    g = glob(f)
-    g.signal_seq += 1
     record = signal_at(address)
     record.seq = g.signal_seq
     record.t = g.now

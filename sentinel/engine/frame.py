@@ -36,7 +36,7 @@ FRAME = record_dtype(
     glob counters params symbols symbol_count orders permits order_times trade_ids
     features books book_count beats vector decision proposals
     records mask decider decider_context fallback fallback_context
-    slots capacity cursor
+    slots capacity cursor step_start
     """
 )
 TIME = np.dtype([("t", "<i8")])
@@ -66,6 +66,8 @@ FEATURES, BOOKS = new_feature_state(1).symbols.dtype, new_book_state(0).books.dt
 _feature_at, _features_at, _books_at = record_at(FEATURES), array_at(FEATURES), array_at(BOOKS)
 _floats_at, _words32_at = array_at(np.dtype(np.float32)), array_at(np.dtype(np.uint32))
 
+#: A step writes no more than this; ``step_many`` stops while less is free.
+EFFECTS_PER_STEP = 64
 FEATURE_BYTES = FEATURES.itemsize
 SYMBOL_BYTES, ORDER_BYTES, PROPOSAL_BYTES = SYMBOL.itemsize, ORDER.itemsize, PROPOSAL.itemsize
 TIME_BYTES, TRADE_ID_BYTES = TIME.itemsize, TRADE_ID.itemsize
@@ -233,16 +235,28 @@ def known_trade(f: Any, generation: int, k: int) -> Any:
 
 
 @njit(**INNER)
-def room(f: Any) -> int:
-    """Free effect slots."""
+def begin_effects(f: Any) -> None:
+    """Start the effects of one step."""
+    f.step_start = _cursor_at(f.cursor).used
+
+
+@njit(**INNER)
+def free_slots(f: Any) -> int:
+    """Effect slots left in the buffer."""
     return f.capacity - _cursor_at(f.cursor).used
+
+
+@njit(**INNER)
+def room(f: Any) -> int:
+    """Effect slots this step may still write: counted from its start, so that no decision depends on how full the buffer was."""
+    return min(f.step_start + EFFECTS_PER_STEP, f.capacity) - _cursor_at(f.cursor).used
 
 
 @njit(**INNER)
 def claim_slots(f: Any, count: int) -> int:
     """Take ``count`` cleared effect slots; returns the address of the first, or 0 (counted as lost) without room."""
     cursor = _cursor_at(f.cursor)
-    if f.capacity - cursor.used < count:
+    if room(f) < count:
         cursor.lost += 1
         return 0
     address = f.slots + cursor.used * SLOT_BYTES

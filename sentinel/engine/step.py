@@ -23,22 +23,23 @@ from sentinel.engine.book import (
 )
 from sentinel.engine.chain import mix
 from sentinel.engine.control import apply_control, set_feed_halt
-from sentinel.engine.emit import EFFECTS_PER_STEP
 from sentinel.engine.features import fill_vector, update_bbo, update_trade
 from sentinel.engine.frame import (
+    EFFECTS_PER_STEP,
     beat_words,
+    begin_effects,
     bind,
     book_state,
     control,
     counters,
     decision,
     feature_state,
+    free_slots,
     glob,
     market,
     order1,
     order2,
     params,
-    room,
     symbol,
     vector,
     vector_words,
@@ -77,10 +78,13 @@ def pre(f: Any, i: int) -> int:
     Returns 1 if a vector now lies in the beats (each usable trade), else 0.
     """
     g, m = glob(f), market(f, i)
+    begin_effects(f)
     counters(f).events += 1
-    g.now = max(g.now, m.t_recv)
     g.vector_ready = 0
     kind = m.kind
+    if not (Kind.TRADE <= kind <= Kind.STATUS or kind == Kind.ORDER_EVENT or kind == Kind.CONTROL):
+        return 0
+    g.now = max(g.now, m.t_recv)
     if kind == Kind.TRADE:
         return _trade(f, m)
     if kind == Kind.BBO:
@@ -96,12 +100,13 @@ def pre(f: Any, i: int) -> int:
 def _trade(f: Any, m: Any) -> int:
     g, c, p = glob(f), counters(f), params(f)
     s = np.int64(m.symbol)
-    if s >= f.symbol_count or m.side > Side.SELL or max(m.price, m.qty) > AMOUNT_CAP:
+    most, least = max(m.price, m.qty), min(min(m.price, m.qty), m.t_exchange)
+    if s >= f.symbol_count or m.side > Side.SELL or most > AMOUNT_CAP or least <= 0:
         c.bad_input += 1
         return 0
     features = feature_state(f)
     if update_trade(features, s, m.t_exchange, m.price, m.qty, np.int64(m.side)) == 0:
-        c.bad_input += 1
+        c.ignored_trades += 1
         return 0
     c.trades += 1
     y = symbol(f, s)
@@ -328,7 +333,7 @@ def step_bound(f: Any, i: int) -> int:
 @njit(**INNER)
 def may_step(f: Any, index: int, end: int) -> bool:
     """There is a whole record at running index ``index`` before ``end``, and room for what it may cause."""
-    if index >= end or room(f) < EFFECTS_PER_STEP:
+    if index >= end or free_slots(f) < EFFECTS_PER_STEP:
         return False
     m = market(f, index & f.mask)
     return index + 1 < end or m.kind != Kind.ORDER_EVENT or m.part != 0

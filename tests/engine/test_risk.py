@@ -257,7 +257,7 @@ def _permits(
 
 
 def _run_window(times: list[int], limit: int, rate: bool) -> list[int]:
-    field = {"max_orders_per_10s" if rate else "max_trades_per_minute": limit}
+    field: dict[str, Any] = {"max_orders_per_10s" if rate else "max_trades_per_minute": limit}
     state, out = new_state(EngineSpec(symbols=1, **field)), new_effects(64)
     found = _permits(state, np.zeros(4, np.int64), record_views(empty_slots(1)), out, np.array(times, np.int64), rate)
     return [int(v) for v in found]

@@ -374,6 +374,36 @@ def test_step_many_stops_while_there_is_little_room_for_effects() -> None:
     assert step_many(world.state, world.dec, record_views(slots), 0, 0, 1, world.out) == 1
 
 
+def test_how_full_the_effects_buffer_is_decides_nothing() -> None:
+    """64 symbols expire at one tick: the step's own budget, not the buffer, says how many are reached."""
+    spec = EngineSpec(symbols=64, threshold=100, size_margins=(100,))
+    hashes, seen = [], []
+    for used in (0, 4096 - 64):
+        world = World(spec).start()
+        for s in range(64):
+            world.quiet(1.0, 1, symbol=s)
+        world.wait(70 * SECOND)
+        for s in range(64):
+            world.trade(1.2, symbol=s)
+        world.run()
+        world.wait(180 * SECOND).tick()
+        views = record_views(world.records.pop())
+        world.out.cursor[0] = used
+        step(world.state, world.dec, views, 0, 0, world.out)
+        seen.append(int(world.out.cursor[0]) - used)
+        hashes.append([array.tobytes() for array in state_arrays(world.state).values()])
+    assert seen[0] == seen[1]
+    assert 0 < seen[0] <= 64
+    assert hashes[0] == hashes[1]
+
+
+def test_trade_from_long_ago_is_ignored_and_counted() -> None:
+    world = World().start().quiet(1.0, 5)
+    world.trade(2.0, t_exchange=T0 - 3600 * SECOND).run()
+    assert int(world.c["ignored_trades"]) == 1
+    assert int(world.symbol()["last_price"]) == E8
+
+
 def test_without_room_no_order_is_made_and_none_is_lost() -> None:
     world = World().start().quiet()
     world.pump()

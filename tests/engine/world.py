@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numba import carray, cfunc, types
@@ -71,11 +71,11 @@ class World:
         self.trade_ids = 1000
 
     # records
-    def _add(self, slots: NDArray[np.int64]) -> World:
+    def _add(self, slots: NDArray[np.int64]) -> Self:
         self.records.append(slots)
         return self
 
-    def market(self, kind: int, symbol: int = 0, t: int | None = None, **fields: int) -> World:
+    def market(self, kind: int, symbol: int = 0, t: int | None = None, **fields: int) -> Self:
         slots = empty_slots(1)
         m = record_views(slots).market[0]
         m["t_recv"] = self.now if t is None else t
@@ -85,14 +85,14 @@ class World:
             m[name] = value
         return self._add(slots)
 
-    def trade(self, price: float, qty: float = 1.0, side: int = Side.BUY, symbol: int = 0, **fields: int) -> World:
+    def trade(self, price: float, qty: float = 1.0, side: int = Side.BUY, symbol: int = 0, **fields: int) -> Self:
         return self.market(Kind.TRADE, symbol, price=round(price * E8), qty=round(qty * E8), side=side, **fields)
 
-    def bbo(self, bid: float, ask: float, symbol: int = 0, **fields: int) -> World:
+    def bbo(self, bid: float, ask: float, symbol: int = 0, **fields: int) -> Self:
         prices = {"price": round(bid * E8), "price2": round(ask * E8), "qty": 100 * E8, "qty2": 100 * E8}
         return self.market(Kind.BBO, symbol, **prices, **fields)
 
-    def control(self, command: int, symbol: int = NO_SYMBOL, **fields: int) -> World:
+    def control(self, command: int, symbol: int = NO_SYMBOL, **fields: int) -> Self:
         slots = empty_slots(1)
         e = record_views(slots).control[0]
         e["t"], e["kind"], e["command"], e["symbol"] = self.now, Kind.CONTROL, command, symbol
@@ -100,7 +100,7 @@ class World:
             e[name] = value
         return self._add(slots)
 
-    def order(self, key: int, event: int, symbol: int = 0, **fields: int) -> World:
+    def order(self, key: int, event: int, symbol: int = 0, **fields: int) -> Self:
         slots = empty_slots(2)
         views = record_views(slots)
         e1, e2 = views.order1[0], views.order2[1]
@@ -112,7 +112,7 @@ class World:
             (e1 if name in (e1.dtype.names or ()) else e2)[name] = value
         return self._add(slots)
 
-    def fill(self, place: dict[str, Any], qty: float, cum: float, price: float | None = None, **fields: int) -> World:
+    def fill(self, place: dict[str, Any], qty: float, cum: float, price: float | None = None, **fields: int) -> Self:
         """A TRADE event of a PLACE effect."""
         price_e8 = place["price"] if price is None else round(price * E8)
         return self.order(
@@ -128,11 +128,11 @@ class World:
         )
 
     # time and running
-    def wait(self, ns: int) -> World:
+    def wait(self, ns: int) -> Self:
         self.now += ns
         return self
 
-    def tick(self) -> World:
+    def tick(self) -> Self:
         return self.control(Command.TICK)
 
     def run(self) -> list[dict[str, Any]]:
@@ -199,13 +199,13 @@ class World:
         return self.state.symbols[s]
 
     # usual beginnings
-    def instrument(self, symbol: int = 0, **overrides: int) -> World:
+    def instrument(self, symbol: int = 0, **overrides: int) -> Self:
         values = {"TRADING": 1, "TICK_SIZE": 1_000, "STEP_SIZE": 100_000, "MIN_QTY": 100_000, "MIN_NOTIONAL": 5 * E8} | overrides
         for name, value in values.items():
             self.control(Command.INSTRUMENT, symbol, id=InstrumentField[name], value=value)
         return self
 
-    def start(self, quote: float = 100_000.0, base: float = 1_000.0, arm: bool = True, epoch: int = 1) -> World:
+    def start(self, quote: float = 100_000.0, base: float = 1_000.0, arm: bool = True, epoch: int = 1) -> Self:
         """Recovered, funded, with instruments, armed."""
         self.control(Command.EPOCH, id=epoch).control(Command.RECOVERING)
         for s in range(self.spec.symbols):
@@ -250,7 +250,7 @@ class World:
     def places(self) -> list[dict[str, Any]]:
         return self.of(Kind.PLACE)
 
-    def quiet(self, price: float = 1.0, seconds: int = 120, symbol: int = 0) -> World:
+    def quiet(self, price: float = 1.0, seconds: int = 120, symbol: int = 0) -> Self:
         """A trade and a quote each second."""
         for _ in range(seconds):
             self.wait(SECOND).trade(price, symbol=symbol).bbo(price * 0.999, price * 1.001, symbol)
