@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sentinel.engine.frame import advice_at, claim_slots, glob, intent1_at, intent2_at, signal_at, symbol
+from sentinel.engine.frame import EFFECTS_PER_STEP, advice_at, claim_slots, glob, intent1_at, intent2_at, signal_at, symbol
 from sentinel.engine.layout import REDUCE_ONLY
 from sentinel.native import INNER, JIT
 from sentinel.wire import Kind, Venue
+
+__all__ = ["EFFECTS_PER_STEP", "emit_advice_request", "emit_intent", "emit_signal", "scaled_e8"]
 
 
 @njit(inline="always", **INNER)

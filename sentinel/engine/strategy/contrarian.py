@@ -9,7 +9,7 @@ then a pause. All orders are IOC limits; a new one is sent only when the one bef
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -18,45 +18,15 @@ from sentinel.engine.emit import emit_advice_request, emit_signal, scaled_e8
 from sentinel.engine.frame import counters, decision, glob, order, params, proposal, reference_price, symbol, vector_start
 from sentinel.engine.layout import MAX_PROPOSALS, Market, Setup, StrategyId
 from sentinel.engine.portfolio import write_off
+from sentinel.engine.strategy.decision import read_decision
 from sentinel.engine.strategy.sizing import has_filters, has_quote, size_for_margin, taking_price, tradable_qty
 from sentinel.native import INNER, JIT
 from sentinel.units import BPS, E8, NS_PER_S, mul_div_wide_nb, notional_nb, notional_up_nb, product_less_nb
 from sentinel.wire import Control, OrderState, OrderType, Reason, Refusal, Side, SignalCode, TimeInForce, TradingState
 
-BUY, SELL = int(Side.BUY), int(Side.SELL)
 #: After this much silence past the deadline the engine stops waiting for an analyst by itself.
 ADVICE_GRACE_NS = NS_PER_S
 EDGE_BPS_CAP = 1_000_000_000
-
-
-class Call(NamedTuple):
-    """What a decision asks for: a side (0: hold) and the lead of its margin."""
-
-    side: int
-    lead: int
-
-
-@njit(**JIT)
-def read_decision(d: Any, p: Any, delta_bits: int) -> Call:
-    """Side and lead of a decision. ``delta_bits``: float32 bits of price_delta; only its sign matters.
-
-    Binary: act against the sign of price_delta when the margin reaches the threshold. Three classes: the best
-    class (BUY, SELL, HOLD) when its margin leads the second by the threshold; a tie holds.
-    """
-    margins: Any = (np.int64(d.margin0), np.int64(d.margin1), np.int64(d.margin2))
-    m0, m1, m2 = margins
-    if d.rule_bits == 0:
-        return Call(0, 0)
-    if p.classes == 1:
-        magnitude = delta_bits & 0x7FFFFFFF
-        if m0 < p.threshold or magnitude == 0 or magnitude > 0x7F800000:
-            return Call(0, 0)
-        return Call(BUY if delta_bits >> 31 else SELL, m0)
-    best = max(m0, m1)
-    second = max(min(m0, m1), m2)
-    if best <= second or best - second < p.threshold:
-        return Call(0, 0)
-    return Call(BUY if m0 > m1 else SELL, best - second)
 
 
 @njit(**INNER)

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as hs
 
 from sentinel.engine.layout import Market, Setup
-from sentinel.engine.state import EngineSpec, new_state
-from sentinel.engine.strategy.contrarian import read_decision
-from sentinel.engine.strategy.sizing import size_for_margin, taking_price, tradable_qty
 from sentinel.units import E8, notional
 from sentinel.wire import (
-    DECISION,
     Command,
     IntentFlag,
     Kind,
@@ -415,103 +408,3 @@ def test_impossible_advice_is_ignored(value: int, value2: int) -> None:
     world.control(Command.ADVICE, id=request["id"], value=value, value2=value2).run()
     assert int(world.c["bad_input"]) == 1
     assert int(world.symbol()["setup"]) == Setup.AWAIT_ADVICE
-
-
-def _decision(margins: list[int], rule_bits: int = 1) -> Any:
-    d = np.zeros(1, DECISION)
-    d["rule_bits"], d["classes"] = rule_bits, len(margins)
-    for k, margin in enumerate(margins):
-        d[f"margin{k}"] = margin
-    return d[0]
-
-
-def _bits(value: float) -> int:
-    return int(np.float32(value).view(np.uint32))
-
-
-@pytest.mark.parametrize(
-    ("margin", "delta", "bits", "side"),
-    [
-        (100, 0.03, 1, Side.SELL),
-        (99, 0.03, 1, 0),
-        (100, -0.03, 2, Side.BUY),
-        (100, 0.03, 0, 0),
-        (100, 0.0, 1, 0),
-        (100, -0.0, 1, 0),
-        (100, float("nan"), 1, 0),
-        (100, float("inf"), 1, Side.SELL),
-    ],
-)
-def test_binary_decision_acts_against_the_sign_of_the_move(margin: int, delta: float, bits: int, side: int) -> None:
-    params = new_state(EngineSpec(symbols=1, classes=1, threshold=100)).params[0]
-    assert read_decision(_decision([margin], bits), params, _bits(delta)).side == side
-
-
-@given(margins=hs.lists(hs.integers(-5, 5), min_size=3, max_size=3), threshold=hs.integers(0, 4))
-def test_three_class_decision_needs_a_clear_leader(margins: list[int], threshold: int) -> None:
-    params = new_state(EngineSpec(symbols=1, classes=3, threshold=threshold)).params[0]
-    call = read_decision(_decision(margins), params, _bits(0.03))
-    ranked = sorted(margins, reverse=True)
-    leader = margins.index(ranked[0])
-    if ranked[0] == ranked[1] or leader == 2 or ranked[0] - ranked[1] < threshold:
-        assert call.side == 0
-    else:
-        assert (call.side, call.lead) == (Side.BUY if leader == 0 else Side.SELL, ranked[0] - ranked[1])
-
-
-@given(
-    touch=hs.integers(10, 10**13),
-    tick=hs.integers(1, 10**6),
-    slippage=hs.integers(0, 1000),
-    side=hs.sampled_from([Side.BUY, Side.SELL]),
-    band=hs.sampled_from([0, 11_000]),
-)
-def test_taking_price_is_on_the_grid_and_never_beyond_the_slippage(
-    touch: int, tick: int, slippage: int, side: int, band: int
-) -> None:
-    state = new_state(EngineSpec(symbols=1, slippage_bps=slippage))
-    y = state.symbols[0]
-    aligned = touch * tick
-    y["bid"], y["ask"], y["tick_size"], y["last_price"] = aligned, aligned + tick, tick, aligned
-    if band:
-        y["band_up_bps"], y["band_down_bps"] = band, 9_000
-    price = taking_price(state.params[0], y, side)
-    assert price % tick == 0
-    if side == Side.BUY:
-        assert price <= (aligned + tick) * (BPS + slippage) // BPS
-        assert price >= aligned + tick or band
-        assert not band or price <= aligned * band // BPS
-    else:
-        assert aligned * (BPS - slippage) // BPS <= price <= aligned
-
-
-@given(
-    qty=hs.integers(0, 10**15),
-    price=hs.integers(1, 10**12),
-    step=hs.integers(1, 10**8),
-    min_qty=hs.integers(0, 10**9),
-    max_qty=hs.integers(0, 10**14),
-    notionals=hs.tuples(hs.integers(0, 10**10), hs.integers(0, 10**13)),
-)
-def test_tradable_quantity_keeps_every_filter(
-    qty: int, price: int, step: int, min_qty: int, max_qty: int, notionals: tuple[int, int]
-) -> None:
-    y = new_state(EngineSpec(symbols=1)).symbols[0]
-    y["step_size"], y["min_qty"], y["max_qty"] = step, min_qty, max_qty
-    least, most = notionals[0], sum(notionals) if notionals[1] else 0
-    y["min_notional"], y["max_notional"] = least, most
-    found = tradable_qty(y, qty, price)
-    assert found % step == 0
-    assert 0 <= found <= qty
-    cap = min(qty, max_qty or qty, most * E8 // price if most else qty)
-    best = cap // step * step
-    usable = best > 0 and best >= min_qty and price * best // E8 >= least
-    assert found == (best if usable else 0)
-
-
-@pytest.mark.parametrize(("margin", "share"), [(100, 10_000), (149, 10_000), (150, 15_000), (400, 20_000)])
-def test_size_table_scales_the_configured_size(margin: int, share: int) -> None:
-    spec = EngineSpec(symbols=1, threshold=100, size_margins=(100, 150, 300), size_steps_bps=(200, 300, 400))
-    state = new_state(spec)
-    state.glob[0]["cash"] = 10_000 * E8
-    assert size_for_margin(state.glob[0], state.params[0], margin, 2 * E8) == 10_000 * E8 * 200 // BPS * share // BPS // 2

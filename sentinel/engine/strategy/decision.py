@@ -1,0 +1,43 @@
+"""What a decision asks for, from integer margins alone."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from sentinel.native import JIT
+from sentinel.wire import Side
+
+BUY, SELL = int(Side.BUY), int(Side.SELL)
+
+
+class Call(NamedTuple):
+    """What a decision asks for: a side (0: hold) and the lead of its margin."""
+
+    side: int
+    lead: int
+
+
+@njit(**JIT)
+def read_decision(d: Any, p: Any, delta_bits: int) -> Call:
+    """Side and lead of a decision. ``delta_bits``: float32 bits of price_delta; only its sign matters.
+
+    Binary: act against the sign of price_delta when the margin reaches the threshold. Three classes: the best
+    class (BUY, SELL, HOLD) when its margin leads the second by the threshold; a tie holds.
+    """
+    margins: Any = (np.int64(d.margin0), np.int64(d.margin1), np.int64(d.margin2))
+    m0, m1, m2 = margins
+    if d.rule_bits == 0:
+        return Call(0, 0)
+    if p.classes == 1:
+        magnitude = delta_bits & 0x7FFFFFFF
+        if m0 < p.threshold or magnitude == 0 or magnitude > 0x7F800000:
+            return Call(0, 0)
+        return Call(BUY if delta_bits >> 31 else SELL, m0)
+    best = max(m0, m1)
+    second = max(min(m0, m1), m2)
+    if best <= second or best - second < p.threshold:
+        return Call(0, 0)
+    return Call(BUY if m0 > m1 else SELL, best - second)
