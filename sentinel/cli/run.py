@@ -41,12 +41,12 @@ async def _run(console: Console, config: Config, seconds: float, lockstep_url: s
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    if seconds > 0:
-        loop.call_later(seconds, stop.set)
     async with AsyncExitStack() as stack:
         orders_at, credentials = await _order_endpoint(console, config, stack)
         daemon = Daemon(config, credentials, lockstep_url, orders_at=orders_at)
         quiet_process()
+        if seconds > 0:
+            loop.call_later(seconds, stop.set)
         started = time.monotonic()
         watcher = asyncio.create_task(_show(console, daemon))
         try:

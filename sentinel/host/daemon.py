@@ -29,6 +29,7 @@ from sentinel.host.lockstep import LockstepClient, VirtualClock
 from sentinel.host.ports import LockstepLink
 from sentinel.host.reconcile import reconcile
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
+from sentinel.host.warmup import warm_up
 from sentinel.units import NS_PER_MS, NS_PER_S
 from sentinel.wire import Command, TradingState
 
@@ -75,6 +76,7 @@ class Daemon:
         self._credentials = credentials
         self._boundary = boundary
         self.host = EngineHost(config, self._dispatch)
+        warm_up(self.host.decider_words)
         # Never behind what the journal has seen: engine time would stand still, and with it every time-out.
         self.clock: VirtualClock | LiveClock = VirtualClock() if lockstep_url else LiveClock(self.host.now_ns)
         self.ingress: LockstepIngress | LiveIngress = (LockstepIngress if self.lockstep else LiveIngress)(self.host.accept)

@@ -58,7 +58,8 @@ class EngineHost:
         on_effects: called with each batch of effects (int64[n, 8]) and the monotonic time they were ready,
             after they are in the journal. What it delivers back through ``accept`` is stepped next.
 
-    ``state`` is the engine's; read it, never write it. ``epoch`` is this start's, already durable.
+    ``state`` is the engine's; read it, never write it. ``decider_words`` int64[4] is what its step calls. ``epoch`` is this
+    start's, already durable.
     ``journal_faults`` counts how often the disk stopped taking the journal; ``frames_in_memory`` says how much waits for it.
     Raises JournalError, ModelError or RingError when the host cannot be built.
     """
@@ -72,7 +73,7 @@ class EngineHost:
         self.state = new_state(self.spec)
         decider = CpuDecider(self.artifact, rules_of(config.strategy), config.strategy.forest_on == "rule")
         self._decider = decider
-        self._decider_words = np.array([decider.address, decider.context, decider.address, decider.context], np.int64)
+        self.decider_words = np.array([decider.address, decider.context, decider.address, decider.context], np.int64)
         self.latency = new_latency_table()
         self._effects = new_effects()
         self.ring = Ring.create(config.ring.slots, huge_pages=config.ring.huge_pages)
@@ -175,7 +176,7 @@ class EngineHost:
             self._pumping = False
 
     def _bind(self, ring: Ring) -> None:
-        bind_frame(self.state, self._decider_words, ring.views, ring.mask, self._effects)
+        bind_frame(self.state, self.decider_words, ring.views, ring.mask, self._effects)
 
     def _turn(self, ring: Ring) -> int:
         words, cursor = self._frames()
