@@ -117,7 +117,8 @@ def both_ends(slots: int, processes: bool, work: Callable[[Ring], Any], total: i
             sender = threading.Thread(target=produce, args=(ring.words, ring.mask, total, batch))
         sender.start()
         while ring.available() == 0:
-            pass
+            if not sender.is_alive():
+                raise SystemExit("the producer ended before it sent anything")
         begin = time.perf_counter_ns()
         result = work(ring)
         elapsed = time.perf_counter_ns() - begin
