@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +31,7 @@ from sentinel.units import NS_PER_MS
 from sentinel.wire import Command, Kind, record_views
 
 _STREAM = re.compile(rb'^\{"stream":"([^"@]+)@([A-Za-z0-9@]+)"')
-_SNAPSHOT = re.compile(rb'^\{"stream":"([^"@]+)@snapshot","data":(.*)\}$', re.DOTALL)
+_NAMED_SNAPSHOT = re.compile(rb'^\{"s":("[^"]+"),"lastUpdateId":')
 _BARE_SNAPSHOT = b'{"lastUpdateId":'
 _TICK_NS = 100 * NS_PER_MS
 _BATCH_SLOTS = 16_384
@@ -62,6 +63,7 @@ class CaptureReplay:
         self._staged: list[NDArray[Any]] = []
         self._staged_slots = 0
         self._last_tick_ns = 0
+        self._snapshots = 0
         self.signals: list[NDArray[Any]] = []
         feed = self.config.feed
         self._indices = {name: index for index, name in enumerate(feed.symbols)}
@@ -84,7 +86,9 @@ class CaptureReplay:
                     self.deliver(0, control_record(command, t_recv))
                 self.deliver(0, control_record(Command.ARM, t_recv, id=1))
             self._tick(t_recv)
-            if not self._take_snapshot(payload, t_recv):
+            if self._take_snapshot(payload, t_recv):
+                self._snapshots += 1
+            else:
                 self.stream.on_frames(1, [payload], t_recv)
             count += 1
             if self._progress is not None and count % 10_000 == 0:
@@ -100,6 +104,7 @@ class CaptureReplay:
         return {
             "source": "capture",
             "messages": feed["messages"],
+            "snapshots": self._snapshots,
             "events": int(counters["events"]),
             "bbo_checked": int(books["checked"].sum()),
             "bbo_mismatches": int(books["mismatched"].sum()),
@@ -127,12 +132,12 @@ class CaptureReplay:
                 )
             self.stream.on_snapshot(self._lone_book, payload, t_recv)
             return True
-        match = _SNAPSHOT.match(payload)
+        match = _NAMED_SNAPSHOT.match(payload)
         if match is None:
             return False
-        symbol = self._indices.get(match[1].decode().upper())
+        symbol = self._indices.get(msgspec.json.decode(match[1]))
         if symbol is not None:
-            self.stream.on_snapshot(symbol, match[2], t_recv)
+            self.stream.on_snapshot(symbol, b"{" + payload[match.end(1) + 1 :], t_recv)
         return True
 
     def _step(self) -> None:

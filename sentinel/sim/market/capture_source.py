@@ -163,10 +163,13 @@ class _Survey:
         return tuple(found)
 
     def snapshots_by_symbol(self) -> dict[str, list[dict[str, Any]]]:
-        """A snapshot names no symbol: it is of the one whose depth ids surround its own."""
+        """A snapshot that names no symbol is of the one whose depth ids surround its own."""
         result: dict[str, list[dict[str, Any]]] = {}
         for snapshot in self._snapshots:
             update_id = snapshot["lastUpdateId"]
+            if "s" in snapshot:
+                result.setdefault(snapshot["s"], []).append(snapshot)
+                continue
             for symbol, (first, last) in self._ids.items():
                 if first - 1 <= update_id <= last:
                     result.setdefault(symbol, []).append(snapshot)
