@@ -39,7 +39,7 @@ def config_for(venue: VenueServer, symbols: list[str], directory: Path, **sectio
         {
             "venue": {**urls, **sections.pop("venue", {})},
             "feed": {"symbols": symbols, "depth_symbols": symbols, **sections.pop("feed", {})},
-            "store": {"directory": str(directory), "segment_mib": 8},
+            "store": {"directory": str(directory), "segment_mib": 8, **sections.pop("store", {})},
             **sections,
         }
     )
