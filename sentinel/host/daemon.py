@@ -36,6 +36,8 @@ from sentinel.wire import Command, TradingState
 _log = logging.getLogger(__name__)
 
 TICK_NS = 100 * NS_PER_MS
+#: Orders rehearsed before the first: the interpreter specialises code only after several passes.
+_REHEARSALS = 32
 _RETRY_MIN_S, _RETRY_MAX_S = 0.5, 30.0
 
 
@@ -176,6 +178,8 @@ class Daemon:
                 continue
             self.session = session
             self.gateway.session = session
+            for _ in range(_REHEARSALS):
+                self.gateway.rehearse()
             return
 
     async def _load_account(self, session: BinanceSpotSession) -> None:
@@ -248,6 +252,7 @@ class Daemon:
         self._last_tick_ns = now_ns
         self.host.control(Command.TICK, now_ns)
         self.host.tend_journal(now_ns)
+        self.gateway.rehearse()
         if self.feed is not None:
             for symbol in self.book_watch.spoiled(now_ns):
                 self.feed.resync(symbol)

@@ -25,6 +25,7 @@ from sentinel.host.venues.binance_spot.instruments import read_instruments
 from sentinel.host.venues.binance_spot.keeper import LinkKeeper
 from sentinel.host.venues.binance_spot.link import Link
 from sentinel.host.venues.binance_spot.outbound import Outbound
+from sentinel.host.venues.binance_spot.rehearsal import Rehearsal
 from sentinel.host.venues.binance_spot.requests import Requests
 from sentinel.host.venues.binance_spot.signing import Credentials
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
@@ -63,6 +64,7 @@ class BinanceSpotSession:
         self._rest = AccountRest(venue, credentials, clock, self._desk.budget, self._desk.venue_ns)
         self._keeper = LinkKeeper(venue.api_url, requests, self._desk.offset, clock, self)
         self._outbound = Outbound(self._desk, requests)
+        self._rehearsal = Rehearsal(self.symbols, clock, requests)
         self._inbound = Inbound(self._desk, self._keeper, self._outbound)
 
     # What the host watches
@@ -134,6 +136,10 @@ class BinanceSpotSession:
     def place(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
         """Send an order now. The outcome is SENT and what the venue says, or NOT_SENT with a LocalCode."""
         self._outbound.place(self._keeper.current, key, symbol, side, order_type, tif, price, qty)
+
+    def rehearse(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
+        """Prepare and sign an order and throw it away: keeps the way to the socket warm. Nothing leaves or changes."""
+        self._rehearsal.place(key, symbol, side, order_type, tif, price, qty)
 
     def cancel(self, key: int, symbol: str) -> None:
         """Ask for an order's cancellation now. One that cannot be sent becomes CANCEL_REJECTED with a LocalCode."""
