@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,8 @@ class EngineHost:
         self._spare: SpareFrames | None = None
         self._retry_ns = 0
         self.journal_faults = 0
+        self._store_thread = ThreadPoolExecutor(1, "store")
+        self._store_job: Future[None] | None = None
 
         save_run_files(self.directory, config, self.artifact)
         self.journal = Journal.open(
@@ -255,27 +258,44 @@ class EngineHost:
         return self._spare is not None and self._spare.lost
 
     def tend_journal(self, now_ns: int) -> None:
-        """Call it regularly: makes pages present ahead of the writer, and gets out of memory back onto the disk.
+        """Call it regularly: keeps the journal's writer from ever waiting, and gets out of memory back onto the disk.
 
         After a full disk orders resume only if nothing was lost.
         """
+        if self._store_job is not None and self._store_job.done():
+            self.finish_store_job()
         if self._spare is None:
             self.journal.prefault()
+            if self._store_job is None and self.journal.wants_service:
+                self._store_job = self._store_thread.submit(self.journal.service)
         elif now_ns >= self._retry_ns:
             self._retry_ns = now_ns + _RETRY_NS
             self._restore_journal()
 
     def snapshot(self) -> None:
-        """Save the state as of the last journaled frame. A full disk is logged, not raised: the journal alone recovers too."""
-        if self._spare is not None:
+        """Save the state as of the last journaled frame, written by another thread from a copy.
+
+        Skipped while the last one is still being written. A full disk is logged: the journal alone recovers too.
+        """
+        if self._spare is None and self._store_job is None:
+            arrays = {name: array.copy() for name, array in state_arrays(self.state).items()}
+            self._store_job = self._store_thread.submit(self._write_snapshot, self.journal.next_sequence - 1, arrays)
+
+    def finish_store_job(self) -> None:
+        """Wait for what the store's thread is doing, if anything; a disk that failed it is a journal fault."""
+        if self._store_job is None:
             return
-        try:
-            self.journal.sync()
-        except JournalError as error:
+        job, self._store_job = self._store_job, None
+        error = job.exception()
+        if isinstance(error, JournalError):
             self._lose_journal(error)
-            return
+        elif error is not None:
+            raise error
+
+    def _write_snapshot(self, sequence: int, arrays: dict[str, NDArray[Any]]) -> None:
+        self.journal.sync()
         try:
-            save_snapshot(self.directory, self.journal.next_sequence - 1, state_arrays(self.state), {"epoch": self.epoch})
+            save_snapshot(self.directory, sequence, arrays, {"epoch": self.epoch})
         except JournalError as error:
             _log.error("snapshot: %s", error)
 
@@ -295,7 +315,13 @@ class EngineHost:
         self._closed = True
         if self._spare is not None and not self._restore_journal():
             _log.error("journal: %d records never reached the disk", len(self._spare))
-        self.snapshot()
+        self.finish_store_job()
+        self._store_thread.shutdown()
+        if self._spare is None:
+            try:
+                self._write_snapshot(self.journal.next_sequence - 1, state_arrays(self.state))
+            except JournalError as error:
+                _log.error("journal: %s", error)
         self.journal.close()
         self.ring.close()
         self._ahead.close()

@@ -1,17 +1,19 @@
 """The append-only journal: mapped segments of CRC-checked frames, one writer.
 
 A frame is in the page cache as soon as it is stored, so ``kill -9`` loses at most the record being
-written; a power loss may lose what the kernel had not yet written (``sync`` is called on rotation,
-by snapshots and on close). Opening scans the last segment: a torn tail (bad CRC, a break in the
+written; a power loss may lose what the kernel had not yet written (``service`` syncs finished segments,
+snapshots and close all of it). Opening scans the last segment: a torn tail (bad CRC, a break in the
 sequence, half of a two-slot record) is moved to a side file and writing goes on behind the last good
 frame; good frames behind a bad one mean damage, which is refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,10 +36,14 @@ from sentinel.host.store.segment import (
     PAGE,
     JournalHeader,
     Segment,
+    allocate_segment,
     create_segment,
+    is_blank,
     list_segments,
     map_segment,
+    name_segment,
     sync_directory,
+    sync_segment,
 )
 from sentinel.wire import FRAME_BYTES
 
@@ -77,6 +83,9 @@ class Journal:
         self._segment = segment
         self._poisoned = False
         self._closed = False
+        self._spare: Path | None = None
+        self._unsynced: list[Segment] = []
+        self._allocating = threading.Lock()
         self._point_at(segment, recovery.last_sequence + 1)
 
     @classmethod
@@ -143,14 +152,35 @@ class Journal:
             at = append_frames(self.words, self.cursor, int(frame_type), slots, mask, at, stop)
 
     def rotate(self) -> None:
-        """Begin the next segment and sync the old one. On JournalError the old segment stays current."""
+        """Begin the next segment; ``service`` or ``close`` syncs the old one. On JournalError the old segment stays current."""
         self._check_usable()
         number = self._segment.header.segment + 1
         header = replace(self.header, segment=number, first_sequence=self.next_sequence)
-        segment = create_segment(self.directory, header, self.segment_bytes)
-        old, self._segment, self.header = self._segment, segment, header
+        with self._allocating:
+            spare, self._spare = self._spare, None
+            if spare is None:
+                spare = allocate_segment(self.directory, len(header.encode()), self.segment_bytes)
+            segment = name_segment(spare, header)
+        self._unsynced += [self._segment, segment]
+        self._segment, self.header = segment, header
         self._point_at(segment, header.first_sequence)
-        self._flush(old)
+
+    @property
+    def wants_service(self) -> bool:
+        """Whether ``service`` has something to do: a finished segment to sync, or the next one to allocate."""
+        return bool(self._unsynced) or (self._spare is None and self.free_frames * FRAME_BYTES < self.segment_bytes // 2)
+
+    def service(self) -> None:
+        """What would keep the writer waiting, for another thread: sync finished segments, allocate the next one.
+
+        A full disk is left for ``rotate`` to find. Raises JournalError for a disk that fails; the journal is then unusable.
+        """
+        while self._unsynced:
+            self._flush(self._unsynced[0])
+            del self._unsynced[0]
+        with self._allocating, contextlib.suppress(JournalError):
+            if self._spare is None:
+                self._spare = allocate_segment(self.directory, len(self.header.encode()), self.segment_bytes)
 
     def prefault(self, frames: int = 4096) -> bool:
         """Make the pages of the next ``frames`` frames present, so that appending does not fault (2 us a page).
@@ -169,7 +199,8 @@ class Journal:
 
     def sync(self) -> None:
         """Force everything appended so far to the disk. Raises JournalError; the journal is then unusable."""
-        self._flush(self._segment)
+        for segment in [*self._unsynced, self._segment]:
+            self._flush(segment)
 
     def close(self) -> None:
         """Sync and release the directory. Idempotent."""
@@ -178,7 +209,9 @@ class Journal:
         self._closed = True
         try:
             if not self._poisoned:
-                self._flush(self._segment)
+                self.sync()
+            if self._spare is not None:
+                self._spare.unlink(missing_ok=True)
         finally:
             os.close(self._lock)
 
@@ -202,7 +235,7 @@ class Journal:
 
     def _flush(self, segment: Segment) -> None:
         try:
-            segment.mapping.flush()
+            sync_segment(segment)
         except OSError as error:
             # After a failed msync the kernel may have dropped the dirty pages: never retry on this file.
             self._poisoned = True
@@ -230,6 +263,10 @@ def _replace_empty(directory: Path, segment: Segment | None, header: JournalHead
 
 def _recover(directory: Path) -> tuple[Segment | None, Recovery]:
     segments = list_segments(directory)
+    if segments and is_blank(segments[-1][1]):
+        blank = segments.pop()[1]
+        _log.warning("journal: %s lost its header in a power loss before it was synced; set aside", blank.name)
+        blank.rename(blank.with_suffix(".blank"))
     if not segments:
         return None, Recovery(FIRST_SEQUENCE - 1, 0, None, None)
     segment = map_segment(segments[-1][1], writable=True)

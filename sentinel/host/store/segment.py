@@ -40,6 +40,10 @@ _CRC_OFFSET = 76
 _NAME = re.compile(r"journal-(\d{20})\.stlj", re.ASCII)
 
 
+#: An allocated file that waits to become the next segment.
+SPARE_NAME = "journal-next.tmp"
+
+
 @dataclass(frozen=True)
 class JournalHeader:
     """What a segment was written under. ``config_digest`` is 64 hex digits."""
@@ -158,26 +162,59 @@ def map_segment(path: Path, writable: bool) -> Segment:
     return Segment(path, header, mapping, words, first_word, first_word + frames * FRAME_WORDS)
 
 
-def create_segment(directory: Path, header: JournalHeader, segment_bytes: int) -> Segment:
-    """Make, allocate, sync and map a new segment. Raises JournalError, for a full disk too."""
-    raw = header.encode()
-    path = directory / segment_name(header.first_sequence)
-    temporary = path.with_suffix(".tmp")
-    total = max(segment_bytes, len(raw) + 2 * FRAME_BYTES)
+def allocate_segment(directory: Path, header_bytes: int, segment_bytes: int) -> Path:
+    """Make and allocate a nameless segment file without a header. Raises JournalError, for a full disk too."""
+    path = directory / SPARE_NAME
+    total = max(segment_bytes, header_bytes + 2 * FRAME_BYTES)
     try:
-        with open(temporary, "w+b") as file:
+        with open(path, "w+b") as file:
             os.posix_fallocate(file.fileno(), 0, total)
-            os.pwrite(file.fileno(), raw, 0)
             os.fsync(file.fileno())
-        os.rename(temporary, path)
-        sync_directory(directory)
     except OSError as error:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            path.unlink()
         raise JournalError(
             "journal segment", str(path), f"room for {total} bytes", f"free disk space or move the store ({error})"
         ) from None
+    return path
+
+
+def name_segment(spare: Path, header: JournalHeader) -> Segment:
+    """Give an allocated file its header and its name, and map it. Quick: nothing is waited for (see ``sync_segment``)."""
+    path = spare.with_name(segment_name(header.first_sequence))
+    try:
+        with open(spare, "r+b") as file:
+            os.pwrite(file.fileno(), header.encode(), 0)
+        os.rename(spare, path)
+    except OSError as error:
+        raise JournalError("journal segment", str(path), "a writable directory", f"check it ({error})") from None
     return map_segment(path, writable=True)
+
+
+def sync_segment(segment: Segment) -> None:
+    """Force a segment and its name to the disk, other threads running meanwhile. Raises OSError."""
+    descriptor = os.open(segment.path, os.O_RDWR)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_directory(segment.path.parent)
+
+
+def is_blank(path: Path) -> bool:
+    """Whether a segment file was given its name but lost its header: a power loss right after a rotation."""
+    with open(path, "rb") as file:
+        return file.read(PAGE) == bytes(PAGE)
+
+
+def create_segment(directory: Path, header: JournalHeader, segment_bytes: int) -> Segment:
+    """Make, allocate, sync and map a new segment. Raises JournalError, for a full disk too."""
+    segment = name_segment(allocate_segment(directory, len(header.encode()), segment_bytes), header)
+    try:
+        sync_segment(segment)
+    except OSError as error:
+        raise JournalError("journal sync", str(segment.path), "a disk without errors", f"replace the disk ({error})") from None
+    return segment
 
 
 def sync_directory(directory: Path) -> None:

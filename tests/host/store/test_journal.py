@@ -16,7 +16,7 @@ from sentinel.errors import JournalError
 from sentinel.host.store.frames import FRAME_WORDS
 from sentinel.host.store.journal import Journal
 from sentinel.host.store.journal_reader import frame_slots, read_journal, read_segments
-from sentinel.host.store.segment import PAGE, JournalHeader, decode_header, list_segments
+from sentinel.host.store.segment import PAGE, SPARE_NAME, JournalHeader, decode_header, list_segments
 from sentinel.wire import FRAME_BYTES, FrameType, Kind, empty_slots, record_views
 
 DIGEST = "ab" * 32
@@ -291,19 +291,47 @@ def test_full_disk_stops_the_journal_without_losing_a_frame(tmp_path: Path) -> N
         subprocess.run(["umount", "-l", disk], check=True)
 
 
-class FailingMapping:
-    def flush(self) -> None:
-        raise OSError(errno.EIO, "Input/output error")
+def _failing_disk(descriptor: int) -> None:
+    raise OSError(errno.EIO, "Input/output error")
 
 
-def test_failed_sync_poisons_the_journal_for_good(tmp_path: Path) -> None:
+def test_failed_sync_poisons_the_journal_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = open_journal(tmp_path)
-    journal._segment.mapping = FailingMapping()  # type: ignore[assignment]
+    monkeypatch.setattr(os, "fdatasync", _failing_disk)
     with pytest.raises(JournalError, match="Input/output error"):
         journal.sync()
     with pytest.raises(JournalError, match="failed to sync"):
         journal.append(FrameType.INPUT, records(1, 1))
     journal.close()
+
+
+def test_a_serviced_journal_rotates_without_allocating_or_syncing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = open_journal(tmp_path, segment_bytes=PAGE + 64 * FRAME_BYTES)
+    journal.append(FrameType.INPUT, records(1, 60))
+    assert journal.wants_service
+    journal.service()
+    assert not journal.wants_service
+    with monkeypatch.context() as slow:
+        slow.setattr(os, "posix_fallocate", _failing_disk)
+        slow.setattr(os, "fdatasync", _failing_disk)
+        slow.setattr(os, "fsync", _failing_disk)
+        journal.append(FrameType.INPUT, records(61, 60))
+    assert journal.wants_service
+    journal.service()
+    journal.close()
+    assert numbers(tmp_path) == list(range(1, 121))
+    assert not (tmp_path / SPARE_NAME).exists()
+
+
+def test_a_last_segment_without_its_header_is_set_aside(tmp_path: Path) -> None:
+    with open_journal(tmp_path, segment_bytes=PAGE + 64 * FRAME_BYTES) as journal:
+        journal.append(FrameType.INPUT, records(1, 70))
+    last = list_segments(tmp_path)[-1][1]
+    with open(last, "r+b") as file:
+        file.write(bytes(PAGE))
+    with open_journal(tmp_path) as journal:
+        assert journal.next_sequence == 65
+    assert last.with_suffix(".blank").exists()
 
 
 def test_header_round_trips_and_a_wrong_digest_is_refused(tmp_path: Path) -> None:
