@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from sentinel.errors import VenueError
+from sentinel.errors import ConfigError, VenueError
 from sentinel.host.venues.binance_spot.instruments import read_instruments
 from sentinel.host.venues.binance_spot.messages import decode_exchange_info
 from sentinel.host.venues.order_events import RecordBatch
@@ -75,7 +75,7 @@ def test_a_malformed_filter_is_refused_by_symbol(text: str) -> None:
 
 
 def test_a_symbol_the_venue_does_not_list_is_refused_by_name() -> None:
-    with pytest.raises(VenueError, match="ZZZUSDT"):
+    with pytest.raises(ConfigError, match="ZZZUSDT"):
         read_instruments(decode_exchange_info(info(FILTERS)), ["AAAUSDT", "ZZZUSDT"])
 
 

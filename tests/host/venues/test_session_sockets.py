@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sentinel.errors import VenueError
+from sentinel.errors import ConfigError, VenueError
 from sentinel.host.clock import LiveClock
 from sentinel.host.venues.binance_spot import BinanceSpotSession, keeper
 from sentinel.host.venues.contract import LocalCode
@@ -225,6 +225,20 @@ def test_connect_fails_with_a_reason() -> None:
             await unlisted.close()
         with pytest.raises(VenueError, match="api_url"):
             BinanceSpotSession(config.model_copy(update={"api_url": ""}), SYMBOLS, CREDENTIALS, LiveClock(), Sink(), 5)
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+@pytest.mark.parametrize("code", [-1121, -1100])
+def test_a_symbol_the_venue_does_not_know_is_an_error_of_the_settings(code: int) -> None:
+    async def run() -> None:
+        async with ScriptedVenue() as venue:
+            venue.rest["/api/v3/exchangeInfo"] = (400, {}, {"code": code, "msg": "Invalid symbol."})
+            session = BinanceSpotSession(venue.config, SYMBOLS, CREDENTIALS, LiveClock(), Sink(), 5)
+            with pytest.raises(ConfigError, match="Invalid symbol") as caught:
+                await session.connect()
+            assert caught.value.field == "feed.symbols"
+            await session.close()
 
     asyncio.run(asyncio.wait_for(run(), 20))
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from sentinel.config import VenueConfig
-from sentinel.errors import FeedError, UnitError, VenueError
+from sentinel.errors import ConfigError, FeedError, UnitError, VenueError
 from sentinel.host.feeds.rest import Response, RestClient
 from sentinel.host.ports import Clock
 from sentinel.host.venues.binance_spot import messages, outcomes, translate
@@ -30,7 +30,7 @@ _ORDER_WEIGHT, _TRADES_WEIGHT, _ORDER_TRADES_WEIGHT = 4, 20, 5
 
 
 class AccountRest:
-    """Signed GETs. Every method raises VenueError for anything but the answer asked for."""
+    """Signed GETs. Every method raises VenueError for anything but the answer asked for, unless it says otherwise."""
 
     def __init__(
         self, venue: VenueConfig, credentials: Credentials, clock: Clock, budget: RateBudget, venue_ns: Callable[[], int]
@@ -43,10 +43,18 @@ class AccountRest:
         self._venue_ns = venue_ns
 
     async def exchange_info(self, symbols: list[str]) -> messages.ExchangeInfo:
+        """What the venue says of ``symbols``. Raises ConfigError where it does not know one of them."""
         params = {}
         if len(symbols) <= _SYMBOLS_IN_QUERY:
             params["symbols"] = msgspec.json.encode(symbols).decode()
-        body = await self._get("/api/v3/exchangeInfo", params, _EXCHANGE_INFO_WEIGHT, signed=False)
+        try:
+            body = await self._get("/api/v3/exchangeInfo", params, _EXCHANGE_INFO_WEIGHT, signed=False)
+        except _Refused as error:
+            if error.code in outcomes.NO_SUCH_SYMBOL:
+                raise ConfigError(
+                    "feed.symbols", symbols, "symbols the venue lists", f"correct their spelling: the venue says {error.value}"
+                ) from None
+            raise
         return _read(body, messages.decode_exchange_info, "exchangeInfo")
 
     async def balances(self) -> dict[str, int]:
@@ -130,9 +138,16 @@ class AccountRest:
             error = messages.ErrorBody(0, "no reason given")
         if response.status == 400 and error.code == outcomes.NO_SUCH_ORDER:
             raise _NoSuchOrder(f"request {path}", error.code, "an order the venue knows", "check the id")
-        raise VenueError(
-            f"request {path}", f"status {response.status}, {error.code} {error.msg}", "status 200", "see the venue's error codes"
-        )
+        text = f"status {response.status}, {error.code} {error.msg}"
+        refusal = _Refused(f"request {path}", text, "status 200", "see the venue's error codes")
+        refusal.code = error.code
+        raise refusal
+
+
+class _Refused(VenueError):
+    """The venue refused a request with ``code``."""
+
+    code = 0
 
 
 class _NoSuchOrder(VenueError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sentinel.errors import UnitError, VenueError
+from sentinel.errors import ConfigError, UnitError, VenueError
 from sentinel.host.venues.binance_spot.messages import ExchangeInfo, SymbolFilter, SymbolInfo
 from sentinel.host.venues.order_events import RecordBatch
 from sentinel.units import BPS, E8, INT64_MAX, parse_e8
@@ -37,13 +37,13 @@ class Instrument:
 
 
 def read_instruments(info: ExchangeInfo, symbols: list[str]) -> list[Instrument]:
-    """The run's symbols in their order. Raises VenueError for a symbol the venue does not list or a malformed filter."""
+    """The run's symbols in their order. Raises ConfigError for one the venue does not list, VenueError for a malformed filter."""
     listed = {row.symbol: row for row in info.symbols}
     found = []
     for symbol in symbols:
         row = listed.get(symbol)
         if row is None:
-            raise VenueError("feed.symbols", symbol, "symbols the venue lists", "remove it or correct its spelling")
+            raise ConfigError("feed.symbols", symbol, "symbols the venue lists", "remove it or correct its spelling")
         try:
             found.append(Instrument(symbol, row.base_asset, row.quote_asset, _fields(row)))
         except UnitError as error:

@@ -35,6 +35,8 @@ DEFINITIVE_CODES = frozenset(
 )  # fmt: skip
 UNKNOWN_ORDER = -2011
 NO_SUCH_ORDER = -2013
+#: An unknown symbol, or one with characters no symbol has.
+NO_SUCH_SYMBOL = frozenset({-1121, -1100})
 _CLOCK = -1021
 _LIMITS = frozenset({-1003, -1015, -1034})
 _KEY = frozenset({-1002, -2014, -2015})
