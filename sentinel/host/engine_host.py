@@ -83,7 +83,7 @@ class EngineHost:
         self._closed = False
         self._control_seq = 0
         self._spare: SpareFrames | None = None
-        self._retry_ns = 0
+        self._retry_ns = self._service_ns = 0
         self.journal_faults = 0
         self._store_thread = ThreadPoolExecutor(1, "store")
         self._store_job: Future[None] | None = None
@@ -216,8 +216,10 @@ class EngineHost:
                 _log.error("journal: memory is full too; records are lost and no new order leaves until a restart")
             self._spare.drop()
 
-    def _lose_journal(self, error: JournalError) -> None:
+    def _lose_journal(self, error: BaseException) -> None:
         _log.error("journal: %s; new orders stop, cancels go on", error)
+        if self._spare is not None:
+            return
         self.journal_faults += 1
         self._spare = SpareFrames(self.journal.next_sequence)
         self._step_ahead(Command.JOURNAL_FAULT, self.now_ns, value=1)
@@ -266,7 +268,9 @@ class EngineHost:
             self.finish_store_job()
         if self._spare is None:
             self.journal.prefault()
-            if self._store_job is None and self.journal.wants_service:
+            if self._store_job is None and self.journal.wants_service and now_ns >= self._service_ns:
+                # Not at every tick: on a full disk each attempt takes what little is left, for a moment.
+                self._service_ns = now_ns + NS_PER_S
                 self._store_job = self._store_thread.submit(self.journal.service)
         elif now_ns >= self._retry_ns:
             self._retry_ns = now_ns + _RETRY_NS
@@ -287,10 +291,8 @@ class EngineHost:
             return
         job, self._store_job = self._store_job, None
         error = job.exception()
-        if isinstance(error, JournalError):
+        if error is not None:
             self._lose_journal(error)
-        elif error is not None:
-            raise error
 
     def _write_snapshot(self, sequence: int, arrays: dict[str, NDArray[Any]]) -> None:
         self.journal.sync()
