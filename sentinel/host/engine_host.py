@@ -28,6 +28,7 @@ from sentinel.host.rules import rules_of
 from sentinel.host.store.epoch import bump_epoch
 from sentinel.host.store.frames import CURSOR_END, CURSOR_WORD, FRAME_WORDS
 from sentinel.host.store.journal import Journal
+from sentinel.host.store.journal_reader import journal_symbols
 from sentinel.host.store.run_files import save_run_files
 from sentinel.host.store.snapshot import load_latest_snapshot, save_snapshot
 from sentinel.host.store.spare_frames import SpareFrames
@@ -88,6 +89,7 @@ class EngineHost:
         self._store_thread = ThreadPoolExecutor(1, "store")
         self._store_job: Future[None] | None = None
 
+        self._refuse_other_symbols()
         save_run_files(self.directory, config, self.artifact)
         self.journal = Journal.open(
             self.directory,
@@ -108,13 +110,28 @@ class EngineHost:
             self.journal.close()
             raise
 
+    def _refuse_other_symbols(self) -> None:
+        # Positions and orders are kept by symbol index: under another table they would be another coin's.
+        begun_with = journal_symbols(self.directory)
+        if begun_with is not None and begun_with != tuple(self.config.feed.symbols):
+            raise JournalError(
+                "feed.symbols",
+                self.config.feed.symbols,
+                f"{list(begun_with)}, those of the journal in {self.directory}",
+                "use a new store.directory for other symbols once no order is open",
+            )
+
     def _recover(self) -> int:
         """State after the last journaled input. Returns the number of inputs replayed."""
         snapshot = load_latest_snapshot(self.directory)
         start = 0
         if snapshot is not None and snapshot.sequence < self.journal.next_sequence:
-            load_state_arrays(self.state, snapshot.arrays)
-            start = snapshot.sequence + 1
+            try:
+                load_state_arrays(self.state, snapshot.arrays)
+            except JournalError as error:
+                _log.warning("%s: recovering from the journal alone", error)
+            else:
+                start = snapshot.sequence + 1
         if start >= self.journal.next_sequence or self.journal.next_sequence == 1:
             return 0
         replay = JournalReplay(self.directory, self.state)

@@ -22,6 +22,16 @@ class SegmentFrames(NamedTuple):
     frames: NDArray[Any]
 
 
+def journal_symbols(directory: str | Path) -> tuple[str, ...] | None:
+    """The symbol table a journal was begun with, None where there is no journal yet. Raises JournalError for damage."""
+    directory = Path(directory)
+    try:
+        listed = list_segments(directory) if directory.is_dir() else []
+    except OSError as error:
+        raise JournalError("journal directory", str(directory), "a readable directory", f"check it ({error})") from None
+    return map_segment(listed[0][1], writable=False).header.symbols if listed else None
+
+
 def read_segments(directory: str | Path, from_sequence: int = 0) -> Iterator[SegmentFrames]:
     """Every segment with a frame at or after ``from_sequence``, checked, cut to those frames.
 
