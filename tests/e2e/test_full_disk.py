@@ -147,7 +147,7 @@ def test_the_snapshot_of_a_full_disk_is_missed_not_mourned(tmp_path: Path, disk:
 
 
 def test_cancels_go_on_while_the_disk_is_full(tmp_path: Path, disk: Disk) -> None:
-    """The disk fills and the kill switch trips in the moment in which an order is under way."""
+    """The segment ends and the kill switch trips in the moment in which an order is under way."""
     counts: list[dict[str, int]] = []
 
     def prepare(scene: Scene) -> None:
@@ -155,13 +155,13 @@ def test_cancels_go_on_while_the_disk_is_full(tmp_path: Path, disk: Disk) -> Non
             if scene.seconds < 140.0:
                 return
             scene.on_sent = None
-            disk.fill()
             host = scene.daemon.host
             host.journal.cursor[CURSOR_END] = host.journal.cursor[CURSOR_WORD]
             host.control(Command.KILL, host.now_ns, value=1)
             counts.append(dict(scene.daemon.gateway.counts))
 
         scene.on_sent = strike
+        scene.at(50.0, disk.fill)
         scene.at(160.0, disk.free)
         scene.at(175.0, lambda: counts.append(dict(scene.daemon.gateway.counts)))
 

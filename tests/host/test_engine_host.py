@@ -17,6 +17,7 @@ from sentinel.host.engine_host import EngineHost
 from sentinel.host.store.journal import Journal
 from sentinel.host.store.journal_reader import frame_slots, read_segments
 from sentinel.host.store.segment import list_segments
+from sentinel.host.store.snapshot import save_snapshot
 from sentinel.host.store.spare_frames import SpareFrames
 from sentinel.research.run_data import ReplayedRun
 from sentinel.units import NS_PER_S
@@ -195,6 +196,7 @@ def test_a_disk_that_cannot_sync_is_a_fault_for_good(tmp_path: Path, disk: Disk,
     host.accept(_trades(1, 10))
     disk.broken = True
     host.snapshot()
+    host.finish_store_job()
     assert _fault(host) == 1
     assert "replace the disk" in caplog.text
     disk.broken = False
@@ -203,6 +205,38 @@ def test_a_disk_that_cannot_sync_is_a_fault_for_good(tmp_path: Path, disk: Disk,
     host.accept(_trades(11, 10))
     assert int(host.state.counters["trades"][0]) == 20
     host.close()
+
+
+def test_a_second_failure_while_frames_are_in_memory_loses_none_of_them(tmp_path: Path, disk: Disk) -> None:
+    """A snapshot is being written when the disk fills, and fails after that."""
+    host = _host(tmp_path)
+    number = _fill_segment(host)
+    disk.broken = True
+    host.snapshot()
+    disk.full = True
+    host.accept(_trades(number, 100))
+    waiting = host.frames_in_memory
+    assert waiting == 101
+    host.finish_store_job()
+    assert host.frames_in_memory == waiting
+    assert host.journal_faults == 1
+    assert _fault(host) == 1
+    host.close()
+
+
+def test_a_snapshot_that_does_not_fit_the_state_is_passed_over_for_the_journal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    host = _host(tmp_path)
+    host.accept(_trades(1, 50))
+    expected = host.state_hash()
+    sequence = host.journal.next_sequence - 1
+    host.close()
+    save_snapshot(tmp_path, sequence, {"another": np.zeros(3)}, {})
+    again = _host(tmp_path)
+    assert again.state_hash() == expected
+    assert "recovering from the journal alone" in caplog.text
+    again.close()
 
 
 def test_the_first_half_of_an_order_event_waits_for_its_second_and_rotates_nothing(tmp_path: Path) -> None:
