@@ -25,7 +25,7 @@ from sentinel.wire import (
     client_key,
     client_order_id,
 )
-from tests.engine.harness import World
+from tests.engine.world import World
 from tests.host.venues.offline_session import ManualClock, Sink
 
 KEY = client_key(1, 1, 1)
