@@ -106,6 +106,7 @@ def _result(daemon: Daemon, seconds: float) -> dict[str, Any]:
         "feed": daemon.feed_counters(),
         "orders_sent": daemon.gateway.counts["places"],
         "latency": summarize_table(daemon.host.latency),
+        "ring": daemon.ring_usage,
         "state_hash": daemon.state_hash,
         "journal": str(daemon.host.directory),
     }

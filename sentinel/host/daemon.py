@@ -93,6 +93,7 @@ class Daemon:
         self.steps = 0
         self._was_active = False
         self.state_hash = ""
+        self.ring_usage: dict[str, int | str] = {}
 
     def feed_counters(self) -> dict[str, int]:
         """The feed's counters; empty before it was started."""
@@ -122,7 +123,15 @@ class Daemon:
             await self.feed.stop()
         if self.session is not None:
             await self.session.close()
-        self.state_hash = self.host.state_hash()
+        if not self.state_hash:
+            ring = self.host.ring
+            self.ring_usage = {
+                "slots": ring.capacity,
+                "high_water": ring.high_water,
+                "refused": ring.refused,
+                "pages": ring.pages,
+            }
+            self.state_hash = self.host.state_hash()
         self.host.close()
 
     async def _start(self, stop: asyncio.Event) -> None:

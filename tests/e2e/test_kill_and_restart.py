@@ -188,8 +188,8 @@ def _check(outcome: Outcome, store: Path) -> None:
     glob, symbols = run_.state.glob[0], run_.state.symbols
     assert int(run_.state.counters["fills"][0]) >= len(venue_trades)
     assert int(glob["cash"]) == outcome.balances["USDT"]
-    for index, symbol in enumerate(SYMBOLS):
-        assert int(symbols["inventory"][index]) == outcome.balances[symbol.removesuffix("USDT")], symbol
+    for index, name in enumerate(SYMBOLS):
+        assert int(symbols["inventory"][index]) == outcome.balances[name.removesuffix("USDT")], name
     assert int(glob["live_orders"]) == 0
 
 
