@@ -267,7 +267,8 @@ class Config(Section):
 
     def digest(self) -> str:
         """SHA-256 of the settings that decide behaviour (hex); paths and URLs are left out."""
-        kept = self.model_dump(mode="json", exclude={"venue": True, "store": True})
+        where = {"rest_url", "stream_url", "api_url", "api_key_env", "api_secret_env"}
+        kept = self.model_dump(mode="json", exclude={"venue": where, "store": True})
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

@@ -282,5 +282,7 @@ def load_state_arrays(state: EngineState, arrays: dict[str, NDArray[Any]]) -> No
         other = arrays[name]
         if other.shape != array.shape or other.dtype != array.dtype:
             raise JournalError(f"snapshot.{name}", f"{other.dtype} {other.shape}", f"{array.dtype} {array.shape}", remedy)
+    if (own["symbols"]["book"] != arrays["symbols"]["book"]).any():
+        raise JournalError("snapshot.symbols.book", arrays["symbols"]["book"].tolist(), own["symbols"]["book"].tolist(), remedy)
     for name, array in own.items():
         array[...] = arrays[name]

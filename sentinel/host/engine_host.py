@@ -124,7 +124,8 @@ class EngineHost:
     def _recover(self) -> int:
         """State after the last journaled input. Returns the number of inputs replayed."""
         snapshot = load_latest_snapshot(self.directory)
-        start = 0
+        replay = JournalReplay(self.directory, self.state)
+        start, settings = 0, None
         if snapshot is not None and snapshot.sequence < self.journal.next_sequence:
             try:
                 load_state_arrays(self.state, snapshot.arrays)
@@ -132,10 +133,10 @@ class EngineHost:
                 _log.warning("%s: recovering from the journal alone", error)
             else:
                 start = snapshot.sequence + 1
-        if start >= self.journal.next_sequence or self.journal.next_sequence == 1:
-            return 0
-        replay = JournalReplay(self.directory, self.state)
-        replay.run(start)
+                settings = snapshot.meta.get("config_digest", ""), snapshot.meta.get("model_crc", 0)
+        if start < self.journal.next_sequence > 1:
+            replay.run(start, settings)
+            settings = replay.settings
         if replay.mismatched_effects:
             raise JournalError(
                 "journal effects",
@@ -145,7 +146,9 @@ class EngineHost:
             )
         # What the killed process had decided but not yet journaled: journaled now, so that every replay agrees.
         self.journal.append(FrameType.EFFECT, replay.unrecorded)
-        configure(self.state, self.spec)
+        if settings != (self.config.digest(), self.artifact.crc):
+            # Changed settings begin a new segment, where a replay takes them over too.
+            configure(self.state, self.spec)
         return replay.inputs
 
     @property
@@ -314,7 +317,8 @@ class EngineHost:
     def _write_snapshot(self, sequence: int, arrays: dict[str, NDArray[Any]]) -> None:
         self.journal.sync()
         try:
-            save_snapshot(self.directory, sequence, arrays, {"epoch": self.epoch})
+            meta = {"epoch": self.epoch, "config_digest": self.config.digest(), "model_crc": self.artifact.crc}
+            save_snapshot(self.directory, sequence, arrays, meta)
         except JournalError as error:
             _log.error("snapshot: %s", error)
 

@@ -19,6 +19,9 @@ from sentinel.host.store.journal_reader import frame_slots, read_segments
 from sentinel.host.store.run_files import load_run_config, load_run_model
 from sentinel.wire import FrameType, record_views
 
+#: Config digest and model CRC.
+Settings = tuple[str, int]
+
 _CHUNK = 65_536
 
 
@@ -31,7 +34,8 @@ class JournalReplay:
 
     ``inputs``, ``effects`` and ``mismatched_effects`` count slots: the effects the engine produces must be
     those in the journal, bit for bit. ``unrecorded`` (int64[n, 8]) are effects of the last inputs that the
-    writer was killed before it could journal; no order among them ever left.
+    writer was killed before it could journal; no order among them ever left. ``settings`` (config digest, model CRC)
+    are those the state's parameters were last taken from.
     """
 
     def __init__(
@@ -46,14 +50,20 @@ class JournalReplay:
         self.inputs = 0
         self.effects = 0
         self.mismatched_effects = 0
+        self.settings: Settings | None = None
         self._observe = observe
         self._chunk = chunk
         self._out = new_effects(max(4096, chunk))
         self._recorded = np.zeros((0, 8), np.int64)
         self._produced = np.zeros((0, 8), np.int64)
 
-    def run(self, from_sequence: int = 0) -> None:
-        """Replay from a sequence (0: the oldest) to the end. Raises JournalError for damage or a missing file."""
+    def run(self, from_sequence: int = 0, settings: Settings | None = None) -> None:
+        """Replay from a sequence (0: the oldest) to the end. Raises JournalError for damage or a missing file.
+
+        ``settings``: what the state was configured by; None for a fresh one. Only where a segment has others are its
+        parameters set anew: limits that an operator has changed hold on over rotations and restarts.
+        """
+        self.settings = settings
         for header, frames in read_segments(self.directory, from_sequence):
             config = load_run_config(self.directory, header.config_digest)
             if tuple(config.feed.symbols) != header.symbols:
@@ -67,7 +77,9 @@ class JournalReplay:
                     f"{len(self.state.symbols)}",
                     "use a new store.directory for other symbols",
                 )
-            configure(self.state, spec)
+            if self.settings != (header.config_digest, header.model_crc):
+                configure(self.state, spec)
+                self.settings = (header.config_digest, header.model_crc)
             decider = CpuDecider(artifact, rules_of(config.strategy), config.strategy.forest_on == "rule")
             words = np.array([decider.address, decider.context, decider.address, decider.context], np.int64)
             slots, types = frame_slots(frames), frames["type"]
