@@ -106,7 +106,8 @@ class Daemon:
         """Trade until ``stop`` is set, or, in lock-step, until the venue's scenario ends (``finished``).
 
         A venue that cannot be reached is tried again until it can; in lock-step, where virtual time stands still
-        meanwhile, VenueError or FeedError is raised instead.
+        meanwhile, VenueError or FeedError is raised instead. Raises ConfigError at the start for a key the venue
+        refuses or a symbol it does not know.
         """
         try:
             await self._start(stop)
@@ -178,6 +179,11 @@ class Daemon:
                 await self._load_account(session)
             except VenueError as error:
                 await session.close()
+                if session.halted is not None:
+                    names = (self._orders_at.api_key_env, self._orders_at.api_secret_env)
+                    raise ConfigError(
+                        "environment", names, "a key the venue accepts", f"correct the key in {names[0]}: {session.halted}"
+                    ) from None
                 if self.lockstep:
                     raise
                 _log.warning("order session: %s; trying again in %.1f s", error, wait_s)

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from sentinel.engine.layout import HALT_FEED
+from sentinel.errors import ConfigError
 from sentinel.host import clock
 from sentinel.host.daemon import Daemon
+from sentinel.host.venues.binance_spot import Credentials
 from sentinel.sim.market.coins import COINS
 from sentinel.sim.market.episode import Episode
 from sentinel.sim.market.model import MarketModel
@@ -187,3 +189,15 @@ def test_symbols_beyond_ascii_are_traded_like_any_other(tmp_path: Path) -> None:
     assert daemon.host.state.book.books["checked"].min() > 100
     assert daemon.host.state.book.books["mismatched"].tolist() == [0, 0]
     assert int(daemon.host.state.symbols["inventory"][0]) == owned["币安人生"]
+
+
+def test_a_key_the_venue_refuses_ends_the_start(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with _venue() as venue:
+            daemon = Daemon(config_for(venue, list(SYMBOLS), tmp_path / "store"), Credentials("another" * 3, SECRET))
+            with pytest.raises(ConfigError, match="SENTINEL_API_KEY") as caught:
+                await daemon.run(asyncio.Event())
+            assert caught.value.field == "environment"
+            assert SECRET not in str(caught.value)
+
+    run(scenario(), 60)
