@@ -151,8 +151,8 @@ def attach(g: Any, y: Any, o: Any) -> None:
     if not is_live(o.state):
         return
     rest = max(o.qty - o.cum_qty, 0)
-    price = o.price if o.price > 0 else y.last_price
-    o.open_notional = min(notional_up_nb(price, rest), ORDER_NOTIONAL_CAP)
+    # A sale may bring more than its limit: what fills is worth the last price at least.
+    o.open_notional = min(notional_up_nb(max(o.price, y.last_price), rest), ORDER_NOTIONAL_CAP)
     if o.side == 1:
         y.open_buy += rest
     else:

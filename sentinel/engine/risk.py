@@ -136,11 +136,11 @@ def position_limit(p: Any, y: Any, q: Any) -> Verdict:
 
 
 @njit(**JIT)
-def gross_exposure(g: Any, p: Any, q: Any) -> Verdict:
-    """All positions at last prices, all open orders and this one, at their limits."""
+def gross_exposure(g: Any, p: Any, y: Any, q: Any) -> Verdict:
+    """All positions at last prices, all open orders and this one, at the higher of limit and last price."""
     if q.reduce_only != 0:
         return _pass()
-    asked = min(notional_up_nb(q.price, q.qty), ORDER_NOTIONAL_CAP)
+    asked = min(notional_up_nb(max(q.price, y.last_price), q.qty), ORDER_NOTIONAL_CAP)
     gross = g.position_value + g.open_notional + asked
     return _verdict(gross > p.max_gross_notional, Control.GROSS_EXPOSURE, gross, p.max_gross_notional)
 
@@ -216,7 +216,7 @@ def check_order(f: Any, q: Any) -> Verdict:
     if verdict.control == 0:
         verdict = position_limit(p, y, q)
     if verdict.control == 0:
-        verdict = gross_exposure(g, p, q)
+        verdict = gross_exposure(g, p, y, q)
     if verdict.control == 0:
         verdict = drawdown(g, p)
     if verdict.control == 0:
@@ -236,7 +236,9 @@ def trip(f: Any, cause: int, observed: int, limit: int) -> None:
         emit_signal(f, SignalCode.KILLED, 0xFFFF, 0, 0, cause, 0, 0, 0, observed, limit)
     g.killed = 1
     g.flatten = 0
-    set_trading_state(f, TradingState.HALTED)
+    if g.trading_state != TradingState.RECOVERING:
+        # A recovery is not cut short: nothing leaves meanwhile, and it ends in HALTED.
+        set_trading_state(f, TradingState.HALTED)
     want_cancels(f)
     watch_orders(f)
 

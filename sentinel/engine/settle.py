@@ -305,6 +305,9 @@ def doubt_everything(f: Any) -> None:
         o = order(f, i)
         if not is_live(o.state):
             continue
+        if o.t_sent == 0:
+            # Sent, if at all, by a process that lived until just now, perhaps long after the intent.
+            o.t_sent = g.now
         if o.flags & FOREIGN:
             detach(g, symbol(f, o.symbol), o)
             clear_order(o)

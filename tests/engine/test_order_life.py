@@ -398,6 +398,20 @@ def test_restart_doubts_every_live_order(sold: Sent) -> None:
     assert sold.state_now == OrderState.ACKED
 
 
+def test_an_order_that_may_have_left_until_the_process_died_is_asked_about_only_a_whole_wait_later() -> None:
+    """Stopped for a minute between journal and socket, then sent, then killed before it could say so."""
+    world = World().start()
+    world.quiet()
+    world.pump()
+    world.retrace()
+    (place,) = world.places()
+    world.wait(60 * SECOND).control(Command.EPOCH, id=2).control(Command.RECOVERING).control(Command.RECOVERED).tick().run()
+    world.wait(world.spec.resolve_ns).tick().run()
+    assert not world.of(Kind.QUERY)
+    world.wait(MS).tick().run()
+    assert [query["client_key"] for query in world.of(Kind.QUERY)] == [place["client_key"]]
+
+
 def test_new_epoch_starts_a_new_sequence_of_keys(sold: Sent) -> None:
     sold.again().control(Command.EPOCH, id=5).run()
     assert (int(sold.g["epoch"]), int(sold.g["sequence"])) == (5, 0)

@@ -222,9 +222,29 @@ def test_position_is_valued_at_the_higher_of_limit_and_last_price(desk: Desk) ->
 def test_gross_exposure_adds_positions_open_orders_and_the_order(desk: Desk, over: int) -> None:
     desk.p["max_gross_notional"] = 1000 * E8
     desk.g["position_value"], desk.g["open_notional"] = 500 * E8, 400 * E8 + over
-    assert refuses(risk.gross_exposure(desk.g, desk.p, desk.q), Control.GROSS_EXPOSURE) == (over > 0)
+    assert refuses(risk.gross_exposure(desk.g, desk.p, desk.y, desk.q), Control.GROSS_EXPOSURE) == (over > 0)
     desk.q["reduce_only"] = 1
-    assert not refuses(risk.gross_exposure(desk.g, desk.p, desk.q), Control.GROSS_EXPOSURE)
+    assert not refuses(risk.gross_exposure(desk.g, desk.p, desk.y, desk.q), Control.GROSS_EXPOSURE)
+
+
+def test_a_sale_is_counted_at_the_last_price_not_at_its_lower_limit(desk: Desk) -> None:
+    desk.q["side"] = Side.SELL
+    desk.p["max_gross_notional"] = 150 * E8
+    assert not refuses(risk.gross_exposure(desk.g, desk.p, desk.y, desk.q), Control.GROSS_EXPOSURE)
+    desk.y["last_price"] = 2 * E8
+    assert refuses(risk.gross_exposure(desk.g, desk.p, desk.y, desk.q), Control.GROSS_EXPOSURE)
+
+
+def test_an_open_sale_counts_at_the_last_price_too() -> None:
+    world = World(slippage_bps=400).start()
+    world.quiet()
+    world.pump()
+    world.retrace()
+    (place,) = world.places()
+    assert place["side"] == Side.SELL
+    # It left on the quote, when the last trade was still the pump's.
+    assert place["price"] < world.symbol()["last_price"]
+    assert world.g["open_notional"] == place["qty"] * 120_000_000 // E8
 
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
@@ -329,6 +349,19 @@ def test_kill_cancels_what_is_live_and_repeats_until_it_has_ended() -> None:
     assert world.of(Kind.CANCEL, world.wait(SECOND).tick().run())
     world.order(place["client_key"], OrderEventKind.CANCELED).run()
     assert not world.of(Kind.CANCEL, world.wait(3 * SECOND).tick().run())
+
+
+def test_a_kill_during_recovery_stays_latched_after_it_and_can_be_armed_then() -> None:
+    world = World().start()
+    world.control(Command.RECOVERING).control(Command.KILL).run()
+    assert world.g["killed"] == 1
+    assert world.g["trading_state"] == TradingState.RECOVERING
+    world.control(Command.ARM, id=int(world.g["arm_epoch"]) + 1).run()
+    assert world.g["killed"] == 1
+    world.control(Command.RECOVERED).run()
+    assert world.g["trading_state"] == TradingState.HALTED
+    world.control(Command.ARM, id=int(world.g["arm_epoch"]) + 1).run()
+    assert world.g["trading_state"] == TradingState.ACTIVE
 
 
 def test_killing_twice_is_killing_once() -> None:

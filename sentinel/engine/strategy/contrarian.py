@@ -19,7 +19,7 @@ from sentinel.engine.frame import counters, decision, glob, order, params, propo
 from sentinel.engine.layout import MAX_PROPOSALS, Market, Setup, StrategyId
 from sentinel.engine.portfolio import write_off
 from sentinel.engine.strategy.decision import read_decision
-from sentinel.engine.strategy.sizing import has_filters, has_quote, size_for_margin, taking_price, tradable_qty
+from sentinel.engine.strategy.sizing import exit_slice, has_filters, has_quote, size_for_margin, taking_price, tradable_qty
 from sentinel.native import INNER, JIT
 from sentinel.units import BPS, E8, NS_PER_S, mul_div_wide_nb, notional_nb, notional_up_nb, product_less_nb
 from sentinel.wire import Control, OrderState, OrderType, Reason, Refusal, Side, SignalCode, TimeInForce, TradingState
@@ -195,7 +195,7 @@ def _entry_qty(f: Any, s: int, side: int, price: int) -> int:
     """Quantity to enter with; 0 after a refusal."""
     g, p = glob(f), params(f)
     y = symbol(f, s)
-    qty = size_for_margin(g, p, y.setup_margin, price)
+    qty = size_for_margin(g, p, y, y.setup_margin, price)
     if p.market == Market.SPOT and side == Side.SELL:
         owned = max(y.inventory - y.open_sell, 0)
         if tradable_qty(y, owned, price) == 0:
@@ -276,11 +276,15 @@ def _propose_exit(f: Any, s: int) -> None:
     y = symbol(f, s)
     side = Side.SELL if y.position > 0 else Side.BUY
     price = taking_price(p, y, side)
-    qty = min(abs(y.position), p.max_order_qty)
     if price <= 0:
         return
-    if tradable_qty(y, qty, price) == 0:
+    if tradable_qty(y, abs(y.position), price) == 0:
         _settle_rest(f, s)
+        return
+    qty = tradable_qty(y, exit_slice(p, abs(y.position), price), price)
+    if qty == 0:
+        # Our own limits leave nothing to trade: the position stays, and is left once they do.
+        _refuse(f, s, Refusal.TOO_SMALL, False)
         return
     if p.market == Market.SPOT:
         if side == Side.SELL:
@@ -291,8 +295,6 @@ def _propose_exit(f: Any, s: int) -> None:
         if qty == 0:
             _refuse(f, s, lack, False)
             return
-    else:
-        qty = tradable_qty(y, qty, price)
     _propose(f, s, side, price, qty, y.exit_reason, 1, price, 0)
 
 

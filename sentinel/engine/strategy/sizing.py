@@ -60,14 +60,25 @@ def tradable_qty(y: Any, qty: int, price: int) -> int:
 
 
 @njit(**JIT)
-def size_for_margin(g: Any, p: Any, margin: int, price: int) -> int:
-    """Base quantity worth ``size_bps`` of equity, scaled by the model's size table; no more than the limits allow."""
+def size_for_margin(g: Any, p: Any, y: Any, margin: int, price: int) -> int:
+    """Base quantity worth ``size_bps`` of equity, scaled by the model's size table; no more than the limits allow.
+
+    The limits are met at the last price too where that is the higher one: a sale's limit lies below the market.
+    """
     step = 0
     for k in range(1, p.size_steps):
         if margin >= p.size_margins[k]:
             step = k
     share = mul_div_nb(max(equity(g), 0), p.size_bps, BPS)
     share = mul_div_nb(share, p.size_bps_steps[step], max(p.size_bps_steps[0], 1))
-    share = min(share, min(p.max_order_notional, p.max_position_notional))
-    share = min(share, ORDER_NOTIONAL_CAP)
-    return min(min(mul_div_wide_nb(share, E8, price), p.max_order_qty), AMOUNT_CAP)
+    limit = min(min(p.max_order_notional, p.max_position_notional), ORDER_NOTIONAL_CAP)
+    allowed = mul_div_wide_nb(limit, E8, max(price, y.last_price))
+    return min(min(mul_div_wide_nb(share, E8, price), allowed), min(p.max_order_qty, AMOUNT_CAP))
+
+
+@njit(**JIT)
+def exit_slice(p: Any, held: int, price: int) -> int:
+    """As much of a position as one order may close: an exit grown beyond the order limits goes in slices."""
+    qty = min(held, p.max_order_qty)
+    limit = min(p.max_order_notional, ORDER_NOTIONAL_CAP)
+    return mul_div_wide_nb(limit, E8, price) if notional_up_nb(price, qty) > limit else qty

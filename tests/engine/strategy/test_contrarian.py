@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sentinel.engine.layout import Market, Setup
+from sentinel.engine.layout import LimitField, Market, Setup
 from sentinel.units import E8, notional
 from sentinel.wire import (
     Command,
@@ -294,6 +294,39 @@ def test_rest_too_small_to_trade_is_written_off() -> None:
     assert len(world.signals(SignalCode.ROUND_TRIP)) == 1
     assert int(world.symbol()["inventory"]) == 1000 * E8 - E8
     assert place["qty"] == cover["qty"]
+
+
+def test_a_position_grown_above_the_order_limit_is_left_in_slices() -> None:
+    """A short whose price rises is worth more at its stop than one order may be."""
+    world = World(market=Market.USDM, max_order_notional=1000 * E8, max_position_notional=1000 * E8, size_bps=5000)
+    world.start(base=0).enter()
+    short = int(world.symbol()["position"])
+    assert short < 0
+    for _ in range(4):
+        before = len(world.places())
+        world.wait(SECOND).bbo(1.299, 1.301).trade(1.3).run()
+        if len(world.places()) > before:
+            world.complete(world.places()[-1])
+    slices = world.places()[1:]
+    assert len(slices) == 2
+    assert {place["reason"] for place in slices} == {Reason.EXIT_STOP_LOSS}
+    assert sum(place["qty"] for place in slices) == -short
+    assert all(notional(place["price"], place["qty"], round_up=True) <= 1000 * E8 for place in slices)
+    assert int(world.symbol()["position"]) == 0
+
+
+def test_a_position_our_own_limits_forbid_to_trade_is_kept_not_written_off() -> None:
+    world = World().start()
+    world.enter()
+    held = int(world.symbol()["position"])
+    world.control(Command.LIMITS, id=LimitField.MAX_ORDER_QTY, value=0, version=2)
+    world.wait(SECOND).bbo(0.999, 1.001).trade(1.0).run()
+    assert int(world.symbol()["position"]) == held
+    assert refusals(world) == [Refusal.TOO_SMALL]
+    world.control(Command.LIMITS, id=LimitField.MAX_ORDER_QTY, value=10**6 * E8, version=3)
+    world.wait(SECOND).bbo(0.999, 1.001).trade(1.0).run()
+    world.complete(world.places()[-1])
+    assert int(world.symbol()["position"]) == 0
 
 
 def test_after_a_kill_nothing_leaves_and_reduce_only_flattens() -> None:

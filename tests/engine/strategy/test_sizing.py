@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as hs
 
 from sentinel.engine.state import EngineSpec, new_state
-from sentinel.engine.strategy.sizing import size_for_margin, taking_price, tradable_qty
+from sentinel.engine.strategy.sizing import exit_slice, size_for_margin, taking_price, tradable_qty
 from sentinel.units import E8
 from sentinel.wire import Side
 
@@ -69,4 +69,25 @@ def test_size_table_scales_the_configured_size(margin: int, share: int) -> None:
     spec = EngineSpec(symbols=1, threshold=100, size_margins=(100, 150, 300), size_steps_bps=(200, 300, 400))
     state = new_state(spec)
     state.glob[0]["cash"] = 10_000 * E8
-    assert size_for_margin(state.glob[0], state.params[0], margin, 2 * E8) == 10_000 * E8 * 200 // BPS * share // BPS // 2
+    size = size_for_margin(state.glob[0], state.params[0], state.symbols[0], margin, 2 * E8)
+    assert size == 10_000 * E8 * 200 // BPS * share // BPS // 2
+
+
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_size_keeps_the_limits_at_the_last_price_too(last: int) -> None:
+    state = new_state(EngineSpec(symbols=1, max_position_notional=1200 * E8))
+    state.glob[0]["cash"] = 1_000_000 * E8
+    state.symbols[0]["last_price"] = last * E8
+    size = size_for_margin(state.glob[0], state.params[0], state.symbols[0], 100, 2 * E8)
+    assert size == 1200 * E8 // max(2, last)
+
+
+@given(held=hs.integers(1, 1 << 50), price=hs.integers(1, 1 << 40), limit=hs.integers(0, 1 << 50), most=hs.integers(0, 1 << 50))
+def test_a_slice_of_an_exit_keeps_the_order_limits_and_is_the_largest_that_does(
+    held: int, price: int, limit: int, most: int
+) -> None:
+    params = new_state(EngineSpec(symbols=1)).params[0]
+    params["max_order_notional"], params["max_order_qty"] = limit, most
+    found = exit_slice(params, held, price)
+    allowed = [qty for qty in (min(held, most), limit * E8 // price) if -(-price * qty // E8) <= limit]
+    assert found == min(held, most, max(allowed))
