@@ -19,6 +19,7 @@ import uvloop
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -98,7 +99,12 @@ def execute(console: Console, *, seed: int, minutes: float, speed: float, out: P
     write_html(report, page)
     np.save(out / "latency.npy", latency)
     print_report(report, console)
-    console.print(f"report: [bold]{page}[/]   journal: {out / 'journal'}   ({time.perf_counter() - started:.1f} s in all)")
+    seconds = time.perf_counter() - started
+    console.print(
+        f"report: [bold]{escape(str(page))}[/]   journal: {escape(str(out / 'journal'))}   ({seconds:.1f} s in all)",
+        highlight=False,
+        soft_wrap=True,
+    )
     return {
         **report.summary(),
         "seed": seed,
@@ -195,7 +201,7 @@ class Screen:
             counters = self.daemon.host.counters()
             self._progress.update(self._bar, completed=max(0, self.daemon.clock.now_ns() - self._start_ns))
             table.add_row(
-                f"{counters['events']:,} events  {counters['decisions']:,} decisions  {counters['anomalies']} anomalies  "
+                f"{counters['trades']:,} trades  {counters['decisions']:,} decisions  {counters['anomalies']:,} anomalies  "
                 f"{counters['intents']} orders  {counters['fills']} fills"
             )
         return table

@@ -47,7 +47,6 @@ app.add_typer(data_app, name="data")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout; progress goes to stderr.")]
 ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML file; docs/config.md lists every key.")]
-Model = Annotated[str, typer.Option("--model", metavar="NAME|FILE", help='"default" for the shipped model, or an artifact file.')]
 
 
 class Decider(StrEnum):
@@ -123,13 +122,13 @@ def demo(
     _execute(as_json, job)
 
 
-@app.command(epilog="Example: sentinel run --config sentinel.toml")
+@app.command(epilog="Example: sentinel run --config examples/binance-paper.toml")
 def run(
     config: ConfigFile,
     seconds: Annotated[float, typer.Option(metavar="N", min=0.0, help="Stop after so many seconds; 0 runs until Ctrl-C.")] = 0.0,
     as_json: Json = False,
 ) -> None:
-    """The daemon: trade against the exchange named in a TOML file, on paper unless the file says live."""
+    """The daemon: watch the exchange named in a TOML file and trade against manipulation there, on paper."""
 
     def job(console: Console) -> Result:
         from sentinel.cli import run as implementation
@@ -145,8 +144,11 @@ def replay(
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="Settings for a capture; a journal carries its own.")
     ] = None,
-    model: Model = "default",
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the HTML report here.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help='For a capture: "default" for the shipped model, or an artifact file.'),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="For a journal: also write the HTML report here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run the same engine on recorded input: same input, same state hash."""
@@ -159,7 +161,7 @@ def replay(
     _execute(as_json, job)
 
 
-@app.command(epilog="Example: sentinel record --config sentinel.toml --seconds 600 --out btc.ndjson.zst")
+@app.command(epilog="Example: sentinel record --config examples/binance-paper.toml --seconds 600 --out feed.ndjson.zst")
 def record(
     config: ConfigFile,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Capture file to write; an existing file is never overwritten.")],

@@ -57,7 +57,10 @@ async def _record(console: Console, config: Path, out: Path, seconds: float) -> 
             await feed.stop()
         counters = feed.counters
     elapsed = time.monotonic() - started
-    console.print(f"{written:,} messages in {elapsed:.1f} s -> {out} ({out.stat().st_size / 1e6:.2f} MB)")
+    size = out.stat().st_size / 1e6
+    console.print(
+        f"{written:,} messages in {elapsed:.1f} s -> {out} ({size:.2f} MB)", markup=False, highlight=False, soft_wrap=True
+    )
     return {
         "out": str(out),
         "messages": written,

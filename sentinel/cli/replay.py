@@ -16,16 +16,17 @@ from sentinel.research.reports.html_report import write_html
 from sentinel.research.run_data import ReplayedRun
 
 
-def execute(console: Console, *, source: Path, config: Path | None, model: str, out: Path | None) -> dict[str, Any]:
+def execute(console: Console, *, source: Path, config: Path | None, model: str | None, out: Path | None) -> dict[str, Any]:
     """Replay and say what happened. Raises SentinelError for input that cannot be replayed."""
     if source.is_dir():
-        if config is not None:
-            raise ConfigError(
-                "--config", str(config), "no config for a journal", "leave it out: a journal carries its own settings"
-            )
+        for option, value in (("--config", config), ("--model", model)):
+            if value is not None:
+                raise ConfigError(option, str(value), "nothing for a journal", "leave it out: a journal carries its own")
         return _journal(console, source, out)
     if not source.exists():
         raise CaptureError("source", str(source), "a capture file or a journal directory", "check the path")
+    if out is not None:
+        raise ConfigError("--out", str(out), "nothing for a capture", "leave it out: nothing is traded, so there is no report")
     return _capture(console, source, config, model)
 
 
@@ -49,11 +50,11 @@ def _journal(console: Console, source: Path, out: Path | None) -> dict[str, Any]
         path = out / "report.html"
         write_html(report, path)
         result["report"] = str(path)
-        console.print(f"report: {path}")
+        console.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
     return result
 
 
-def _capture(console: Console, source: Path, config: Path | None, model: str) -> dict[str, Any]:
+def _capture(console: Console, source: Path, config: Path | None, model: str | None) -> dict[str, Any]:
     started = time.perf_counter()
     with console.status(f"replaying {source.name}") as status:
         replay = CaptureReplay(
@@ -65,5 +66,5 @@ def _capture(console: Console, source: Path, config: Path | None, model: str) ->
         result = replay.run()
     result["wall_seconds"] = round(time.perf_counter() - started, 3)
     for key, value in result.items():
-        console.print(f"{key:>16}  {value:,}" if isinstance(value, int) else f"{key:>16}  {value}")
+        console.print(f"{key:>16}  {value:,}" if isinstance(value, int) else f"{key:>16}  {value}", soft_wrap=True)
     return result

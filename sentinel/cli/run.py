@@ -20,13 +20,12 @@ from rich.console import Console
 
 from sentinel.cli.venue_process import VenueProcess
 from sentinel.config import Config, VenueConfig, load_config
-from sentinel.errors import ConfigError
+from sentinel.engine.readout import equity_e8, trading_state
 from sentinel.host.daemon import Daemon
 from sentinel.host.latency import summarize_table
 from sentinel.host.tuning import quiet_process
 from sentinel.host.venues.binance_spot import Credentials
 from sentinel.units import format_e8, format_e8_short
-from sentinel.wire import TradingState
 
 _REFRESH_S = 0.5
 
@@ -56,7 +55,7 @@ async def _run(console: Console, config: Config, seconds: float, lockstep_url: s
             with suppress(asyncio.CancelledError):
                 await watcher
     result = _result(daemon, time.monotonic() - started)
-    console.print(f"stopped; state hash {result['state_hash']}")
+    console.print(f"stopped; state hash {result['state_hash']}", highlight=False, soft_wrap=True)
     return result
 
 
@@ -64,10 +63,7 @@ async def _order_endpoint(console: Console, config: Config, stack: AsyncExitStac
     """Where orders go, and the key for it."""
     venue = config.venue
     if venue.api_url:
-        missing = [name for name in (venue.api_key_env, venue.api_secret_env) if not os.environ.get(name)]
-        if missing:
-            raise ConfigError("environment", missing, "set variables", f"export {' and '.join(missing)} for {venue.api_url}")
-        return venue, Credentials(os.environ[venue.api_key_env], os.environ[venue.api_secret_env])
+        return venue, Credentials.from_environment(venue)
     key, secret = secrets.token_hex(16), secrets.token_hex(32)
     environment = {**os.environ, "SENTINEL_API_KEY": key, "SENTINEL_API_SECRET": secret}
     urls = await stack.enter_async_context(VenueProcess(_mirror_arguments(config), environment))
@@ -92,11 +88,9 @@ async def _show(console: Console, daemon: Daemon) -> None:
     with console.status("starting") as status:
         while True:
             await asyncio.sleep(_REFRESH_S)
-            counters, account = daemon.host.counters(), daemon.host.state.glob[0]
-            state = TradingState(int(account["trading_state"])).name
-            equity = int(account["cash"]) + int(account["inventory_value"])
-            done = "  ".join(f"{counters[name]:,} {name}" for name in ("events", "decisions", "anomalies", "intents", "fills"))
-            status.update(f"{state}  {done}  equity {format_e8(equity)}")
+            counters, state = daemon.host.counters(), daemon.host.state
+            done = "  ".join(f"{counters[name]:,} {name}" for name in ("trades", "decisions", "anomalies", "intents", "fills"))
+            status.update(f"{trading_state(state).name}  {done}  equity {format_e8(equity_e8(state))}")
 
 
 def _result(daemon: Daemon, seconds: float) -> dict[str, Any]:

@@ -18,6 +18,7 @@ class VenueProcess:
     """``async with VenueProcess(args) as urls``: runs ``python -m sentinel.sim.venue`` and yields its announced endpoints.
 
     Its stdin is a pipe of ours: when this process ends, however it ends, the venue sees the end of file and exits.
+    Raises VenueError when it does not start.
     """
 
     def __init__(self, arguments: list[str], environment: dict[str, str] | None = None) -> None:
@@ -35,16 +36,21 @@ class VenueProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=self._environment,
+            # Ctrl-C is for this process alone, which ends the venue once it has no more use for it.
+            start_new_session=True,
         )
         assert self._process.stdout is not None
         try:
             line = await asyncio.wait_for(self._process.stdout.readline(), _START_TIMEOUT_S)
-            return dict(json.loads(line))
-        except (TimeoutError, ValueError):
+            ready: dict[str, Any] = json.loads(line)
+        except (TimeoutError, ValueError) as error:
             await self.__aexit__(None, None, None)
-            raise VenueError(
-                "simulated exchange", self._arguments, "a start within a minute", "read its message above; is a port taken?"
-            ) from None
+            what = "no answer" if isinstance(error, TimeoutError) else f"ended with status {self._process.returncode}"
+            raise VenueError("simulated exchange", what, "a start within a minute", "read its message above") from None
+        if "error" in ready:
+            await self.__aexit__(None, None, None)
+            raise VenueError(**ready["error"])
+        return ready
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         process = self._process

@@ -30,20 +30,18 @@ def equity_e8(st: EngineState) -> int:
     return int(st.glob[0]["cash"]) + int(st.glob[0]["inventory_value"])
 
 
-def positions(st: EngineState) -> NDArray[Any]:
-    """Per symbol [S]: inventory, position (base e8), cost, realised, fees (quote e8)."""
-    return st.symbols[["inventory", "position", "cost", "realised", "fees"]].copy()
-
-
 def trading_state(st: EngineState) -> TradingState:
     """The trading state."""
     return TradingState(int(st.glob[0]["trading_state"]))
 
 
 def counters(st: EngineState) -> dict[str, int]:
-    """All counters by name, and the books' oracle: ``bbo_checked``, ``bbo_mismatches``, ``books_crossed``."""
+    """All counters by name, ``market_events`` (of ``events``, those from a feed), and the books' oracle:
+    ``bbo_checked``, ``bbo_mismatches``, ``books_crossed``.
+    """
     record, books = st.counters[0], st.book.books
     found = {name: int(record[name]) for name in record.dtype.names or ()}
+    found["market_events"] = found["events"] - found["controls"] - found["order_events"] - found["unknown_kind"]
     found["bbo_checked"] = int(books["checked"].sum())
     found["bbo_mismatches"] = int(books["mismatched"].sum())
     found["books_crossed"] = int(books["crossed"].sum())

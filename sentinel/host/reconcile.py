@@ -22,13 +22,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sentinel.engine.layout import OrderFlag
+from sentinel.engine.readout import last_trade_ids, live_orders
 from sentinel.engine.state import EngineState
 from sentinel.errors import VenueError
 from sentinel.host.ports import Clock, RecordSink
 from sentinel.host.venues.contract import OrderSession, VenueOrder, VenueTrade
 from sentinel.host.venues.order_events import RecordBatch, foreign_key, write_status
-from sentinel.wire import OrderEventFlag, OrderEventKind, OrderState, Venue
+from sentinel.wire import OrderEventFlag, OrderEventKind, Venue
 
 _log = logging.getLogger(__name__)
 
@@ -67,12 +67,8 @@ class Reconciliation:
 
 def engine_view(state: EngineState) -> EngineView:
     """Read the engine's live orders and last trade ids."""
-    orders = state.orders
-    live = (orders["state"] >= OrderState.INTENT) & (orders["state"] <= OrderState.UNKNOWN)
-    own = (orders["flags"] & int(OrderFlag.FOREIGN)) == 0
-    rows = orders[live & own]
-    found = tuple(LiveOrder(int(row["key"]), int(row["symbol"])) for row in np.sort(rows, order="key"))
-    ids = state.symbols["last_trade_id"]
+    found = tuple(LiveOrder(int(row["key"]), int(row["symbol"])) for row in live_orders(state))
+    ids = last_trade_ids(state)
     return EngineView(found, {int(symbol): int(ids[symbol]) for symbol in np.flatnonzero(ids > 0)})
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sentinel.config import Config, parse_config
 from sentinel.engine.forest_cpu import CpuDecider
+from sentinel.engine.readout import counters
 from sentinel.engine.state import EngineSpec, new_effects, new_state
 from sentinel.engine.state_hash import state_hash
 from sentinel.engine.step import step_many
@@ -36,17 +37,18 @@ class CaptureReplay:
 
     Args:
         config: settings; None takes the defaults with the capture's own symbols.
+        model: in place of the one the settings name.
         progress: called with the number of messages read, now and then.
 
     Raises CaptureError for a file that is no Binance spot capture, ModelError for a model that cannot be loaded.
     """
 
     def __init__(
-        self, path: Path, config: Config | None = None, model: str = "default", progress: Callable[[int], None] | None = None
+        self, path: Path, config: Config | None = None, model: str | None = None, progress: Callable[[int], None] | None = None
     ) -> None:
         self._progress = progress
-        config = config or _default_config(path, model)
-        artifact = load_model(config.model)
+        config = config or _default_config(path)
+        artifact = load_model(model or config.model)
         self.state = new_state(EngineSpec.from_config(config, artifact))
         self._decider = CpuDecider(artifact, rules_of(config.strategy), config.strategy.forest_on == "rule")
         self._words = np.array((self._decider.address, self._decider.context) * 2, np.int64)
@@ -72,18 +74,18 @@ class CaptureReplay:
         """Replay everything; returns the object of ``sentinel replay --json``."""
         self._feed.run(self._on_batch)
         self._step()
-        counters, feed, books = self.state.counters[0], self._feed.counters, self.state.book.books
+        engine, feed = counters(self.state), self._feed.counters
         return {
             "source": "capture",
             "messages": feed["messages"],
-            "events": int(counters["events"]),
-            "bbo_checked": int(books["checked"].sum()),
-            "bbo_mismatches": int(books["mismatched"].sum()),
+            "events": engine["market_events"],
+            "bbo_checked": engine["bbo_checked"],
+            "bbo_mismatches": engine["bbo_mismatches"],
             "gaps": feed["gaps"],
             "drops": feed["malformed"] + feed["unknown_symbol"] + feed["bad_lines"],
-            "decisions": int(counters["decisions"]),
-            "anomalies": int(counters["anomalies"]),
-            "orders": int(counters["intents"]),
+            "decisions": engine["decisions"],
+            "anomalies": engine["anomalies"],
+            "orders": engine["intents"],
             "state_hash": state_hash(self.state),
         }
 
@@ -108,7 +110,7 @@ class CaptureReplay:
             self._effects.cursor[0] = 0
 
 
-def _default_config(path: Path, model: str) -> Config:
+def _default_config(path: Path) -> Config:
     symbols, depth = scan_capture(path)
     if not symbols:
         raise CaptureError("capture", str(path), "at least one market message", "check that this is a Binance spot capture")
@@ -117,7 +119,6 @@ def _default_config(path: Path, model: str) -> Config:
         raise CaptureError("capture symbols", symbols, "symbols of one quote asset", "give a --config with feed.quote_asset")
     return parse_config(
         {
-            "model": model,
             "venue": {"rest_url": "http://127.0.0.1", "stream_url": "ws://127.0.0.1"},
             "feed": {"symbols": symbols, "depth_symbols": depth, "quote_asset": quote},
         }

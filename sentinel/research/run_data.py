@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.config import Config
+from sentinel.engine.readout import counters, equity_e8
 from sentinel.engine.state import EngineState
 from sentinel.engine.state_hash import state_hash
 from sentinel.host.latency import Stage
@@ -65,21 +66,18 @@ class RunData:
         self._equity: list[tuple[int, int]] = []
         self._entry_t: dict[int, int] = {}
         self._exit_reason: dict[int, str] = {}
-        self.market_events = 0
 
     def observe(self, inputs: NDArray[Any], effects: NDArray[Any], state: EngineState) -> None:
         """One chunk of the replay."""
         market = record_views(inputs).market
         kind = market["kind"]
-        self.market_events += int((kind < Kind.PLACE).sum())
         for symbol in np.unique(market["symbol"][kind == Kind.TRADE]).tolist():
             chosen = market[(kind == Kind.TRADE) & (market["symbol"] == symbol)]
             self._prices[symbol].append(np.stack([chosen["t_recv"], chosen["price"]]))
         self._take_effects(effects)
         for i in np.flatnonzero((kind == Kind.ORDER_EVENT) & (market["part"] == 0)).tolist():
             self._take_order_event(record_views(inputs[i : i + 2]))
-        account = state.glob[0]
-        value, now = int(account["cash"]) + int(account["inventory_value"]), int(account["now"])
+        value, now = equity_e8(state), int(state.glob[0]["now"])
         unpriced = (state.symbols["inventory"] != 0) & (state.symbols["last_price"] == 0)
         if value > 0 and not unpriced.any() and (not self._equity or now > self._equity[-1][0]):
             self._equity.append((now, value))
@@ -207,18 +205,17 @@ class ReplayedRun:
 
     def counts(self) -> dict[str, int]:
         """What happened, by name; the keys of ``sentinel replay --json``."""
-        counters = self.state.counters[0]
-        books = self.state.book.books
+        engine = counters(self.state)
         return {
-            "events": self.data.market_events,
-            "bbo_checked": int(books["checked"].sum()),
-            "bbo_mismatches": int(books["mismatched"].sum()),
-            "gaps": int(counters["gaps"]),
-            "drops": int(counters["bad_input"]) + int(counters["unknown_kind"]),
-            "decisions": int(counters["decisions"]),
-            "anomalies": int(counters["anomalies"]),
-            "orders": int(counters["intents"]),
-            "fills": int(counters["fills"]),
+            "events": engine["market_events"],
+            "bbo_checked": engine["bbo_checked"],
+            "bbo_mismatches": engine["bbo_mismatches"],
+            "gaps": engine["gaps"],
+            "drops": engine["bad_input"] + engine["unknown_kind"],
+            "decisions": engine["decisions"],
+            "anomalies": engine["anomalies"],
+            "orders": engine["intents"],
+            "fills": engine["fills"],
         }
 
     def report(

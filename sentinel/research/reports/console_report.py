@@ -13,6 +13,8 @@ from sentinel.research.reports.run_report import RunReport
 
 #: Longer tables are cut on the terminal; the HTML report has every row.
 MAX_ROWS = 20
+#: Left-hand columns whose cells mean nothing when cut or broken.
+_WHOLE = ("time", "opened", "closed", "symbol", "side")
 
 
 def print_report(report: RunReport, console: Console) -> None:
@@ -31,9 +33,12 @@ def print_report(report: RunReport, console: Console) -> None:
 
 
 def _table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    # Two blanks between columns: with rich's three, the orders do not fit a terminal of 80 columns.
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=column in right or column in _WHOLE)
     return table
 
 
@@ -58,7 +63,7 @@ def _outcome(report: RunReport) -> Panel:
 def _counts(report: RunReport) -> Table:
     table = _table("What happened", "what", "count", right=("count",))
     for name, count in report.counts.items():
-        table.add_row(escape(name), f"{count:,}")
+        table.add_row(escape(text.words(name)), f"{count:,}")
     return table
 
 

@@ -97,7 +97,7 @@ def _head(report: RunReport) -> str:
 
 
 def _tiles(report: RunReport) -> str:
-    tiles = [(f"{count:,}", name, "") for name, count in report.counts.items()]
+    tiles = [(f"{count:,}", text.words(name), "") for name, count in report.counts.items()]
     pnl = report.realised_pnl_e8
     tiles.append((f"{text.signed_money(pnl)} {report.quote_asset}", "net PnL of closed round trips", _tone(pnl)))
     measured = [stage for stage in report.latency if stage.count]

@@ -1,7 +1,8 @@
 """``python -m sentinel.sim.venue``: a simulated exchange as a process of its own.
 
 Prints one JSON line with its URLs when it is ready and serves until it is told to stop (SIGTERM,
-SIGINT, or the end of its stdin with ``--exit-with-stdin``).
+SIGINT, or the end of its stdin with ``--exit-with-stdin``). A parent that holds its stdin is told in
+that line, too, why it could not start.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import msgspec
 import uvloop
 
-from sentinel.errors import SentinelError, VenueError
+from sentinel.errors import FieldError, SentinelError, VenueError
 from sentinel.sim.market.capture_source import CaptureSource
 from sentinel.sim.market.mirror import MirrorSource
 from sentinel.sim.market.model import demo_market
@@ -143,8 +144,8 @@ def _watch_stdin(stop: Callable[[], None]) -> None:
     threading.Thread(target=drain, name="stdin", daemon=True).start()
 
 
-async def serve(options: argparse.Namespace) -> None:
-    """Serve until stopped. Raises SentinelError when it cannot start or its market fails."""
+async def serve(options: argparse.Namespace, announce: Callable[[dict[str, Any]], None]) -> None:
+    """Serve until stopped; ``announce`` gets the endpoints. Raises SentinelError when it cannot start or its market fails."""
     faults = parse_faults(options.fault, options.seed)
     balances = parse_balances(options.balance)
     source = await _open_source(options)
@@ -176,7 +177,7 @@ async def serve(options: argparse.Namespace) -> None:
             source.notify = venue.wake
             tasks.append(asyncio.create_task(source.follow()))
         symbols = [instrument.symbol for instrument in exchange.instruments]
-        _announce({**venue.urls(), "symbols": symbols, "start_ns": exchange.now_ns, "end_ns": source.end_ns})
+        announce({**venue.urls(), "symbols": symbols, "start_ns": exchange.now_ns, "end_ns": source.end_ns})
         done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
@@ -184,20 +185,32 @@ async def serve(options: argparse.Namespace) -> None:
             task.result()
 
 
-def _announce(ready: dict[str, Any]) -> None:
-    sys.stdout.write(msgspec.json.encode(ready).decode() + "\n")
-    sys.stdout.flush()
+class _FirstLine:
+    """The one line on stdout."""
+
+    def __init__(self) -> None:
+        self.written = False
+
+    def write(self, content: dict[str, Any]) -> None:
+        sys.stdout.write(msgspec.json.encode(content, enc_hook=str).decode() + "\n")
+        sys.stdout.flush()
+        self.written = True
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 0 after a normal stop, 2 for a SentinelError, whose text goes to stderr."""
+    """Exit status 0 after a normal stop, 2 for a SentinelError: to a parent that waits for the first line, else to stderr."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-    served: Coroutine[Any, Any, None] = serve(options)
+    line = _FirstLine()
+    served: Coroutine[Any, Any, None] = serve(options, line.write)
     try:
         uvloop.run(served)
     except SentinelError as error:
-        sys.stderr.write(f"{error}\n")
+        if options.exit_with_stdin and not line.written and isinstance(error, FieldError):
+            fields = {"field": error.field, "value": error.value, "allowed": error.allowed, "remedy": error.remedy}
+            line.write({"error": fields})
+        else:
+            sys.stderr.write(f"{error}\n")
         return 2
     return 0
 

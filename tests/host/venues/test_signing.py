@@ -3,7 +3,7 @@ import json
 import pytest
 
 from sentinel.config import VenueConfig
-from sentinel.errors import VenueError
+from sentinel.errors import ConfigError, VenueError
 from sentinel.host.venues.binance_spot.requests import Requests
 from sentinel.host.venues.binance_spot.signing import Credentials, sign_rest, websocket_payload
 
@@ -98,7 +98,7 @@ def test_credentials_come_from_the_named_variables(monkeypatch: pytest.MonkeyPat
     venue = VenueConfig(rest_url="http://x", stream_url="ws://x", api_key_env="MY_KEY", api_secret_env="MY_SECRET")
     monkeypatch.setenv("MY_KEY", "abc")
     monkeypatch.delenv("MY_SECRET", raising=False)
-    with pytest.raises(VenueError, match="MY_SECRET"):
+    with pytest.raises(ConfigError, match="MY_SECRET"):
         Credentials.from_environment(venue)
     monkeypatch.setenv("MY_SECRET", "def")
     assert Credentials.from_environment(venue) == Credentials("abc", "def")

@@ -12,9 +12,9 @@ from sentinel.research.reports.run_report import EquityPath, RunReport, StageLat
 from tests.research.reports.sample_run import START_NS, sample_report
 
 
-def _printed(report: RunReport) -> str:
+def _printed(report: RunReport, width: int = 140) -> str:
     buffer = io.StringIO()
-    print_report(report, Console(file=buffer, width=140))
+    print_report(report, Console(file=buffer, width=width))
     return buffer.getvalue()
 
 
@@ -31,6 +31,12 @@ def test_report_shows_outcome_orders_and_latency_beside_the_budget() -> None:
         "3f3f",
     ):
         assert expected in printed
+
+
+def test_narrow_terminal_cuts_no_time_and_no_figure() -> None:
+    printed = _printed(sample_report(), width=80)
+    assert "…" not in printed
+    assert "23:59:05.000" in printed
 
 
 def test_square_brackets_in_a_title_are_text() -> None:

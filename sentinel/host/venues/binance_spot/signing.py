@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from sentinel.config import VenueConfig
-from sentinel.errors import VenueError
+from sentinel.errors import ConfigError, VenueError
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,13 @@ class Credentials:
 
     @classmethod
     def from_environment(cls, venue: VenueConfig) -> Credentials:
-        """Read the variables named by ``api_key_env`` and ``api_secret_env``. Raises VenueError when one is unset."""
-        values = []
-        for variable in (venue.api_key_env, venue.api_secret_env):
-            value = os.environ.get(variable)
-            if not value:
-                raise VenueError(f"environment variable {variable}", None, "the exchange's key", "set it before the start")
-            values.append(value)
-        return cls(*values)
+        """Read the variables named by ``api_key_env`` and ``api_secret_env``. Raises ConfigError when one is unset."""
+        names = (venue.api_key_env, venue.api_secret_env)
+        missing = [name for name in names if not os.environ.get(name)]
+        if missing:
+            remedy = f"export {' and '.join(missing)} for {venue.api_url}"
+            raise ConfigError("environment", missing, "the exchange's key and its secret", remedy)
+        return cls(*(os.environ[name] for name in names))
 
     def sign(self, payload: bytes) -> str:
         """Lower-case hex HMAC-SHA256 of ``payload``."""
