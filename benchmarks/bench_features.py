@@ -25,7 +25,6 @@ from sentinel.engine.book import (
     BookState,
     book_best,
     book_end_event,
-    book_imbalance,
     book_level,
     check_bbo,
     new_book_state,
@@ -76,15 +75,11 @@ def quote(state: FeatureState, quotes: NDArray[np.int64]) -> None:
 
 
 @njit(**JIT)
-def change_levels(state: BookState, levels: NDArray[np.int64], imbalance: bool) -> float:
-    """One level change for each row, with the top-5 imbalance if asked."""
+def change_levels(state: BookState, levels: NDArray[np.int64]) -> None:
+    """One level change for each row."""
     bs = BookState(borrow(state.books))
-    total = 0.0
     for i in range(levels.shape[0]):
         book_level(bs, 0, levels[i, 0], levels[i, 1], levels[i, 2])
-        if imbalance:
-            total += book_imbalance(bs, 0, 5)
-    return total
 
 
 @njit(**JIT)
@@ -164,14 +159,13 @@ def main() -> None:
     row("best bid and ask, 500 symbols", measure(runs, events, lambda: new_feature_state(500), lambda fs: quote(fs, quotes)))
     for depth in (100, 1000, 5000):
         levels = random_levels(np.random.default_rng(3), events, depth)
-        for imbalance, text in ((False, ""), (True, " + top-5 imbalance")):
-            figures = measure(
-                runs,
-                events,
-                lambda: new_book_state(1),
-                lambda bs, levels=levels, imbalance=imbalance: change_levels(bs, levels, imbalance),  # type: ignore[misc]
-            )
-            row(f"book level, {depth} levels a side{text}", figures)
+        figures = measure(
+            runs,
+            events,
+            lambda: new_book_state(1),
+            lambda bs, levels=levels: change_levels(bs, levels),  # type: ignore[misc]
+        )
+        row(f"book level, {depth} levels a side", figures)
 
     def touched_book() -> BookState:
         bs = new_book_state(1)

@@ -168,7 +168,6 @@ class StrategyConfig(Section):
     size_bps: BasisPoints = Field(default=200, description="of equity, for a margin at the threshold; the size table scales it")
     slippage_bps: BasisPoints = Field(default=50, description="how far beyond the touch an IOC limit may reach")
     exit_retry_ms: int = Field(default=1_000, ge=10, le=60_000, description="wait between attempts to close a position")
-    news_ttl_ms: int = Field(default=600_000, ge=0, le=86_400_000, description="how long a piece of news counts")
     advice_timeout_ms: int = Field(
         default=800, ge=1, le=60_000, description="how long an anomaly with news waits for advice before the fast path decides"
     )

@@ -226,12 +226,11 @@ class Refusal(IntEnum):
     NO_CASH = 4
     BUSY = 5  # an order on the symbol is open or UNKNOWN
     NOT_TRADING = 6  # instrument status
-    POSITION_OPEN = 7
-    ADVICE = 8  # the analyst advised to stand aside
+    ADVICE = 7  # the analyst advised to stand aside
 
 
 class Control(IntEnum):
-    """Risk control that refused an order or tripped (the catalogue id is in docs/controls.md)."""
+    """Risk control that refused an order or tripped."""
 
     NONE = 0
     KILLED = 1
@@ -413,6 +412,7 @@ ADVICE_REQUEST = _dtype(
     ]
 )
 
+
 class DecisionFlag(IntFlag):
     """Flags of a Decision."""
 
@@ -503,7 +503,6 @@ class FrameType(IntEnum):
 
     INPUT = 1
     EFFECT = 2
-    MARK = 3  # payload: ControlEvent layout; snapshots and epochs of the journal itself
 
 
 class RecordViews(NamedTuple):

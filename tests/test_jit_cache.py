@@ -9,7 +9,7 @@ import pytest
 from sentinel import native
 
 
-@pytest.fixture()
+@pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "sentinel"
     (root / "engine").mkdir(parents=True)

@@ -183,23 +183,6 @@ def book_end_event(bs: BookState, b: int) -> int:
 
 
 @njit(**JIT)
-def book_imbalance(bs: BookState, b: int, depth: int) -> float:
-    """(bid - ask) / (bid + ask) of the quantities of the best ``depth`` levels a side, in -1 to 1.
-
-    NaN if a side is empty or ``depth`` below 1.
-    """
-    book = bs.books[b]
-    bids = asks = 0.0
-    for i in range(book.counts[0] - 1, max(book.counts[0] - depth, 0) - 1, -1):
-        bids += np.float64(book.levels[0, i, 1])
-    for i in range(book.counts[1] - 1, max(book.counts[1] - depth, 0) - 1, -1):
-        asks += np.float64(book.levels[1, i, 1])
-    if bids == 0.0 or asks == 0.0:
-        return np.nan
-    return (bids - asks) / (bids + asks)
-
-
-@njit(**JIT)
 def remember_bbo(bs: BookState, b: int, update_id: int, bid: int, bid_qty: int, ask: int, ask_qty: int) -> None:
     """Keep a ticker for the oracle. Ids must rise; a repeated or older one is ignored and counted."""
     book = bs.books[b]

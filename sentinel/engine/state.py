@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,10 +141,6 @@ class EngineSpec:
             resolve_ns=(config.venue.recv_window_ms + risk.engine_timeout_ms) * NS_PER_MS + CLOCK_BOUND_NS,
             stale_after_ns=feed.stale_after_ms * NS_PER_MS,
         )
-
-    def with_changes(self, **changes: Any) -> EngineSpec:
-        """A copy with some fields changed, validated again."""
-        return replace(self, **changes)
 
 
 class Scratch(NamedTuple):

@@ -15,7 +15,7 @@ _SAMPLES = 9
 class LiveClock:
     """UTC nanoseconds from the monotonic clock, anchored to UTC once, at construction.
 
-    A step of the system clock afterwards moves nothing here; ``drift_ns`` shows it. With ``not_before_ns``, the last
+    A step of the system clock afterwards moves nothing here. With ``not_before_ns``, the last
     time an earlier run has seen, the clock starts there if UTC says less: the system clock was set back in between.
     """
 
@@ -30,10 +30,6 @@ class LiveClock:
 
     def now_ns(self) -> int:
         return time.monotonic_ns() + self._anchor_ns
-
-    def drift_ns(self) -> int:
-        """System UTC minus this clock: how far UTC was slewed or stepped since the anchor."""
-        return _offset_ns() - self._anchor_ns
 
 
 def _offset_ns() -> int:

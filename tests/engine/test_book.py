@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 from bisect import bisect_right
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from sentinel.engine.book import (
     book_best,
     book_clear,
     book_end_event,
-    book_imbalance,
     book_level,
     check_bbo,
     forget_bbo,
@@ -94,28 +92,6 @@ def test_deep_book_with_many_levels_equals_a_sorted_dictionary() -> None:
     for side in (BUY, SELL):
         assert ranked_levels(bs, 0, side) == reference.ranked(side)
     assert bs.books[0]["dropped"] > 0
-
-
-@settings(max_examples=60)
-@given(CHANGES, st.integers(1, 12))
-def test_imbalance_sums_the_best_levels_of_each_side(changes: list[tuple[int, int, int]], depth: int) -> None:
-    bs, reference = new_book_state(1), ReferenceBook(MAX_LEVELS)
-    for side, price, qty in changes:
-        book_level(bs, 0, side, price, qty)
-        reference.level(side, price, qty)
-    bids, asks = (sum(qty for _, qty in reference.ranked(side)[:depth]) for side in (BUY, SELL))
-    value = book_imbalance(bs, 0, depth)
-    if bids and asks:
-        assert value == pytest.approx((bids - asks) / (bids + asks), rel=1e-12, abs=1e-15)
-    else:
-        assert math.isnan(value)
-
-
-def test_imbalance_of_no_level_is_nan() -> None:
-    bs = new_book_state(1)
-    book_level(bs, 0, BUY, 1, 1)
-    book_level(bs, 0, SELL, 2, 1)
-    assert math.isnan(book_imbalance(bs, 0, 0))
 
 
 @pytest.mark.parametrize(("side", "price", "qty"), [(BUY, 0, 1), (BUY, -5, 1), (SELL, 5, -1), (0, 5, 1), (3, 5, 1)])

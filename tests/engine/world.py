@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -59,7 +60,7 @@ class World:
 
     def __init__(self, spec: EngineSpec | None = None, **changes: Any) -> None:
         spec = spec or EngineSpec(symbols=2, classes=1, threshold=100, size_margins=(100,), size_steps_bps=(10_000,))
-        self.spec = spec.with_changes(**changes) if changes else spec
+        self.spec = replace(spec, **changes)
         self.state: EngineState = new_state(self.spec)
         self.out: Effects = new_effects(4096)
         self.knob = np.zeros(1, np.int64)

@@ -14,7 +14,6 @@ from sentinel.wire import Side
 DEPTH_PERIOD_NS = 100 * NS_PER_MS
 SLOW_PERIODS = 10
 RECENT_TRADES = 1000
-DEFAULT_STREAMS = ("@trade", "@bookTicker", "@depth@100ms")
 
 Publish = Callable[[str, dict[str, Any]], None]
 

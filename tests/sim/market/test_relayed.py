@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from sentinel.errors import ParseError
 from sentinel.sim.market.relayed import RelayedBook, RelayedSymbol
-from sentinel.sim.market.scripted import ScriptedSource
 from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.instruments import Instrument
 from sentinel.units import E8, parse_e8
+from tests.sim.scripted_market import ScriptedSource
 
 Rows = list[list[str]]
 COIN = Instrument("XUSDT", "X", "USDT")

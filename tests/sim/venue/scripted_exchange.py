@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sentinel.sim.market.scripted import Action, ScriptedSource
 from sentinel.sim.market.source import Market
 from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.instruments import Instrument
 from sentinel.units import E8
 from sentinel.wire import Side
+from tests.sim.scripted_market import Action, ScriptedSource
 
 SECOND = 1_000_000_000
 START_NS = 1_700_000_000 * SECOND

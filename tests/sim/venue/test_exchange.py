@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentinel.errors import VenueError
-from sentinel.sim.market.scripted import Action, ScriptedSource
 from sentinel.sim.market.source import Market
 from sentinel.sim.venue.api_error import ApiError
 from sentinel.sim.venue.exchange import Exchange
 from sentinel.units import E8
 from sentinel.wire import Side
+from tests.sim.scripted_market import Action, ScriptedSource
 from tests.sim.venue.scripted_exchange import INSTRUMENT, SECOND, START_NS, TICK, Venue, quote, taker
 
 MS = 1_000_000

@@ -102,7 +102,3 @@ class RateBudget:
         else:
             until = retry_after_ms * NS_PER_MS if retry_after_ms is not None else (now_ns // _MINUTE_NS + 1) * _MINUTE_NS
             self._paused_until_ns = max(self._paused_until_ns, until)
-
-    def paused_until_ns(self) -> int:
-        """When new orders are allowed again; in the past when they are allowed now."""
-        return max(self._paused_until_ns, self._banned_until_ns)

@@ -1,4 +1,4 @@
-"""A market that does exactly what a list says: for tests, and for servers that need a known market."""
+"""A market that does exactly what a list says."""
 
 from __future__ import annotations
 
