@@ -85,7 +85,7 @@ class Daemon:
         self.session: BinanceSpotSession | None = None
         self.feed: BinanceSpotFeed | None = None
         self.book_watch = BookWatch(config.feed, self.host.state)
-        self.gateway = Gateway(None, config.feed.symbols, self.host.latency, on_effect, boundary)
+        self.gateway = Gateway(None, config.feed.symbols, self.host.latency, on_effect, boundary, self.host.permits)
         self._last_tick_ns = 0
         self._last_snapshot_ns = 0
         self._tasks: list[asyncio.Task[Any]] = []

@@ -35,7 +35,7 @@ from sentinel.host.store.spare_frames import SpareFrames
 from sentinel.host.turn import RESERVED_FRAMES, bind_frame, turn
 from sentinel.model.artifact import load_model
 from sentinel.units import NS_PER_S
-from sentinel.wire import CONTROL_EVENT, NO_SYMBOL, Command, FrameType, Kind, empty_slots
+from sentinel.wire import CONTROL_EVENT, NO_SYMBOL, Command, FrameType, Kind, TradingState, empty_slots
 
 _log = logging.getLogger(__name__)
 
@@ -151,6 +151,13 @@ class EngineHost:
             configure(self.state, self.spec)
         return replay.inputs
 
+    def permits(self, arm_epoch: int, reduce_only: bool) -> bool:
+        """Whether an order decided under ``arm_epoch`` may leave now: nothing since has disarmed, killed or halted."""
+        account = self.state.glob[0]
+        needed = TradingState.REDUCE_ONLY if reduce_only else TradingState.ACTIVE
+        armed = int(account["arm_epoch"]) == arm_epoch and int(account["trading_state"]) >= needed
+        return armed and not int(account["killed"]) and not int(account["journal_fault"])
+
     @property
     def now_ns(self) -> int:
         """Engine time."""
@@ -184,16 +191,16 @@ class EngineHost:
         self._pumping = True
         try:
             while True:
-                consumed = self._turn(self.ring)
+                left = self._turn(self.ring)
                 filled = int(self._effects.cursor[0])
                 if filled:
                     batch = self._effects.slots[:filled].copy()
                     self._effects.cursor[0] = 0
                     self.on_effects(batch, time.monotonic_ns())
-                elif consumed == 0:
-                    # With room left what remains is the first half of a two-slot record: it waits for its second.
-                    if self.ring.available() == 0 or self._has_room():
-                        return
+                # With room left what remains is the first half of a two-slot record: it waits for its second.
+                elif left == 0 or self._has_room():
+                    return
+                else:
                     self._make_room()
         finally:
             self._pumping = False

@@ -11,18 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.host.latency import Stage, count_latency
-from sentinel.wire import SLOT_BYTES, Kind, OrderType, Side, TimeInForce
+from sentinel.wire import SLOT_BYTES, IntentFlag, Kind, OrderType, Side, TimeInForce
 
 _PLACE, _CANCEL, _QUERY, _SIGNAL = int(Kind.PLACE), int(Kind.CANCEL), int(Kind.QUERY), int(Kind.SIGNAL)
 _TWO_SLOTS = frozenset({_PLACE, _CANCEL, _QUERY})
-# wire.ORDER_INTENT_1 up to tif. Cold, as an order always is, this costs a tenth of views through numpy.
-_INTENT = struct.Struct("<QqqBBHBBHqqBB")
+_REDUCE_ONLY = int(IntentFlag.REDUCE_ONLY)
+# wire.ORDER_INTENT_1. Cold, as an order always is, this costs a tenth of views through numpy.
+_INTENT = struct.Struct("<QqqBBHBBHqqBBBBIII")
 
 
 class OrderSession(Protocol):
     """What the gateway needs of a venue; every outcome comes back as an ORDER_EVENT record."""
 
     def place(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None: ...
+
+    def deny(self, key: int, symbol: str) -> None: ...
 
     def cancel(self, key: int, symbol: str) -> None: ...
 
@@ -40,6 +43,8 @@ class Gateway:
         latency: the table whose EXECUTION row is filled: intent ready -> call returned, bytes on the socket.
         on_effect: sees each effect's slots (int64[1 or 2, 8]) after it was dispatched.
         boundary: called with "journaled" before and "sent" after each order leaves, where a process may die.
+        permits: asked with (arm epoch, reduce only) of each PLACE as it is to leave. What was decided may have been
+            overtaken by a kill in the same batch of records; it is then denied, and the engine told so. ``denied`` counts.
     """
 
     def __init__(
@@ -49,15 +54,18 @@ class Gateway:
         latency: NDArray[np.int64],
         on_effect: Callable[[NDArray[Any]], None] | None = None,
         boundary: Callable[[str], None] | None = None,
+        permits: Callable[[int, bool], bool] | None = None,
     ) -> None:
         self.session = session
+        self.permits = permits
+        self.denied = 0
         self.on_effect = on_effect
         self.boundary = boundary
         self.counts = dict.fromkeys(("places", "cancels", "queries", "signals", "advice_requests"), 0)
         self._symbols = symbols
         self._latency = latency
         head = (_PLACE, int(Side.BUY), 0, 0, 0, 0, 12_345_678_900, 98_765_432_100, int(OrderType.LIMIT), int(TimeInForce.IOC))
-        self._rehearsed = _INTENT.pack(1, 0, 0, *head)
+        self._rehearsed = _INTENT.pack(1, 0, 0, *head, 0, 0, 0, 0, 0)
 
     def dispatch(self, slots: NDArray[Any], ready_ns: int) -> None:
         """Send what ``slots`` (int64[n, 8], whole records) hold. ``ready_ns``: monotonic time at which they were decided."""
@@ -80,11 +88,13 @@ class Gateway:
         this keeps the path warm.
         """
         if self.session is not None:
-            key, _, _, _, side, _, _, _, symbol, price, qty, order_type, tif = _INTENT.unpack(self._rehearsed)
+            key, _, _, _, side, _, _, _, symbol, price, qty, order_type, tif, *_ = _INTENT.unpack(self._rehearsed)
             self.session.rehearse(key, self._symbols[symbol], side, order_type, tif, price, qty)
 
     def _send(self, raw: memoryview, offset: int, ready_ns: int) -> int:
-        key, _, _, kind, side, _, _, _, symbol, price, qty, order_type, tif = _INTENT.unpack_from(raw, offset)
+        key, _, _, kind, side, flags, _, _, symbol, price, qty, order_type, tif, _, _, _, _, arm_epoch = _INTENT.unpack_from(
+            raw, offset
+        )
         if kind == _SIGNAL:
             self.counts["signals"] += 1
             return _SIGNAL
@@ -94,7 +104,11 @@ class Gateway:
         session, name = self.session, self._symbols[symbol]
         if self.boundary is not None:
             self.boundary("journaled")
-        if kind == _PLACE:
+        if kind == _PLACE and self.permits is not None and not self.permits(arm_epoch, bool(flags & _REDUCE_ONLY)):
+            self.denied += 1
+            if session is not None:
+                session.deny(key, name)
+        elif kind == _PLACE:
             self.counts["places"] += 1
             if session is not None:
                 session.place(key, name, side, order_type, tif, price, qty)

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sentinel.engine.step import step_many
+from sentinel.host.engine_host import EngineHost
 from sentinel.host.gateway import Gateway
 from sentinel.host.latency import Stage, new_latency_table
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
-from sentinel.wire import Kind, OrderType, Side, TimeInForce, empty_slots, record_views
+from sentinel.host.venues.contract import LocalCode
+from sentinel.wire import (
+    Command,
+    IntentFlag,
+    Kind,
+    OrderEventKind,
+    OrderType,
+    Side,
+    TimeInForce,
+    TradingState,
+    empty_slots,
+    record_views,
+)
+from tests.engine.world import SECOND, World
 from tests.host.plain_config import plain_config
+from tests.host.venues.offline_session import ManualClock, Sink
 
 SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
 
@@ -26,6 +43,9 @@ class Recorder:
 
     def place(self, *order: Any) -> None:
         self.calls.append(("place", *order))
+
+    def deny(self, *order: Any) -> None:
+        self.calls.append(("deny", *order))
 
     def cancel(self, *order: Any) -> None:
         self.calls.append(("cancel", *order))
@@ -74,6 +94,73 @@ def test_session_gets_every_field_of_an_intent(
     assert seen == [1, 2, 2, 1]
     assert gateway.counts == {"places": 1, "cancels": 1, "queries": 0, "signals": 2, "advice_requests": 0}
     assert latency[Stage.EXECUTION].sum() == 1
+
+
+@pytest.mark.parametrize("permitted", [True, False])
+def test_an_order_that_is_no_longer_permitted_is_denied_and_its_cancel_still_leaves(permitted: bool) -> None:
+    session = Recorder()
+    asked: list[tuple[int, bool]] = []
+
+    def permits(arm_epoch: int, reduce_only: bool) -> bool:
+        asked.append((arm_epoch, reduce_only))
+        return permitted
+
+    gateway = Gateway(session, SYMBOLS, new_latency_table(), permits=permits)
+    place = intent(Kind.PLACE, client_key=5, flags=IntentFlag.REDUCE_ONLY, arm_epoch=7)
+    gateway.dispatch(np.concatenate([place, intent(Kind.CANCEL, client_key=5), intent(Kind.QUERY, client_key=5)]), 0)
+    assert asked == [(7, True)]
+    assert [call[0] for call in session.calls] == ["place" if permitted else "deny", "cancel", "query"]
+    assert session.calls[0][1:3] == (5, "BTCUSDT")
+    assert (gateway.counts["places"], gateway.denied) == (int(permitted), int(not permitted))
+
+
+def test_no_order_leaves_that_a_kill_in_the_same_batch_has_overtaken() -> None:
+    world = World().start().quiet()
+    world.pump()
+    session = Recorder()
+
+    def permits(arm_epoch: int, reduce_only: bool) -> bool:
+        return EngineHost.permits(cast(EngineHost, world), arm_epoch, reduce_only)
+
+    gateway = Gateway(session, SYMBOLS, new_latency_table(), permits=permits)
+    world.wait(SECOND).bbo(1.124, 1.136).trade(1.13).control(Command.KILL)
+    batch = np.concatenate(world.records)
+    step_many(world.state, world.dec, record_views(batch), -1, 0, len(batch), world.out)
+    assert world.g["killed"]
+    assert world.g["live_orders"] == 1
+    gateway.dispatch(world.out.slots[: int(world.out.cursor[0])], 0)
+    assert [call[0] for call in session.calls] == ["deny", "cancel"]
+
+
+@pytest.mark.parametrize(
+    ("change", "entry", "exit_"),
+    [
+        ({}, True, True),
+        ({"trading_state": TradingState.REDUCE_ONLY}, False, True),
+        ({"trading_state": TradingState.RECOVERING}, False, False),
+        ({"trading_state": TradingState.HALTED}, False, False),
+        ({"killed": 1}, False, False),
+        ({"journal_fault": 1}, False, False),
+        ({"arm_epoch": 4}, False, False),
+    ],
+)
+def test_what_may_leave_follows_the_state_at_that_moment(tmp_path: Any, change: dict[str, int], entry: bool, exit_: bool) -> None:
+    host = EngineHost(plain_config(tmp_path), lambda slots, ready_ns: None)
+    for name, value in ({"trading_state": TradingState.ACTIVE, "arm_epoch": 3} | change).items():
+        host.state.glob[name] = value
+    assert (host.permits(3, False), host.permits(3, True)) == (entry, exit_)
+    host.close()
+
+
+def test_a_denied_order_is_told_as_not_sent(tmp_path: Any) -> None:
+    sink = Sink()
+    venue = plain_config(tmp_path).venue.model_copy(update={"api_url": "ws://127.0.0.1:9"})
+    session = BinanceSpotSession(venue, SYMBOLS, Credentials("key", "secret"), ManualClock(), sink, 1)
+    session.deny(77, "ETHUSDT")
+    (event,) = sink.events
+    assert (event.kind, event.key, event.symbol) == (OrderEventKind.NOT_SENT, 77, 1)
+    assert event.code == LocalCode.NOT_PERMITTED
+    assert session.counters["not_sent"] == 1
 
 
 def test_rehearsal_is_no_order() -> None:

@@ -30,6 +30,7 @@ class LocalCode(IntEnum):
     LOST_REPLY = 8  # the connection ended before the reply came
     MALFORMED_REPLY = 9  # the reply is not what the protocol says
     UNKNOWN_CODE = 10  # an error or status this program does not know
+    NOT_PERMITTED = 11  # killed, disarmed or without a journal since it was decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ class OrderSession(Protocol):
     def place(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None: ...
 
     def rehearse(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None: ...
+
+    def deny(self, key: int, symbol: str) -> None: ...
 
     def cancel(self, key: int, symbol: str) -> None: ...
 

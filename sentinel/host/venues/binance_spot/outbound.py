@@ -40,6 +40,13 @@ class Outbound:
             desk.emit(OrderEventKind.SENT, key, index, desk.now_ns())
         desk.deliver()
 
+    def deny(self, key: int, symbol: str) -> None:
+        """Report an order as NOT_SENT that was decided and may no longer leave."""
+        desk = self._desk
+        desk.counters["not_sent"] += 1
+        desk.emit(OrderEventKind.NOT_SENT, key, desk.index.get(symbol, 0), desk.now_ns(), LocalCode.NOT_PERMITTED)
+        desk.deliver()
+
     def cancel(self, link: Link | None, key: int, symbol: str) -> None:
         desk, now = self._desk, self._desk.now_ns()
         index = desk.index.get(symbol)

@@ -141,6 +141,10 @@ class BinanceSpotSession:
         """Prepare and sign an order and throw it away: keeps the way to the socket warm. Nothing leaves or changes."""
         self._rehearsal.place(key, symbol, side, order_type, tif, price, qty)
 
+    def deny(self, key: int, symbol: str) -> None:
+        """Do not send an order that was decided and is no longer permitted: NOT_SENT."""
+        self._outbound.deny(key, symbol)
+
     def cancel(self, key: int, symbol: str) -> None:
         """Ask for an order's cancellation now. One that cannot be sent becomes CANCEL_REJECTED with a LocalCode."""
         self._outbound.cancel(self._keeper.current, key, symbol)
