@@ -53,7 +53,7 @@ def turn(
     cursor: NDArray[np.int64],
     latency: NDArray[np.int64],
 ) -> int:
-    """Step through what the ring holds. Returns the number of slots consumed.
+    """Step through what the ring holds. Returns the number of slots left in it.
 
     ``frame`` is a bound FRAME[1]; ``slots`` int64[n, 8] the ring's and ``out_slots``/``out_cursor`` the effects it was
     bound to; ``journal`` and ``cursor`` as append_frames takes them. Stops early when the effects buffer or the journal
@@ -68,7 +68,6 @@ def turn(
     cursor = borrow(cursor)
     latency = borrow(latency)
     tail, head = ring_range(ring_words)
-    first = tail
     started = monotonic_ns()
     while may_step(f, tail, head) and cursor[CURSOR_WORD] + _RESERVED_WORDS <= cursor[CURSOR_END]:
         i = tail & mask
@@ -92,4 +91,4 @@ def turn(
         started = finished
         tail += width
     ring_release(ring_words, tail)
-    return tail - first
+    return head - tail
