@@ -9,9 +9,9 @@
 | - | an open order of somebody else | STATUS flagged FOREIGN |
 | - | finished trades of somebody else | nothing: they are in the balances; counted and logged |
 
-At the end come the account's balances, read after the fills and only believed when no further fill has
-happened meanwhile, so that a fill is never missing from them nor counted twice. The engine keeps each
-trade id once, so being told twice does no harm.
+At the end come the account's balances, read after the fills and only believed when no fill has happened
+since before the first look at an order, so that a fill is never missing from them nor counted twice. The
+engine keeps each trade id once, so being told twice does no harm.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from sentinel.wire import OrderEventFlag, OrderEventKind, Venue
 _log = logging.getLogger(__name__)
 
 _ATTEMPTS = 8
+# The engine keeps keys as int64: from epoch 32,768 on they are negative there.
+_KEY_BITS = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Reconciliation:
 
 def engine_view(state: EngineState) -> EngineView:
     """Read the engine's live orders and last trade ids."""
-    found = tuple(LiveOrder(int(row["key"]), int(row["symbol"])) for row in live_orders(state))
+    found = tuple(LiveOrder(int(row["key"]) & _KEY_BITS, int(row["symbol"])) for row in live_orders(state))
     ids = last_trade_ids(state)
     return EngineView(found, {int(symbol): int(ids[symbol]) for symbol in np.flatnonzero(ids > 0)})
 
@@ -87,8 +89,13 @@ async def reconcile(
         outcome = Reconciliation(rounds=round_number)
         batch = RecordBatch(Venue.BINANCE_SPOT)
         opened = await session.open_orders()
-        await _orders(session, view, opened, last_ids, batch, clock.now_ns(), outcome)
+        # Before the orders are looked at: a fill in between is in neither what is told of them nor a reason to go on.
         before = await _newest(session, view, last_ids, opened)
+        if opened:
+            opened = await session.open_orders()
+        if any(order.symbol >= 0 and order.symbol not in before for order in opened):
+            continue
+        await _orders(session, view, opened, last_ids, batch, clock.now_ns(), outcome)
         balances = await session.balances()
         after = await _newest(session, view, last_ids, opened)
         if before != after or session.stream_trades != seen:

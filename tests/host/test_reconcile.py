@@ -41,7 +41,9 @@ class Truth:
     trades: list[VenueTrade] = field(default_factory=list)
     base: list[int] = field(default_factory=lambda: [0, 0])
     stream_trades: int = 0
-    during_balances: list[Callable[[], None]] = field(default_factory=list)
+    during_balances: list[Callable[[], object]] = field(default_factory=list)
+    after_listing: list[Callable[[], object]] = field(default_factory=list)
+    after_look: list[Callable[[], object]] = field(default_factory=list)
 
     def add_order(self, key: int | None, symbol: int = 0, qty: int = 9, **changes: Any) -> VenueOrder:
         order_id = 100 + len(self.orders)
@@ -69,11 +71,17 @@ class Truth:
         return after
 
     async def open_orders(self) -> list[VenueOrder]:
-        return [order for order in self.orders if order.state in (OrderState.ACKED, OrderState.PARTIAL)]
+        found = [order for order in self.orders if order.state in (OrderState.ACKED, OrderState.PARTIAL)]
+        if self.after_listing:
+            self.after_listing.pop()()
+        return found
 
     async def find_order(self, symbol: str, key: int | None = None, venue_order_id: int | None = None) -> VenueOrder | None:
         wanted = [o for o in self.orders if o.symbol >= 0 and self.symbols[o.symbol] == symbol]
-        return next((o for o in wanted if (o.key == key if key is not None else o.venue_order_id == venue_order_id)), None)
+        found = next((o for o in wanted if (o.key == key if key is not None else o.venue_order_id == venue_order_id)), None)
+        if self.after_look:
+            self.after_look.pop()()
+        return found
 
     async def my_trades(self, symbol: str, from_id: int | None = None, venue_order_id: int | None = None) -> list[VenueTrade]:
         return [
@@ -168,6 +176,53 @@ def test_a_fill_during_the_reading_of_balances_makes_another_round() -> None:
     assert outcome.rounds == 2
     assert [e.kind for e in sink.events] == [OrderEventKind.TRADE, OrderEventKind.STATUS]
     assert [value for _, symbol, value, _ in sink.controls if symbol == 0] == [3 * E8]
+
+
+def _told_and_owned(sink: Sink) -> tuple[int, int]:
+    """What the last round told of fills, and the balance that came with it."""
+    told = sum(event.last_qty for event in sink.events if event.kind == OrderEventKind.TRADE)
+    return told, next(value for command, symbol, value, _ in sink.controls if (command, symbol) == (Command.BASE_BALANCE, 0))
+
+
+def test_a_fill_after_the_look_at_its_order_is_told_before_balances_hold_it() -> None:
+    """The stream may bring it later still: it would then be counted on top of the balances."""
+    truth = Truth()
+    order = truth.add_order(KEY)
+    truth.after_look.append(lambda: truth.fill(order, 9, OrderState.FILLED))
+    outcome, sink = run(truth, [LiveOrder(KEY, 0)])
+    assert _told_and_owned(sink) == (9 * E8, 9 * E8)
+    assert outcome.rounds == 2
+
+
+def test_a_foreign_fill_after_the_listing_of_open_orders_is_in_what_is_told_of_it() -> None:
+    truth = Truth()
+    order = truth.add_order(None)
+    truth.after_listing.append(lambda: truth.fill(order, 4))
+    _, sink = run(truth)
+    (status,) = sink.events
+    assert status.cum_qty == _told_and_owned(sink)[1] == 4 * E8
+
+
+def test_an_order_opened_during_the_listing_makes_another_round() -> None:
+    truth = Truth()
+    truth.add_order(None)
+    truth.after_listing.append(lambda: truth.add_order(None, symbol=1))
+    outcome, sink = run(truth)
+    assert outcome.rounds == 2
+    assert {event.symbol for event in sink.events} == {0, 1}
+
+
+def test_orders_of_high_epochs_are_asked_for_under_the_id_they_were_sent_with() -> None:
+    world = World().start(epoch=40_000).quiet()
+    world.pump()
+    world.retrace()
+    (place,) = world.places()
+    (order,) = engine_view(world.state).orders
+    assert order.key == place["client_key"] > 1 << 63
+    truth = Truth()
+    truth.fill(truth.add_order(order.key, side=Side.SELL), 9, OrderState.FILLED)
+    outcome, _ = run(truth, [order])
+    assert outcome.resolved == 1
 
 
 def test_a_fill_seen_on_the_stream_meanwhile_makes_another_round() -> None:
