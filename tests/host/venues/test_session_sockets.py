@@ -154,6 +154,32 @@ def test_a_shutdown_notice_brings_a_successor_before_the_old_connection_goes() -
     play(scenario)
 
 
+def test_an_old_connection_lost_before_its_successor_stands_is_a_reconnect_to_reconcile() -> None:
+    """Between the loss and the successor's subscription nobody told what happened to the account."""
+    reconciled = []
+
+    async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
+        async def reconcile() -> None:
+            reconciled.append((session.ready, len(session.links)))
+
+        own_answer = venue._own_answer
+
+        def answer_and_cut(request: dict[str, Any]) -> Any:
+            if len(venue.connections) == 2 and request["method"] == "time":
+                venue.connections[0].transport.abort()
+            return own_answer(request)
+
+        session.on_reconnect = reconcile
+        venue._own_answer = answer_and_cut  # type: ignore[method-assign]
+        await venue.tell({"event": {"e": "serverShutdown", "E": 1}})
+        await until(lambda: len(venue.subscriptions) == 2)
+        await until(lambda: session.ready)
+        assert session.counters["reconnects"] == 1
+
+    play(scenario)
+    assert reconciled == [(True, 1)]
+
+
 async def unexpected() -> None:
     raise AssertionError("nothing was lost: no reconciliation")
 
@@ -243,14 +269,15 @@ def test_a_symbol_the_venue_does_not_know_is_an_error_of_the_settings(code: int)
     asyncio.run(asyncio.wait_for(run(), 20))
 
 
-def test_a_reconciliation_that_fails_is_tried_again_on_a_new_connection() -> None:
+@pytest.mark.parametrize("failure", [VenueError("reconciliation", "x", "y", "z"), KeyError("a defect of ours")])
+def test_a_reconciliation_that_fails_is_tried_again_on_a_new_connection(failure: Exception) -> None:
     tries = []
 
     async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
         async def reconcile() -> None:
             tries.append(len(venue.subscriptions))
             if len(tries) < 3:
-                raise VenueError("reconciliation", "x", "y", "z")
+                raise failure
 
         session.on_reconnect = reconcile
         venue.connections[-1].transport.abort()

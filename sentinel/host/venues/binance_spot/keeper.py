@@ -154,9 +154,9 @@ class LinkKeeper:
     async def _hand_over(self) -> None:
         try:
             await self._owner.on_link_replaced()
-        except SentinelError as error:
+        except Exception as error:
             # Orders on an account that could not be reconciled would be orders in the dark: begin anew.
-            _log.error("reconnected, but not reconciled: %s", error)
+            _log.error("reconnected, but not reconciled: %s", error, exc_info=not isinstance(error, SentinelError))
             self._failed_handovers += 1
             self.drop()
         else:
@@ -185,6 +185,9 @@ class LinkKeeper:
         old, self.current, self._replace = self.current, successor, False
         if old is not None:
             self._spawn(self._retire(old))
+        else:
+            # Lost before its successor was subscribed: nobody has told what happened in between.
+            await self._hand_over()
         return True
 
     async def _retire(self, link: Link) -> None:
