@@ -91,7 +91,7 @@ class Daemon:
         self._tasks: list[asyncio.Task[Any]] = []
         self.finished = False
         self.steps = 0
-        self._was_active = False
+        self._arm_again = False
         self.state_hash = ""
         self.ring_usage: dict[str, int | str] = {}
 
@@ -143,6 +143,9 @@ class Daemon:
         host.control(Command.RECOVERING, self.clock.now_ns())
         if self._orders_at.api_url:
             await self._open_session(stop)
+            if self.session is None:
+                # Stopped before the venue could be asked: nothing is recovered.
+                return
         host.control(Command.RECOVERED, self.clock.now_ns())
         timed = TimedSink(self.ingress, host.latency)
         self.feed = BinanceSpotFeed(self.config.venue, self.config.feed, timed, self.clock, on_receive=timed.started)
@@ -207,19 +210,21 @@ class Daemon:
         session, host = self.session, self.host
         if session is None:
             return
-        self._was_active = self._was_active or int(host.state.glob["trading_state"][0]) == TradingState.ACTIVE
+        self._arm_again = self._arm_again or int(host.state.glob["trading_state"][0]) == TradingState.ACTIVE
         host.control(Command.RECOVERING, self.clock.now_ns())
         await self._load_account(session)
         host.control(Command.RECOVERED, self.clock.now_ns())
-        if self._was_active:
-            self._was_active = False
+        if self._arm_again:
+            self._arm_again = False
             self._arm()
 
     def _arm(self) -> None:
-        """Arm on paper. After a kill only an operator does."""
+        """Arm on paper: now, or once a reconnect under way is reconciled. After a kill only an operator does."""
         account = self.host.state.glob[0]
         if int(account["killed"]):
             _log.error("the kill switch was tripped before: staying HALTED until an operator arms")
+        elif int(account["trading_state"]) == TradingState.RECOVERING:
+            self._arm_again = True
         else:
             self.host.control(Command.ARM, self.clock.now_ns(), id=int(account["arm_epoch"]) + 1)
 

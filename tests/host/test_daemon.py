@@ -1,0 +1,156 @@
+"""When the daemon may trade: never before its account is reconciled, and again after each reconnect. No socket."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import pytest
+
+from sentinel.host import daemon as daemon_module
+from sentinel.host.daemon import Daemon
+from sentinel.host.ports import RecordSink
+from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
+from sentinel.wire import Command, TradingState
+from tests.host.plain_config import plain_config
+
+
+class Session:
+    """Takes part in nothing."""
+
+    links: tuple[Any, ...] = ()
+
+    async def close(self) -> None:
+        pass
+
+    def rehearse(self, *order: Any) -> None:
+        pass
+
+
+class Feed:
+    """A market feed that is silent; ``while_starting`` runs before it has started."""
+
+    while_starting: Any = None
+    counters: ClassVar[dict[str, int]] = {}
+
+    def __init__(self, venue: Any, feed: Any, sink: RecordSink, clock: Any, on_receive: Any) -> None:
+        pass
+
+    async def start(self) -> None:
+        if Feed.while_starting is not None:
+            await Feed.while_starting()
+
+    async def stop(self) -> None:
+        pass
+
+
+class Reconciling:
+    """Stands for the account's listings: begun, and finished when the test says so."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.may_end = asyncio.Event()
+
+    async def __call__(self, session: Any) -> None:
+        self.begun += 1
+        await self.may_end.wait()
+
+
+def _daemon(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
+    config = plain_config(directory)
+    config = config.model_copy(update={"venue": config.venue.model_copy(update={"api_url": "ws://127.0.0.1:9"})})
+    monkeypatch.setattr(daemon_module, "BinanceSpotFeed", Feed)
+    monkeypatch.setattr(Feed, "while_starting", None)
+    return Daemon(config, Credentials("key", "secret"))
+
+
+def _state(daemon: Daemon) -> TradingState:
+    return TradingState(int(daemon.host.state.glob["trading_state"][0]))
+
+
+def _with_session(daemon: Daemon) -> Reconciling:
+    reconciling = Reconciling()
+
+    async def open_session(stop: asyncio.Event) -> None:
+        daemon.session = cast(BinanceSpotSession, Session())
+
+    daemon._open_session = open_session  # type: ignore[method-assign]
+    daemon._load_account = reconciling  # type: ignore[method-assign]
+    return reconciling
+
+
+def test_a_stop_while_the_venue_is_out_of_reach_recovers_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> TradingState:
+        daemon = _daemon(tmp_path, monkeypatch)
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.2, stop.set)
+        await daemon.run(stop)
+        assert daemon.feed is None
+        assert int(daemon.host.state.glob["recovered"][0]) == 0
+        return _state(daemon)
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 20)) == TradingState.RECOVERING
+
+
+def test_orders_stop_at_a_reconnect_and_go_on_once_the_account_is_reconciled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        daemon = _daemon(tmp_path, monkeypatch)
+        reconciling = _with_session(daemon)
+        await daemon._start(asyncio.Event())
+        assert _state(daemon) == TradingState.ACTIVE
+        task = asyncio.ensure_future(daemon._on_reconnect())
+        await asyncio.sleep(0)
+        assert (_state(daemon), reconciling.begun) == (TradingState.RECOVERING, 1)
+        reconciling.may_end.set()
+        await task
+        assert _state(daemon) == TradingState.ACTIVE
+        await daemon.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_kill_during_the_reconciliation_of_a_reconnect_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        daemon = _daemon(tmp_path, monkeypatch)
+        reconciling = _with_session(daemon)
+        await daemon._start(asyncio.Event())
+        task = asyncio.ensure_future(daemon._on_reconnect())
+        await asyncio.sleep(0)
+        daemon.host.control(Command.KILL, daemon.clock.now_ns())
+        reconciling.may_end.set()
+        await task
+        assert _state(daemon) == TradingState.HALTED
+        await daemon.close()
+        again = _daemon(tmp_path, monkeypatch)
+        _with_session(again)
+        await again._start(asyncio.Event())
+        assert _state(again) == TradingState.HALTED
+        await again.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_reconnect_while_the_feed_is_still_starting_does_not_leave_the_daemon_unarmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        daemon = _daemon(tmp_path, monkeypatch)
+        reconciling = _with_session(daemon)
+        tasks = []
+
+        async def lose_the_connection() -> None:
+            tasks.append(asyncio.ensure_future(daemon._on_reconnect()))
+            await asyncio.sleep(0)
+
+        monkeypatch.setattr(Feed, "while_starting", staticmethod(lose_the_connection))
+        await daemon._start(asyncio.Event())
+        assert _state(daemon) == TradingState.RECOVERING
+        reconciling.may_end.set()
+        await tasks[0]
+        assert _state(daemon) == TradingState.ACTIVE
+        await daemon.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
