@@ -12,10 +12,11 @@ import numpy as np
 from numba import njit
 
 from sentinel.engine import strategy
+from sentinel.engine.book import book_clear, forget_bbo
 from sentinel.engine.emit import emit_signal
-from sentinel.engine.features import set_sentiment
-from sentinel.engine.frame import counters, feature_state, glob, params, room, symbol
-from sentinel.engine.layout import AMOUNT_CAP, HALT_FEED, HALT_OPERATOR, HALT_RECONCILE, MAX_PROPOSALS
+from sentinel.engine.features import set_sentiment, update_bbo
+from sentinel.engine.frame import book_state, counters, feature_state, glob, params, room, symbol
+from sentinel.engine.layout import AMOUNT_CAP, HALT_BOOK, HALT_FEED, HALT_OPERATOR, HALT_RECONCILE, MAX_PROPOSALS
 from sentinel.engine.portfolio import set_base_balance, set_quote_balance
 from sentinel.engine.risk import cause_stands, set_limit, set_trading_state, trip, watch_equity
 from sentinel.engine.settle import doubt_everything, watch_orders
@@ -71,6 +72,7 @@ def _govern(f: Any, e: Any) -> bool:
         g.epoch = number
         g.sequence = 0
         g.recovered = 0
+        _forget_market(f)
         set_trading_state(f, TradingState.HALTED)
     elif command == Command.RECOVERING:
         g.recovered = 0
@@ -172,6 +174,26 @@ def _set_filter(y: Any, field: int, value: int) -> bool:
 
 
 @njit(**INNER)
+def _forget_quote(f: Any, s: int) -> None:
+    """Once its stream was interrupted a quote may be outdated however young: nothing is priced until the next."""
+    y = symbol(f, s)
+    y.bid = y.bid_qty = y.ask = y.ask_qty = 0
+    update_bbo(feature_state(f), s, y.bid, y.bid_qty, y.ask, y.ask_qty)
+
+
+@njit(**INNER)
+def _forget_market(f: Any) -> None:
+    """After a restart: quotes and books are those of another process's streams. A book halts its symbol until it is whole."""
+    for s in range(f.symbol_count):
+        _forget_quote(f, s)
+        y = symbol(f, s)
+        if y.book >= 0:
+            book_clear(book_state(f), y.book)
+            forget_bbo(book_state(f), y.book)
+            y.halt |= HALT_BOOK
+
+
+@njit(**INNER)
 def set_feed_halt(f: Any, s: int, stale: bool) -> bool:
     """Set or clear the feed's halt of one symbol, or of all with NO_SYMBOL."""
     if s != NO_SYMBOL and s >= f.symbol_count:
@@ -181,6 +203,8 @@ def set_feed_halt(f: Any, s: int, stale: bool) -> bool:
     for k in range(first, last):
         y = symbol(f, k)
         y.halt = y.halt | HALT_FEED if stale else y.halt & ~HALT_FEED
+        if stale:
+            _forget_quote(f, k)
     return True
 
 

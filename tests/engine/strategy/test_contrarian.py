@@ -10,6 +10,7 @@ from sentinel.engine.layout import LimitField, Market, Setup
 from sentinel.units import E8, notional
 from sentinel.wire import (
     Command,
+    FeedStatus,
     IntentFlag,
     Kind,
     OrderEventKind,
@@ -196,6 +197,24 @@ def test_stale_quote_waits_and_says_so_once() -> None:
     assert refusals(world) == [Refusal.NO_QUOTE]
     world.wait(SECOND).bbo(1.12, 1.14).trade(1.13).run()
     assert len(world.places()) == 1
+
+
+@pytest.mark.parametrize("interruption", ["disconnected", "stale", "restart"])
+def test_no_order_is_priced_from_a_quote_of_before_an_interruption(interruption: str) -> None:
+    world = World().start()
+    world.enter()
+    orders = len(world.places())
+    if interruption == "restart":
+        world.control(Command.EPOCH, id=2).control(Command.RECOVERING).control(Command.RECOVERED)
+    else:
+        status = FeedStatus.STALE if interruption == "stale" else FeedStatus.DISCONNECTED
+        world.market(Kind.STATUS, 0, qty=status).wait(100 * MS).market(Kind.STATUS, 0, qty=FeedStatus.LIVE)
+    arm_epoch = int(world.g["arm_epoch"]) + 1
+    world.control(Command.KILL).control(Command.ARM, id=arm_epoch, value=TradingState.REDUCE_ONLY)
+    world.trade(1.13, 50.0).tick().run()
+    assert len(world.places()) == orders
+    world.wait(SECOND).bbo(1.12, 1.14).run()
+    assert len(world.places()) == orders + 1
 
 
 def test_halted_system_detects_but_does_not_trade() -> None:
