@@ -40,7 +40,9 @@ def _pass() -> Verdict:
 
 @njit(**JIT)
 def _verdict(refuse: bool, control: int, observed: int, limit: int) -> Verdict:
-    return Verdict(control if refuse else 0, observed, limit)
+    # By a variable: Python 3.12 makes two returns of a conditional one, and numba cannot join an enum's with an int's.
+    code = control if refuse else 0
+    return Verdict(code, observed, limit)
 
 
 @njit(**JIT)
