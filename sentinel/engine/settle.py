@@ -64,6 +64,17 @@ def _usable(f: Any, e1: Any, e2: Any) -> bool:
     return True
 
 
+@njit(**JIT)
+def _of_another_order(o: Any, e2: Any) -> bool:
+    """Whether an answer describes an order of another size or limit than went out under this key.
+
+    A venue takes an id again once its first order has ended, so one used before (by a lost or second store) may be found.
+    """
+    if o.flags & FOREIGN:
+        return False
+    return (e2.qty > 0 and e2.qty != o.qty) or (e2.price > 0 and e2.price != o.price)
+
+
 @njit(**INNER)
 def apply_order_event(f: Any, e1: Any, e2: Any) -> int:
     """Fold one ORDER_EVENT (its two slots) into the state.
@@ -84,7 +95,7 @@ def apply_order_event(f: Any, e1: Any, e2: Any) -> int:
         if i == NO_SLOT:
             return NO_SLOT
     o = order(f, i)
-    if o.symbol != s or (e1.side != Side.NONE and e1.side != o.side):
+    if o.symbol != s or (e1.side != Side.NONE and e1.side != o.side) or _of_another_order(o, e2):
         c.bad_input += 1
         return NO_SLOT
     own = o.flags & FOREIGN == 0

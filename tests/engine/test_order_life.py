@@ -253,6 +253,18 @@ def test_status_from_a_query_is_adopted(sold: Sent) -> None:
     assert int(sold.order_record["venue_order_id"]) == 77
 
 
+@pytest.mark.parametrize(("field", "other", "adopted"), [("qty", 0, True), ("qty", 1, False), ("price", 1, False)])
+def test_another_order_found_under_our_key_is_not_adopted(sold: Sent, field: str, other: int, adopted: bool) -> None:
+    sold.again().say(E.SENT).say(E.AMBIGUOUS).run()
+    place = sold.place
+    fields = {"qty": place["qty"], "price": place["price"], "cum_qty": place["qty"], "cum_quote": E8}
+    fields[field] += other
+    sold.say(E.STATUS, state=OrderState.FILLED, **fields).run()
+    assert sold.state_now == (OrderState.FILLED if adopted else OrderState.UNKNOWN)
+    assert int(sold.c["bad_input"]) == int(not adopted)
+    assert (int(sold.symbol()["position"]) != 0) == adopted
+
+
 def test_fills_found_by_status_and_again_by_trades_count_once_and_fees_come_with_the_trades(sold: Sent) -> None:
     qty, price = sold.place["qty"], sold.place["price"]
     sold.again().say(E.SENT).say(E.AMBIGUOUS)
