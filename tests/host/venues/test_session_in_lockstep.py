@@ -6,7 +6,6 @@ from sentinel.config import VenueConfig
 from sentinel.host.ingress import LockstepIngress
 from sentinel.host.lockstep import LockstepClient, VirtualClock
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
-from sentinel.sim.market.scripted import ScriptedSource
 from sentinel.sim.market.source import Market
 from sentinel.sim.venue.auth import ApiKey
 from sentinel.sim.venue.exchange import Exchange
@@ -15,6 +14,7 @@ from sentinel.sim.venue.server import VenueServer
 from sentinel.units import E8, NS_PER_MS, NS_PER_S
 from sentinel.wire import OrderEventKind, Side
 from tests.host.venues.offline_session import KEY, SYMBOLS, Event, Sink
+from tests.sim.scripted_market import ScriptedSource
 
 START_NS = 1_723_161_255 * NS_PER_S
 API_KEY, SECRET = "K" * 32, "S" * 32

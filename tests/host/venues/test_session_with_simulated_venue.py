@@ -12,7 +12,6 @@ from sentinel.config import VenueConfig
 from sentinel.host.clock import LiveClock
 from sentinel.host.reconcile import EngineView, LiveOrder, reconcile
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials, keeper
-from sentinel.sim.market.scripted import ScriptedSource
 from sentinel.sim.market.source import Market
 from sentinel.sim.venue.auth import ApiKey
 from sentinel.sim.venue.exchange import Exchange
@@ -22,6 +21,7 @@ from sentinel.sim.venue.server import VenueServer
 from sentinel.units import E8
 from sentinel.wire import OrderEventKind, OrderState, Side, client_key, client_order_id
 from tests.host.venues.offline_session import SYMBOLS, Event, Sink
+from tests.sim.scripted_market import ScriptedSource
 
 KEY, SECRET = "K" * 32, "S" * 32
 ORDER = client_key(2, 1, 9)
