@@ -17,6 +17,7 @@ import msgspec
 from numpy.typing import NDArray
 
 from sentinel.config import Config, VenueConfig
+from sentinel.engine.readout import trading_state
 from sentinel.errors import ConfigError, FeedError, VenueError
 from sentinel.host.book_watch import BookWatch
 from sentinel.host.clock import LiveClock
@@ -210,7 +211,7 @@ class Daemon:
         session, host = self.session, self.host
         if session is None:
             return
-        self._arm_again = self._arm_again or int(host.state.glob["trading_state"][0]) == TradingState.ACTIVE
+        self._arm_again = self._arm_again or trading_state(host.state) == TradingState.ACTIVE
         host.control(Command.RECOVERING, self.clock.now_ns())
         await self._load_account(session)
         host.control(Command.RECOVERED, self.clock.now_ns())

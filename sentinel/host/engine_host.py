@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sentinel.config import Config
 from sentinel.engine.forest_cpu import CpuDecider
+from sentinel.engine.readout import counters
 from sentinel.engine.state import EngineSpec, configure, load_state_arrays, new_effects, new_state, state_arrays
 from sentinel.engine.state_hash import state_hash
 from sentinel.errors import JournalError, RingError
@@ -335,8 +336,7 @@ class EngineHost:
 
     def counters(self) -> dict[str, int]:
         """The engine's counters by name."""
-        record = self.state.counters[0]
-        return {name: int(record[name]) for name in record.dtype.names}
+        return counters(self.state)
 
     def close(self) -> None:
         """Snapshot, sync and release everything. Idempotent."""
