@@ -153,6 +153,12 @@ class ExpiringSession:
         assert self.host is not None
         self.host.accept(batch.take())
 
+    def rehearse(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
+        pass
+
+    def deny(self, key: int, symbol: str) -> None:
+        raise AssertionError("an order was denied")
+
     def cancel(self, key: int, symbol: str) -> None:
         raise AssertionError("an IOC order was cancelled")
 

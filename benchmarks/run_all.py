@@ -1,0 +1,146 @@
+"""Runs every benchmark, one after the other, and writes a table of targets and figures.
+
+    benchmarks/run [--only NAME ...] [--peers] [--quick] [--out build/benchmarks.md]
+
+Each benchmark prints medians of several runs. The table names machine, date and load before the run; the whole output of
+each benchmark, with its command, follows it. --peers first installs nautilus_trader and hftbacktest into build/peers
+(1.4 GB). --quick runs everything with tiny sizes: it shows that all of it works, its figures mean nothing. Needs the bench
+and train extras (scripts/setup --all). Close other programs first: most targets are about tails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / "build" / "peers"
+
+QUICK = {
+    "forest": ["--runs", "1", "--rows", "64"],
+    "parse": ["--messages", "256", "--runs", "1"],
+    "features": ["--events", "20000", "--runs", "1"],
+    "engine": ["--events", "20000", "--repeats", "1"],
+    "ring": ["--records", "2000000", "--runs", "1"],
+    "websocket": ["--seconds", "0.2", "--runs", "1", "--flood", "5000"],
+    "pipeline": ["--seconds", "0.2", "--runs", "1", "--flood", "5000", "--symbols", "10"],
+    "daemon_start": ["--runs", "1"],
+}
+
+#: What is measured, its target, the benchmark that measures it, and where its figures stand in the output.
+_MEDIAN_AND_BEST = r".* (\S+) +(\S+) +[0-9a-f]{16}$"
+_SPEED = "{} M/s (best {})"
+_PEER_RULE = r" +(\S+) +/ (\S+) +- +(\S+)"
+_PEER_FIGURES = "p50 {}, p99 {} us, {} M/s"
+_RING = r"^ring, 64 Ki slots, processes, 64 a push +"
+ROWS = [
+    ("forest, one row, 100 trees x depth 6", "<= 600 ns p50", "forest", r"^ours, skewed +(\d+) +(\d+)", "{} ns p50, {} ns p99"),
+    ("... xgboost inplace_predict takes", ">= 150 x", "forest", r"^xgboost inplace_predict.*? (\d+\.\d) ", "{} x"),
+    ("... ONNX Runtime takes", ">= 10 x", "forest", r"^ONNX Runtime.*? (\d+\.\d) ", "{} x"),
+    ("... tl2cgen takes", ">= 4 x", "forest", r"^tl2cgen library.*? (\d+\.\d) ", "{} x"),
+    ("parse a trade, batched", "<= 60 ns", "parse", r"^= ours, compiled parser, 64 a call +(\S+)", "{} ns p50"),
+    ("... msgspec decode takes", ">= 5 x", "parse", r"^ +msgspec typed, decode.* (\S+)$", "{} x"),
+    ("... msgspec, to the same integers, takes", "", "parse", r"^= msgspec typed, to integers.* (\S+)$", "{} x"),
+    ("... orjson decode takes", "", "parse", r"^ +orjson, decode.* (\S+)$", "{} x"),
+    (
+        "features + rule, 500 symbols, busy",
+        "<= 40 ns",
+        "features",
+        r"^features.*500.* 40 .*13 slots +(\S+) +(\S+)",
+        "{} ns (best {})",
+    ),
+    (
+        "engine step, forest on every event, busy",
+        ">= 1.2 M/s",
+        "engine",
+        "^forest on every event, busy" + _MEDIAN_AND_BEST,
+        _SPEED,
+    ),
+    ("... quiet", ">= 1.2 M/s", "engine", "^forest on every event, quiet" + _MEDIAN_AND_BEST, _SPEED),
+    ("engine step, rule-gated, trades only", ">= 20 M/s", "engine", "^rule-gated, busy, " + _MEDIAN_AND_BEST, _SPEED),
+    ("... trades and quotes", ">= 20 M/s", "engine", "^rule-gated, busy with quotes" + _MEDIAN_AND_BEST, _SPEED),
+    ("bare loop over the records", "", "engine", "^bare loop" + _MEDIAN_AND_BEST, _SPEED),
+    ("hftbacktest, trade replay", "", "engine", r"^hftbacktest.*? +(\S+ +\S+ +\S+ .*)$", "{}"),
+    ("nautilus_trader, trade replay", "", "engine", r"^nautilus_trader.*? +(\S+ +\S+ +\S+ .*)$", "{}"),
+    ("ring, between processes", ">= 50 M/s", "ring", _RING + r"(\S+) \( *(\S+)\)", _SPEED),
+    ("... hop", "<= 200 ns p50", "ring", _RING + r"\S+ \( *\S+\) +(\S+) \( *(\S+)\)", "{} ns p50 (best {})"),
+    ("WebSocket to decided, 50 k/s", "p50 <= 20, p99 <= 100 us", "pipeline", r"^sentinel +(\S+) +/ (\S+)", "p50 {}, p99 {} us"),
+    ("... to intent", "p50 <= 20, p99 <= 100 us", "pipeline", r"^sentinel.*?/ .*? +(\S+) +/ (\S+)", "p50 {}, p99 {} us"),
+    ("... most messages", ">= 0.5 M/s", "pipeline", r"^sentinel.*?/ .*?/ \S+ +(\S+)", "{} M/s"),
+    ("picows + msgspec, rule in Python", "", "pipeline", r"^picows \+ msgspec" + _PEER_RULE, _PEER_FIGURES),
+    ("websockets + orjson, rule in Python", "", "pipeline", r"^websockets \+ orjson" + _PEER_RULE, _PEER_FIGURES),
+    ("daemon, warm start to first decision", "<= 1.5 s", "daemon_start", r"^warm start.*?median (\S+) s \((.*?),", "{} s ({})"),
+]
+
+
+def run_one(name: str, arguments: list[str]) -> str:
+    """The output of one benchmark, shown as it comes."""
+    command = [sys.executable, str(ROOT / "benchmarks" / f"bench_{name}.py"), *arguments]
+    print(f"\n== benchmarks/bench_{name}.py {' '.join(arguments)}", flush=True)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines: list[str] = []
+    assert process.stdout is not None
+    assert process.stderr is not None
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        lines.append(line)
+    if process.wait():
+        raise SystemExit(f"bench_{name}.py failed:\n{process.stderr.read()}")
+    return "".join(lines)
+
+
+def machine() -> str:
+    """Processor, cores, memory, kernel, Python, load."""
+    models = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    memory = int(re.findall(r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text())[0]) >> 20
+    model = models[0] if models else platform.machine()
+    system = f"{os.cpu_count()} CPUs, {memory} GiB, Linux {platform.release()}"
+    return f"{model}, {system}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+
+
+def table(outputs: dict[str, str]) -> list[str]:
+    """Markdown rows of everything that was measured."""
+    lines = ["| what | target | measured |", "|---|---|---|"]
+    for what, target, name, pattern, text in ROWS:
+        if name in outputs:
+            found = re.search(pattern, outputs[name], re.MULTILINE)
+            lines.append(f"| {what} | {target} | {text.format(*found.groups()) if found else 'not in the output'} |")
+    return lines
+
+
+def install_peers() -> None:
+    subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
+    requirements = str(ROOT / "benchmarks" / "peers.txt")
+    subprocess.run([str(PEERS / "bin" / "python"), "-m", "pip", "install", "--quiet", "--requirement", requirements], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=list(QUICK), default=list(QUICK), metavar="NAME", help=", ".join(QUICK))
+    parser.add_argument("--peers", action="store_true", help="install nautilus_trader and hftbacktest first")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does everything run?")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "benchmarks.md")
+    options = parser.parse_args()
+    if options.peers:
+        install_peers()
+    head = machine()
+    print(head)
+    started = datetime.datetime.now(datetime.UTC)
+    outputs = {name: run_one(name, QUICK[name] if options.quick else []) for name in options.only}
+    command = " ".join(["benchmarks/run", *sys.argv[1:]])
+    lines = [f"`{command}`, {started:%Y-%m-%d %H:%M} UTC, {head}", "", *table(outputs)]
+    for name, output in outputs.items():
+        lines += ["", f"## bench_{name}", "", "```", output.strip("\n"), "```"]
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n" + "\n".join(table(outputs)) + f"\n\nwritten to {options.out}")
+
+
+if __name__ == "__main__":
+    main()
