@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from sentinel.engine import strategy
-from sentinel.engine.book import book_clear, forget_bbo
+from sentinel.engine.book import book_best, book_clear, forget_bbo
 from sentinel.engine.emit import emit_signal
 from sentinel.engine.features import set_sentiment, update_bbo
 from sentinel.engine.frame import book_state, counters, feature_state, glob, params, room, symbol
@@ -187,9 +187,12 @@ def _forget_market(f: Any) -> None:
     for s in range(f.symbol_count):
         _forget_quote(f, s)
         y = symbol(f, s)
-        if y.book >= 0:
+        if y.book < 0:
+            continue
+        forget_bbo(book_state(f), y.book)
+        best = book_best(book_state(f), y.book)
+        if best.bid != 0 or best.ask != 0:
             book_clear(book_state(f), y.book)
-            forget_bbo(book_state(f), y.book)
             y.halt |= HALT_BOOK
 
 

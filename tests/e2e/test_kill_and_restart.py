@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from sentinel.config import Config
+from sentinel.host.store.epoch import read_epoch
 from sentinel.host.store.journal_reader import frame_slots, read_segments
 from sentinel.model.artifact import load_model, save_model
 from sentinel.research.run_data import ReplayedRun
@@ -23,8 +24,8 @@ from sentinel.sim.market.episode import Episode
 from sentinel.sim.market.model import MarketModel
 from sentinel.sim.venue.limits import LimitConfig
 from sentinel.sim.venue.server import VenueServer
-from sentinel.units import parse_e8
-from sentinel.wire import FrameType, Kind, Side, client_order_id, parse_client_order_id, record_views
+from sentinel.units import NS_PER_MS, NS_PER_S, parse_e8
+from sentinel.wire import Command, FrameType, Kind, Side, client_order_id, parse_client_order_id, record_views
 from tests.e2e.daemon_child import DIED
 from tests.e2e.lockstep_rig import ACCOUNT, config_for, lockstep_venue, run
 
@@ -41,6 +42,8 @@ BALANCES = {
     "LUMI": "700",
 }
 MINUTES = 10.0
+# An order is sent as it is decided; what its process had sent when it died still arrives.
+SENT_WITHIN_NS = 3 * NS_PER_S
 # Dozens of starts in ten virtual minutes would use up what the venue grants an address.
 RESTARTS_ALLOWED = LimitConfig(weight_per_minute=100_000)
 EVENTS = tuple(
@@ -131,7 +134,10 @@ async def _run_with_kill_9(directory: Path, kills: int, seed: int) -> Outcome:
             child = await _child(path, venue, 0, 1)
             finished = asyncio.ensure_future(child.communicate())
             if len(outcome.deaths) < kills:
-                await asyncio.wait([finished], timeout=random.uniform(2.5, 5.0))
+                # Counted from when it lives: before, there is nothing to lose.
+                while not finished.done() and read_epoch(directory / "store") <= len(outcome.deaths):
+                    await asyncio.sleep(0.05)
+                await asyncio.wait([finished], timeout=random.uniform(0.2, 2.5))
                 if not finished.done():
                     os.kill(child.pid, signal.SIGKILL)
                     outcome.deaths.append("SIGKILL")
@@ -148,10 +154,14 @@ async def _run_with_kill_9(directory: Path, kills: int, seed: int) -> Outcome:
 def _read_venue(venue: VenueServer, outcome: Outcome) -> None:
     exchange = venue.exchange
     for symbol in SYMBOLS:
-        outcome.orders += exchange.all_orders(ACCOUNT, {"symbol": symbol, "limit": "1000"})
-        outcome.trades += [
-            {**trade, "symbol": symbol} for trade in exchange.my_trades(ACCOUNT, {"symbol": symbol, "limit": "1000"})
-        ]
+        orders = exchange.all_orders(ACCOUNT, {"symbol": symbol, "limit": "1000"})
+        assert len(orders) < 1000, "the listing is one page"
+        outcome.orders += orders
+        page = [{"id": -1}]
+        while page:
+            params = {"symbol": symbol, "limit": "1000", "fromId": str(page[-1]["id"] + 1)}
+            page = exchange.my_trades(ACCOUNT, params)
+            outcome.trades += [{**trade, "symbol": symbol} for trade in page]
     for balance in exchange.account_status(ACCOUNT, {})["balances"]:
         outcome.balances[balance["asset"]] = parse_e8(balance["free"]) + parse_e8(balance["locked"])
 
@@ -163,6 +173,8 @@ def _check(outcome: Outcome, store: Path) -> None:
     assert None not in keys
 
     intents: dict[int, tuple[int, int, int]] = {}
+    decided_ns: dict[int, int] = {}
+    epochs: list[int] = []
     told: set[tuple[int, int]] = set()
     for segment in read_segments(store):
         slots, types = frame_slots(segment.frames), segment.frames["type"]
@@ -172,12 +184,20 @@ def _check(outcome: Outcome, store: Path) -> None:
             if types[i] == FrameType.EFFECT and kind == Kind.PLACE and part == 0:
                 intent = views.intent1[i]
                 intents[int(intent["client_key"])] = (int(intent["symbol"]), int(intent["side"]), int(intent["qty"]))
+                decided_ns[int(intent["client_key"])] = int(intent["t"])
+            elif types[i] == FrameType.INPUT and kind == Kind.CONTROL and views.control["command"][i] == Command.EPOCH:
+                epochs.append(int(views.control["id"][i]))
             elif types[i] == FrameType.INPUT and kind == Kind.ORDER_EVENT and part == 1 and int(views.order2["trade_id"][i]) >= 0:
                 told.add((int(views.order2["symbol"][i]), int(views.order2["trade_id"][i])))
     for order, key in zip(outcome.orders, keys, strict=True):
         assert key in intents, f"{client_order_id(key or 0)} was sent without an intent in the journal"
+        late_ns = order["time"] * NS_PER_MS - decided_ns[key]
+        assert late_ns <= SENT_WITHIN_NS, f"{client_order_id(key or 0)} was sent again after {late_ns / NS_PER_S:.1f} s"
         symbol, side, qty = intents[key]
         assert (SYMBOLS[symbol], Side(side).name, qty) == (order["symbol"], order["side"], parse_e8(order["origQty"]))
+
+    assert epochs == sorted(set(epochs))
+    assert epochs[-1] == len(outcome.deaths) + 1, "a start had no epoch of its own"
 
     venue_trades = {(SYMBOLS.index(trade["symbol"]), int(trade["id"])) for trade in outcome.trades}
     assert venue_trades <= told, f"fills never told to the engine: {sorted(venue_trades - told)[:5]}"

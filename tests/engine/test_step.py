@@ -336,6 +336,20 @@ def test_gap_in_update_ids_makes_the_book_unusable_until_the_next_snapshot() -> 
     assert counters(world.state)["gaps"] == 1
 
 
+def test_a_book_of_before_a_restart_halts_its_symbol_until_the_next_snapshot() -> None:
+    world = World(books=(0,)).start()
+    assert int(world.symbol()["halt"]) == 0
+    for epoch in (2, 3):
+        world.market(Kind.SNAPSHOT_BEGIN, 0, seq=10)
+        _level(world, Side.BUY, 0.99, 10, flags=int(MarketFlag.FROM_SNAPSHOT))
+        _level(world, Side.SELL, 1.01, 10, flags=int(MarketFlag.FROM_SNAPSHOT))
+        world.market(Kind.SNAPSHOT_END, 0, seq=10).run()
+        assert int(world.symbol()["halt"]) == 0
+        world.control(Command.EPOCH, id=epoch).run()
+        assert int(world.symbol()["halt"]) != 0
+        assert world.state.book.books["counts"][0].tolist() == [0, 0]
+
+
 def test_level_of_a_symbol_without_book_is_ignored_and_counted() -> None:
     world = World(books=(0,)).start()
     world.market(Kind.LEVEL, 1, side=Side.BUY, price=E8, qty=E8).run()
