@@ -18,7 +18,7 @@ from sentinel.host.latency import Stage, count_latency
 from sentinel.host.ports import RecordSink
 from sentinel.wire import Kind
 
-SOURCE_CONTROL = 0
+#: Behind every connection of the feed, whose numbers start at 1.
 SOURCE_ORDERS = 1_000_000
 
 _T_RECV = 1  # int64 word of a slot that holds t_recv (records from outside) or t (control)

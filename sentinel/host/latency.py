@@ -28,6 +28,7 @@ class Stage(IntEnum):
     EXECUTION = 4  # intent -> signed bytes handed to the socket
 
 
+#: From the socket to the order on its way out.
 BUDGET_NS = 500_000
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.errors import FieldError
-from sentinel.host.latency import bucket_floor, summarize
+from sentinel.host.latency import BUDGET_NS, bucket_floor, summarize
 from sentinel.units import format_e8
 from sentinel.wire import SignalCode
 
@@ -177,7 +177,7 @@ class RunReport:
     orders: Sequence[Order] = ()
     round_trips: Sequence[RoundTrip] = ()
     latency: Sequence[StageLatency] = ()
-    budget_ns: int = 500_000
+    budget_ns: int = BUDGET_NS
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:

@@ -22,6 +22,11 @@ KEY = client_key(3, 1, 7)
 TEXT = client_order_id(KEY)
 START_NS = 1_723_161_255_000_000_000
 
+SENT, ACKED, TRADE = OrderEventKind.SENT, OrderEventKind.ACKED, OrderEventKind.TRADE
+EXPIRED, CANCELED, REJECTED = OrderEventKind.EXPIRED, OrderEventKind.CANCELED, OrderEventKind.REJECTED
+AMBIGUOUS, NOT_SENT, STATUS = OrderEventKind.AMBIGUOUS, OrderEventKind.NOT_SENT, OrderEventKind.STATUS
+NOT_FOUND, CANCEL_REJECTED = OrderEventKind.NOT_FOUND, OrderEventKind.CANCEL_REJECTED
+
 
 @dataclass(frozen=True)
 class Event:
@@ -203,3 +208,17 @@ def report(**changes: Any) -> dict[str, Any]:
         "n": "0.00200000", "N": "AAA", "T": 1723161255412, "t": 11, "I": 5, "w": False, "m": False, "M": False,
         "O": 1723161255400, "Z": "198.00000000", "Y": "198.00000000", "Q": "0.00000000", "W": 1723161255400, "V": "NONE",
     } | changes  # fmt: skip
+
+
+def placed() -> Offline:
+    """With one order sent."""
+    offline = Offline()
+    offline.place()
+    assert offline.sink.kinds() == [SENT]
+    return offline
+
+
+def only(offline: Offline) -> Event:
+    """The one event there is."""
+    (event,) = offline.sink.take()
+    return event

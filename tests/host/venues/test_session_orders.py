@@ -1,7 +1,6 @@
-"""What each message of the venue becomes, without sockets."""
+"""What placing an order sends, and what each answer to it becomes, without sockets."""
 
 import json
-import logging
 from typing import Any
 
 import pytest
@@ -9,32 +8,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentinel.host.venues.binance_spot.signing import websocket_payload
-from sentinel.host.venues.binance_spot.translate import cancel_id
 from sentinel.host.venues.contract import LocalCode
-from sentinel.host.venues.order_events import foreign_key
 from sentinel.units import E8, NS_PER_MS, NS_PER_S
-from sentinel.wire import FeeAsset, OrderEventFlag, OrderEventKind, OrderState, Side, client_key, client_order_id
-from tests.host.venues.offline_session import CREDENTIALS, KEY, TEXT, Event, Offline, full, report
-
-SENT, ACKED, TRADE = OrderEventKind.SENT, OrderEventKind.ACKED, OrderEventKind.TRADE
-EXPIRED, CANCELED, REJECTED = OrderEventKind.EXPIRED, OrderEventKind.CANCELED, OrderEventKind.REJECTED
-AMBIGUOUS, NOT_SENT, STATUS = OrderEventKind.AMBIGUOUS, OrderEventKind.NOT_SENT, OrderEventKind.STATUS
-NOT_FOUND, CANCEL_REJECTED = OrderEventKind.NOT_FOUND, OrderEventKind.CANCEL_REJECTED
-
-
-def placed() -> Offline:
-    offline = Offline()
-    offline.place()
-    assert offline.sink.kinds() == [SENT]
-    return offline
-
-
-def only(offline: Offline) -> Event:
-    (event,) = offline.sink.take()
-    return event
-
-
-# Placing
+from sentinel.wire import FeeAsset, OrderState, Side, client_key, client_order_id
+from tests.host.venues.offline_session import (
+    ACKED,
+    AMBIGUOUS,
+    CANCEL_REJECTED,
+    CREDENTIALS,
+    EXPIRED,
+    KEY,
+    NOT_SENT,
+    REJECTED,
+    SENT,
+    TEXT,
+    TRADE,
+    Offline,
+    full,
+    only,
+    placed,
+)
 
 
 def test_an_order_leaves_signed_under_its_own_id_and_sent_is_reported() -> None:
@@ -338,234 +331,3 @@ def test_requests_without_a_reply_are_forgotten_after_a_minute() -> None:
     offline.place(KEY + 1)
     assert offline.session.counters["forgotten"] == 1
     assert offline.session._desk.orders_in_flight == 1
-
-
-# Cancels
-
-
-def test_a_cancel_names_its_order_and_gives_it_a_twin_id() -> None:
-    offline = Offline()
-    offline.session.cancel(KEY, "AAAUSDT")
-    params = offline.link.sent[0]["params"]
-    assert (params["origClientOrderId"], params["newClientOrderId"]) == (TEXT, cancel_id(KEY))
-    assert offline.sink.take() == []
-    answer = full(origClientOrderId=TEXT, clientOrderId=cancel_id(KEY), status="CANCELED", fills=[])
-    offline.reply(answer, "C" + TEXT)
-    event = only(offline)
-    assert (event.kind, event.key, event.state, event.cum_qty) == (CANCELED, KEY, OrderState.CANCELED, 3 * E8)
-
-
-@pytest.mark.parametrize(("status", "code"), [(400, -2011), (503, -1007), (400, -4444)])
-def test_a_cancel_that_is_not_confirmed_is_reported_so(status: int, code: int) -> None:
-    offline = Offline()
-    offline.session.cancel(KEY, "AAAUSDT")
-    offline.refuse(status, code, "Unknown order sent.", "C" + TEXT)
-    event = only(offline)
-    assert (event.kind, event.code) == (CANCEL_REJECTED, code)
-
-
-def test_a_cancel_of_an_unknown_symbol_is_refused_here() -> None:
-    offline = Offline()
-    offline.session.cancel(KEY, "ZZZUSDT")
-    assert only(offline).code == LocalCode.BAD_VALUE
-
-
-# Queries
-
-
-def ask(offline: Offline, **changes: Any) -> None:
-    offline.session.query(KEY, "AAAUSDT")
-    assert offline.link.sent[-1]["params"]["origClientOrderId"] == TEXT
-    answer = full(updateTime=1723161256000) | changes
-    del answer["fills"], answer["transactTime"]
-    offline.reply(answer, "Q" + TEXT)
-
-
-TRADES = [
-    {"id": 12, "orderId": 77, "price": "100.0", "qty": "1.0", "quoteQty": "100.0", "commission": "0.1"},
-    {"id": 11, "orderId": 77, "price": "99.0", "qty": "2.0", "quoteQty": "198.0", "commission": "0.002"},
-    {"id": 13, "orderId": 78, "price": "99.0", "qty": "9.0", "quoteQty": "891.0", "commission": "0.0"},
-]
-
-
-def rows(**changes: Any) -> list[dict[str, Any]]:
-    common = {"symbol": "AAAUSDT", "commissionAsset": "BNB", "time": 1723161255412, "isBuyer": True, "isMaker": True}
-    return [row | common | changes for row in TRADES]
-
-
-def test_a_found_order_with_fills_is_told_fill_by_fill_and_then_its_status() -> None:
-    offline = Offline()
-    ask(offline)
-    assert offline.sink.take() == []
-    assert offline.link.sent[-1]["method"] == "myTrades"
-    assert offline.link.sent[-1]["params"]["orderId"] == 77
-    offline.reply(rows(), "T" + TEXT)
-    first, second, status = offline.sink.take()
-    assert [(e.kind, e.trade_id, e.cum_qty, e.cum_quote) for e in (first, second)] == [
-        (TRADE, 11, 2 * E8, 198 * E8),
-        (TRADE, 12, 3 * E8, 298 * E8),
-    ]
-    assert first.flags == OrderEventFlag.FROM_QUERY | OrderEventFlag.MAKER
-    assert first.fee_asset == FeeAsset.OTHER
-    assert (status.kind, status.state, status.cum_qty) == (STATUS, OrderState.EXPIRED, 3 * E8)
-    assert status.flags == OrderEventFlag.FROM_QUERY
-    assert status.t_exchange == 1723161256000 * NS_PER_MS
-
-
-def test_an_order_without_fills_is_told_at_once() -> None:
-    offline = Offline()
-    ask(offline, status="NEW", executedQty="0.0", cummulativeQuoteQty="0.0")
-    event = only(offline)
-    assert (event.kind, event.state, event.cum_qty) == (STATUS, OrderState.ACKED, 0)
-
-
-@pytest.mark.parametrize("trouble", ["refused", "malformed", "no weight"])
-def test_when_the_fills_cannot_be_had_the_status_comes_alone(trouble: str) -> None:
-    offline = Offline()
-    if trouble == "no weight":
-        limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000, "count": 5396}
-        offline.hear({"id": 1, "status": 200, "result": {}, "rateLimits": [limit]})
-    ask(offline)
-    if trouble == "refused":
-        offline.refuse(503, -1007, "", "T" + TEXT)
-    elif trouble == "malformed":
-        offline.reply(rows(qty="x"), "T" + TEXT)
-    event = only(offline)
-    assert (event.kind, event.cum_qty, event.cum_quote) == (STATUS, 3 * E8, 298 * E8)
-
-
-def test_not_found_is_said_only_after_the_cancels_id_was_asked_for_too() -> None:
-    offline = Offline()
-    offline.session.query(KEY, "AAAUSDT")
-    offline.refuse(400, -2013, "Order does not exist.", "Q" + TEXT)
-    assert offline.sink.take() == []
-    assert offline.link.sent[-1]["params"]["origClientOrderId"] == cancel_id(KEY)
-    offline.refuse(400, -2013, "Order does not exist.", "W" + TEXT)
-    event = only(offline)
-    assert (event.kind, event.key, event.flags) == (NOT_FOUND, KEY, OrderEventFlag.FROM_QUERY)
-
-
-def test_an_order_found_under_its_cancels_id_is_adopted() -> None:
-    offline = Offline()
-    offline.session.query(KEY, "AAAUSDT")
-    offline.refuse(400, -2013, "Order does not exist.", "Q" + TEXT)
-    answer = full(clientOrderId=cancel_id(KEY), status="CANCELED", executedQty="0", cummulativeQuoteQty="0", fills=[])
-    offline.reply(answer, "W" + TEXT)
-    assert only(offline).state == OrderState.CANCELED
-
-
-@pytest.mark.parametrize(("status", "code"), [(503, -1007), (400, -1003), (500, -2013), (400, -1121)])
-def test_a_failed_query_proves_nothing(status: int, code: int) -> None:
-    offline = Offline()
-    offline.session.query(KEY, "AAAUSDT")
-    offline.refuse(status, code, "", "Q" + TEXT)
-    assert offline.sink.take() == []
-    assert offline.session.counters["query_errors"] == 1
-
-
-# Losing the connection
-
-
-def test_whatever_was_asked_on_a_lost_connection_is_in_doubt() -> None:
-    offline = placed()
-    offline.session.cancel(KEY + 1, "BBBUSDT")
-    offline.session.query(KEY + 2, "AAAUSDT")
-    ask(offline)
-    offline.session.on_link_lost(offline.link)  # type: ignore[arg-type]
-    order, cancel, status = offline.sink.take()
-    assert (order.kind, order.key, order.code) == (AMBIGUOUS, KEY, LocalCode.LOST_REPLY)
-    assert (cancel.kind, cancel.key, cancel.symbol, cancel.code) == (CANCEL_REJECTED, KEY + 1, 1, LocalCode.LOST_REPLY)
-    assert (status.kind, status.cum_qty) == (STATUS, 3 * E8)
-    offline.session.on_link_lost(offline.link)  # type: ignore[arg-type]
-    assert offline.sink.take() == []
-
-
-# User data
-
-
-def test_a_fill_from_user_data_carries_everything() -> None:
-    offline = Offline()
-    offline.tell(report(m=True))
-    event = only(offline)
-    assert (event.kind, event.key, event.state, event.side) == (TRADE, KEY, OrderState.PARTIAL, Side.BUY)
-    assert (event.last_price, event.last_qty, event.cum_qty, event.cum_quote) == (99 * E8, 2 * E8, 2 * E8, 198 * E8)
-    assert (event.trade_id, event.venue_order_id, event.qty, event.price) == (11, 77, 5 * E8, 100 * E8)
-    assert (event.commission, event.fee_asset) == (200_000, FeeAsset.BASE)
-    assert event.flags == OrderEventFlag.FROM_STREAM | OrderEventFlag.MAKER
-    assert event.t_exchange == 1723161255412 * NS_PER_MS
-    assert offline.session.stream_trades == 1
-
-
-@pytest.mark.parametrize(
-    ("changes", "kind", "state"),
-    [
-        ({"x": "NEW", "X": "NEW"}, ACKED, OrderState.ACKED),
-        ({"x": "CANCELED", "X": "CANCELED", "c": "web_1", "C": TEXT}, CANCELED, OrderState.CANCELED),
-        ({"x": "CANCELED", "X": "CANCELED", "c": cancel_id(KEY), "C": ""}, CANCELED, OrderState.CANCELED),
-        ({"x": "REJECTED", "X": "REJECTED"}, REJECTED, OrderState.REJECTED),
-        ({"x": "EXPIRED", "X": "EXPIRED"}, EXPIRED, OrderState.EXPIRED),
-        ({"x": "TRADE_PREVENTION", "X": "EXPIRED_IN_MATCH"}, EXPIRED, OrderState.EXPIRED),
-        ({"x": "TRADE_PREVENTION", "X": "NEW"}, STATUS, OrderState.ACKED),
-        ({"x": "REPLACED", "X": "NEW"}, STATUS, OrderState.ACKED),
-        ({"X": "FILLED"}, TRADE, OrderState.FILLED),
-    ],
-)
-def test_each_execution_type_becomes_its_event(changes: dict[str, Any], kind: OrderEventKind, state: OrderState) -> None:
-    offline = Offline()
-    offline.tell(report(**changes))
-    event = only(offline)
-    assert (event.kind, event.state, event.key) == (kind, state, KEY)
-    assert event.trade_id == (11 if kind == TRADE else -1)
-
-
-def test_somebody_elses_order_is_foreign_under_a_key_of_its_own() -> None:
-    offline = Offline()
-    offline.tell(report(c="web_abc", i=1234))
-    event = only(offline)
-    assert event.key == foreign_key(0, 1234)
-    assert event.flags & OrderEventFlag.FOREIGN
-    assert offline.session.counters["foreign"] == 1
-    offline.tell(report(s="ZZZUSDT", c="web_abc"))
-    assert offline.sink.take() == []
-    assert offline.session.counters["foreign_unlisted"] == 1
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"x": "NEWLY_INVENTED"}, {"X": "ODD"}, {"S": "LONG"}, {"l": "1e5"}, {"z": None}, {"t": "11"}, {"L": "-1.0"}, {"n": "NaN"}],
-)
-def test_an_unusable_event_of_our_order_puts_it_in_doubt(changes: dict[str, Any]) -> None:
-    offline = Offline()
-    offline.tell(report(**changes))
-    event = only(offline)
-    assert (event.kind, event.key, event.code) == (AMBIGUOUS, KEY, LocalCode.MALFORMED_REPLY)
-    assert offline.session.counters["malformed"] == 1
-
-
-@pytest.mark.parametrize("missing", ["s", "c", "S", "q", "p", "C", "x", "X", "i", "l", "z", "L", "n", "T", "t", "m", "Z"])
-def test_an_event_without_a_needed_field_is_not_used(missing: str) -> None:
-    offline = Offline()
-    event = report()
-    del event[missing]
-    offline.tell(event)
-    assert all(event.kind == AMBIGUOUS for event in offline.sink.take())
-    assert offline.session.counters["malformed"] == 1
-
-
-def test_balances_of_account_events_are_kept() -> None:
-    offline = Offline()
-    balances = [{"a": "USDT", "f": "12.50000000", "l": "1.00000000"}, {"a": "AAA", "f": "0.00000001", "l": "0.0"}]
-    offline.tell({"e": "outboundAccountPosition", "E": 1, "u": 1, "B": balances})
-    assert offline.session.balances_seen == {"USDT": (1_250_000_000, E8), "AAA": (1, 0)}
-    offline.tell({"e": "balanceUpdate", "E": 1, "a": "USDT", "d": "1.0", "T": 1})
-    assert offline.sink.take() == []
-
-
-def test_secrets_appear_nowhere(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    offline = placed()
-    offline.refuse(401, -2015)
-    offline.hear(b"garbage")
-    shown = [repr(offline.session), str(vars(offline.session)), str(list(offline.session.raw_log)), caplog.text]
-    for secret in (CREDENTIALS.secret, CREDENTIALS.api_key):
-        assert not any(secret in text for text in shown)
