@@ -33,8 +33,6 @@ async def _record(console: Console, config: Path, out: Path, seconds: float) -> 
     settings = load_config(config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     written = bytes_written = 0
     started = time.monotonic()
     with CaptureWriter(out) as writer:
@@ -47,6 +45,9 @@ async def _record(console: Console, config: Path, out: Path, seconds: float) -> 
 
         feed = BinanceSpotFeed(settings.venue, settings.feed, _Discard(), LiveClock(), tap=tap)
         await feed.start()
+        # Connecting can take long; a signal then just ends the process.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
         try:
             with console.status("recording") as status:
                 while not stop.is_set() and (seconds <= 0 or time.monotonic() - started < seconds):

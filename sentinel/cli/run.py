@@ -38,10 +38,11 @@ def execute(console: Console, *, config: Path, seconds: float, lockstep_url: str
 async def _run(console: Console, config: Config, seconds: float, lockstep_url: str) -> dict[str, Any]:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         orders_at, credentials = await _order_endpoint(console, config, stack)
+        # From here on there is a state to save; until here a signal just ends the process.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
         daemon = Daemon(config, credentials, lockstep_url, orders_at=orders_at)
         quiet_process()
         if seconds > 0:

@@ -148,14 +148,21 @@ async def serve(options: argparse.Namespace, announce: Callable[[dict[str, Any]]
     """Serve until stopped; ``announce`` gets the endpoints. Raises SentinelError when it cannot start or its market fails."""
     faults = parse_faults(options.fault, options.seed)
     balances = parse_balances(options.balance)
+    stopped, is_open = asyncio.Event(), False
+
+    def end() -> None:
+        if not is_open:
+            # The start may wait for an answer in a thread that nothing can interrupt, and there is nothing to put in order.
+            os._exit(0)
+        stopped.set()
+
+    if options.exit_with_stdin:
+        _watch_stdin(end)
     source = await _open_source(options)
     exchange = Exchange(source.instruments, source, {ACCOUNT: balances}, options.seed)
-    stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    if options.exit_with_stdin:
-        _watch_stdin(stopped.set)
     venue = VenueServer(
         exchange,
         [account_key(options)],
@@ -172,6 +179,7 @@ async def serve(options: argparse.Namespace, announce: Callable[[dict[str, Any]]
         faults=faults,
     )
     async with venue:
+        is_open = True
         tasks = [asyncio.create_task(stopped.wait()), asyncio.create_task(venue.failed())]
         if isinstance(source, MirrorSource):
             source.notify = venue.wake
@@ -192,8 +200,10 @@ class _FirstLine:
         self.written = False
 
     def write(self, content: dict[str, Any]) -> None:
-        sys.stdout.write(msgspec.json.encode(content, enc_hook=str).decode() + "\n")
-        sys.stdout.flush()
+        line = msgspec.json.encode(content, enc_hook=str) + b"\n"
+        # A parent that has gone meanwhile is seen at stdin.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(sys.stdout.fileno(), line)
         self.written = True
 
 

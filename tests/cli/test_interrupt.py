@@ -1,0 +1,50 @@
+"""Ctrl-C before there is anything to save ends a command at once, whatever it waits for."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+MAIN = [sys.executable, "-c", "from sentinel.cli.main import main; main()"]
+
+
+@pytest.fixture
+def silent_exchange(tmp_path: Path) -> Iterator[Path]:
+    """Settings that name a port which accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+        port = server.getsockname()[1]
+        config = tmp_path / "run.toml"
+        lines = ["[venue]", f'rest_url = "http://127.0.0.1:{port}"', f'stream_url = "ws://127.0.0.1:{port}"']
+        lines += ["[feed]", 'symbols = ["BTCUSDT"]', "[store]", f'directory = "{tmp_path / "store"}"']
+        config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        server.settimeout(30)
+        yield config
+
+
+@pytest.mark.parametrize("command", [["run"], ["record", "--out", "feed.ndjson"]], ids=lambda words: words[0])
+def test_ctrl_c_during_the_start_ends_the_command_with_status_130(
+    silent_exchange: Path, tmp_path: Path, command: list[str]
+) -> None:
+    with subprocess.Popen(
+        [*MAIN, *command, "--config", str(silent_exchange), "--json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        time.sleep(4)
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert time.monotonic() - started < 5
+    assert "Traceback" not in err
+    assert out == ""
