@@ -10,6 +10,7 @@ Two-slot records (OrderIntent, OrderEvent) occupy two consecutive slots, part 0 
 
 from __future__ import annotations
 
+import struct
 from enum import IntEnum, IntFlag
 from typing import Any, NamedTuple
 
@@ -503,6 +504,15 @@ class FrameType(IntEnum):
 
     INPUT = 1
     EFFECT = 2
+
+
+_STRUCT_CODES = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "i1": "b", "i2": "h", "i4": "i", "i8": "q"}
+
+
+def record_struct(dtype: np.dtype[Any]) -> struct.Struct:
+    """A record of integers as a ``struct``, a value per field in order: 1 us a record where numpy's fields take 5."""
+    assert dtype.fields is not None
+    return struct.Struct("<" + "".join(_STRUCT_CODES[field.str[1:]] for field, *_ in dtype.fields.values()))
 
 
 class RecordViews(NamedTuple):

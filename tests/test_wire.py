@@ -171,3 +171,11 @@ def test_lookalike_order_id_is_foreign(text: str) -> None:
 def test_largest_key_has_an_id() -> None:
     assert wire.client_order_id(2**64 - 1) == "STL-FZZZZZZZZZZZZ"
     assert wire.parse_client_order_id("STL-FZZZZZZZZZZZZ") == 2**64 - 1
+
+
+@pytest.mark.parametrize("name", ["ORDER_INTENT_1", "ORDER_EVENT_1", "ORDER_EVENT_2", "CONTROL_EVENT"])
+def test_record_packed_as_a_struct_is_the_same_record(name: str) -> None:
+    dtype = RECORDS[name]
+    values = tuple(range(1, len(dtype.names or ()) + 1))
+    packed = wire.record_struct(dtype).pack(*values)
+    assert np.frombuffer(packed, dtype)[0].item() == values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -11,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.host.latency import Stage, count_latency
-from sentinel.wire import SLOT_BYTES, IntentFlag, Kind, OrderType, Side, TimeInForce
+from sentinel.wire import ORDER_INTENT_1, SLOT_BYTES, IntentFlag, Kind, OrderType, Side, TimeInForce, record_struct
 
 _PLACE, _CANCEL, _QUERY, _SIGNAL = int(Kind.PLACE), int(Kind.CANCEL), int(Kind.QUERY), int(Kind.SIGNAL)
 _TWO_SLOTS = frozenset({_PLACE, _CANCEL, _QUERY})
 _REDUCE_ONLY = int(IntentFlag.REDUCE_ONLY)
-# wire.ORDER_INTENT_1. Cold, as an order always is, this costs a tenth of views through numpy.
-_INTENT = struct.Struct("<QqqBBHBBHqqBBBBIII")
+# Cold, as an order always is, this costs a tenth of views through numpy.
+_INTENT = record_struct(ORDER_INTENT_1)
 
 
-class OrderSession(Protocol):
-    """What the gateway needs of a venue; every outcome comes back as an ORDER_EVENT record."""
+class OrderSender(Protocol):
+    """What the gateway needs of an order session; every outcome comes back as an ORDER_EVENT record."""
 
     def place(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None: ...
 
@@ -49,7 +48,7 @@ class Gateway:
 
     def __init__(
         self,
-        session: OrderSession | None,
+        session: OrderSender | None,
         symbols: list[str],
         latency: NDArray[np.int64],
         on_effect: Callable[[NDArray[Any]], None] | None = None,

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,11 @@ def test_order_event_has_the_wire_layout(event: int, key: int, symbol: int, t_re
     assert (first["t_recv"], first["event"]) == (t_recv, event)
     assert all(first[name] == fields[name] for name in NAMES_1)
     assert all(second[name] == fields[name] for name in NAMES_2)
+
+
+def test_figure_that_fits_no_record_is_refused_with_its_order() -> None:
+    with pytest.raises(ValueError, match="key 5"):
+        RecordBatch(Venue.BINANCE_SPOT).order_event(1, 5, 0, 0, cum_qty=2**63)
 
 
 @given(st.integers(0, 1023), st.integers(0, 2**38 - 1), st.integers(0, 1023), st.integers(0, 2**38 - 1))
