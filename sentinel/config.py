@@ -62,6 +62,8 @@ BasisPoints = Annotated[int, Field(ge=0, le=100_000)]
 
 
 class Section(BaseModel):
+    """A group of keys: unknown ones are refused, none changes after loading."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
@@ -82,6 +84,8 @@ class VenueConfig(Section):
 
 
 class FeedConfig(Section):
+    """What to watch, and when a connection or a quote counts as dead."""
+
     symbols: list[str] = Field(
         min_length=1, max_length=MAX_SYMBOLS, description="what to watch; trades and best bid and ask of each"
     )
@@ -128,6 +132,8 @@ class FeedConfig(Section):
 
 
 class RingConfig(Section):
+    """The buffer between the feed and the engine."""
+
     slots: int = Field(
         default=65_536, ge=1024, le=16_777_216, description="power of two; 10 Mi and more are possible, small is fast"
     )
@@ -218,6 +224,8 @@ class PaperConfig(Section):
 
 
 class StoreConfig(Section):
+    """Journal and snapshots."""
+
     directory: Path = Field(default=Path("sentinel-data"), description="where journal and snapshots live; one daemon a directory")
     segment_mib: int = Field(default=64, ge=1, le=4096, description="size of one journal segment")
     snapshot_every_s: int = Field(

@@ -72,18 +72,24 @@ class FeedStatus(IntEnum):
 
 
 class OrderType(IntEnum):
+    """How an order names its price."""
+
     LIMIT = 1
     LIMIT_MAKER = 2
     MARKET = 3
 
 
 class TimeInForce(IntEnum):
+    """How long an order waits."""
+
     GTC = 1
     IOC = 2
     FOK = 3
 
 
 class IntentFlag(IntFlag):
+    """``flags`` of an OrderIntent."""
+
     REDUCE_ONLY = 1
 
 
@@ -118,6 +124,8 @@ class OrderEventKind(IntEnum):
 
 
 class OrderEventFlag(IntFlag):
+    """``flags`` of an OrderEvent."""
+
     MAKER = 1
     FROM_QUERY = 2
     FROM_STREAM = 4
@@ -125,6 +133,8 @@ class OrderEventFlag(IntFlag):
 
 
 class FeeAsset(IntEnum):
+    """What a commission was paid in."""
+
     QUOTE = 0
     BASE = 1
     OTHER = 2
@@ -262,6 +272,8 @@ class TradingState(IntEnum):
 
 
 class Venue(IntEnum):
+    """Where a record comes from or goes to."""
+
     BINANCE_SPOT = 1
 
 
@@ -468,6 +480,8 @@ PERMIT = _dtype(
 
 
 class BeatKind(IntEnum):
+    """What a card beat holds."""
+
     VECTOR = 1
     ORDER = 2
     ORDER_EVENT = 3

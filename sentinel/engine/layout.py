@@ -28,6 +28,8 @@ ORDER_NOTIONAL_CAP = 1 << 52
 
 
 class Market(IntEnum):
+    """Where a run trades: spot needs inventory to sell, a USD-margined future may open short."""
+
     SPOT = 0
     USDM = 1
 
@@ -58,6 +60,8 @@ class Halt(IntFlag):
 
 
 class OrderFlag(IntFlag):
+    """``flags`` of an ORDER record."""
+
     REDUCE_ONLY = 1
     FOREIGN = 2  # not issued by this engine; adopted so that it counts in exposure
     ACCEPTED = 4  # the venue has acknowledged it at least once

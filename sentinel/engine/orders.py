@@ -138,6 +138,7 @@ def claim_slot(f: Any, key: int) -> int:
 
 @njit(**JIT)
 def clear_order(o: Any) -> None:
+    """Make the slot free: every field 0."""
     o.key = o.symbol = o.side = o.state = o.order_type = o.tif = o.reason = o.flags = o.strategy = o.price = o.qty = 0
     o.cum_qty = o.cum_quote = o.trade_qty = o.trade_quote = o.open_notional = 0
     o.t_intent = o.t_sent = o.t_state = o.t_query = o.queried = o.t_not_found = 0

@@ -47,6 +47,7 @@ def _verdict(refuse: bool, control: int, observed: int, limit: int) -> Verdict:
 
 @njit(**JIT)
 def killed(g: Any) -> Verdict:
+    """The kill latch lets nothing pass."""
     return _verdict(g.killed != 0, Control.KILLED, g.kill_cause, 0)
 
 
@@ -65,11 +66,13 @@ def trading_state(g: Any, q: Any) -> Verdict:
 
 @njit(**JIT)
 def symbol_halt(y: Any) -> Verdict:
+    """A symbol must be trading at the venue and free of halts of ours."""
     return _verdict(y.halt != 0 or y.trading != 1, Control.SYMBOL_HALTED, y.halt, 0)
 
 
 @njit(**JIT)
 def sane_order(q: Any) -> Verdict:
+    """A side, a positive price, and a quantity inside what products can hold."""
     side = q.side == Side.BUY or q.side == Side.SELL
     sized = 0 < q.qty <= AMOUNT_CAP and q.price > 0
     return _verdict(not side or not sized, Control.BAD_INPUT, q.qty, AMOUNT_CAP)
@@ -93,11 +96,13 @@ def unknown_order(y: Any) -> Verdict:
 
 @njit(**JIT)
 def max_qty(p: Any, q: Any) -> Verdict:
+    """Quantity of one order, base e8."""
     return _verdict(q.qty > p.max_order_qty, Control.MAX_QTY, q.qty, p.max_order_qty)
 
 
 @njit(**JIT)
 def max_notional(p: Any, q: Any) -> Verdict:
+    """Value of one order at its limit price, quote e8, rounded up."""
     notional = notional_up_nb(q.price, q.qty)
     limit = min(p.max_order_notional, ORDER_NOTIONAL_CAP)
     return _verdict(notional > limit, Control.MAX_NOTIONAL, notional, limit)
@@ -122,6 +127,7 @@ def price_collar(p: Any, y: Any, q: Any) -> Verdict:
 
 @njit(**JIT)
 def open_orders(g: Any, p: Any) -> Verdict:
+    """Number of orders that are not final."""
     return _verdict(g.live_orders >= p.max_open_orders, Control.OPEN_ORDERS, g.live_orders + 1, p.max_open_orders)
 
 

@@ -37,6 +37,8 @@ class VirtualClock:
 
 
 class Step(msgspec.Struct):
+    """Of the venue: virtual time is ``now_ns``, and so many data frames were sent on each connection."""
+
     step: int
     now_ns: int
     sent: dict[str, int]
@@ -44,6 +46,8 @@ class Step(msgspec.Struct):
 
 
 class Done(msgspec.Struct):
+    """Of the client: step ``done`` is finished, and so many data frames were sent on each connection."""
+
     done: int
     sent: dict[str, int]
 

@@ -28,6 +28,8 @@ PRICE_DELTA, VOLUME_RATIO, SENTIMENT = 0, 1, 2
 
 
 class Comparison(IntEnum):
+    """How a feature is compared with its threshold."""
+
     GT = 0
     LT = 1
     GE = 2

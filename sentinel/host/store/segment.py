@@ -111,6 +111,7 @@ def decode_header(raw: bytes | memoryview, path: Path) -> tuple[JournalHeader, i
 
 
 def segment_name(first_sequence: int) -> str:
+    """File name of the segment that begins with this sequence; names sort in their order."""
     return f"journal-{first_sequence:020d}.stlj"
 
 

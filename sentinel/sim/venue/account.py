@@ -16,6 +16,8 @@ INSUFFICIENT = "Account has insufficient balance for requested action."
 
 @dataclass(slots=True)
 class Balance:
+    """One asset, e8; ``locked`` is held by open orders."""
+
     free: int = 0
     locked: int = 0
 

@@ -28,6 +28,8 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
+    """One thing that goes wrong, for ``target`` alone where it names one."""
+
     kind: FaultKind
     target: str = ""
     delay_ns: int = 0

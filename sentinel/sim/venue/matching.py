@@ -40,6 +40,8 @@ class RestingOrder:
 
 @dataclass(slots=True)
 class Fill:
+    """One trade of an order, e8; ``maker`` is None where the order met the market of the source."""
+
     price: int
     qty: int
     maker: RestingOrder | None

@@ -6,6 +6,7 @@ from sentinel.sim.venue.api_error import ApiError
 
 
 def filter_failure(name: str) -> ApiError:
+    """-1013: an order outside a filter of its symbol."""
     return ApiError(400, -1013, f"Filter failure: {name}")
 
 
@@ -15,16 +16,20 @@ def rejected(msg: str) -> ApiError:
 
 
 def cancel_rejected(msg: str = "Unknown order sent.") -> ApiError:
+    """-2011: a cancel refused."""
     return ApiError(400, -2011, msg)
 
 
 def amend_rejected(msg: str) -> ApiError:
+    """-2038: an amendment refused."""
     return ApiError(400, -2038, msg)
 
 
 def not_required(name: str) -> ApiError:
+    """-1106: a parameter that does not go with the order type."""
     return ApiError(400, -1106, f"Parameter '{name}' sent when not required.")
 
 
 def invalid_data(name: str) -> ApiError:
+    """-1130: a parameter whose value is not one of those allowed."""
     return ApiError(400, -1130, f"Data sent for parameter '{name}' is not valid.")

@@ -49,6 +49,8 @@ class HttpRequest:
 
 @dataclass(frozen=True)
 class HttpResponse:
+    """What goes back to a client."""
+
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)

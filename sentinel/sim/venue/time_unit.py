@@ -30,4 +30,5 @@ def in_microseconds(payload: Any) -> Any:
 
 
 def asks_for_microseconds(value: str | None) -> bool:
+    """Whether a request names the microsecond as its time unit."""
     return value is not None and value in ("MICROSECOND", "microsecond")

@@ -17,6 +17,8 @@ Code = Annotated[int, msgspec.Meta(ge=-(1 << 31), le=(1 << 31) - 1)]
 
 
 class RateLimitRow(msgspec.Struct, rename="camel"):
+    """How much of one limit is used."""
+
     rate_limit_type: str
     interval: str
     interval_num: int
@@ -25,11 +27,15 @@ class RateLimitRow(msgspec.Struct, rename="camel"):
 
 
 class ErrorData(msgspec.Struct, rename="camel"):
+    """What some errors add: when to try again."""
+
     retry_after: Millis | None = None
     server_time: Millis | None = None
 
 
 class ErrorBody(msgspec.Struct):
+    """An error of the venue."""
+
     code: Code
     msg: str = ""
     data: ErrorData | None = None
@@ -54,6 +60,8 @@ class FrameId(msgspec.Struct):
 
 
 class EventId(msgspec.Struct):
+    """Symbol, client order id and the id it replaced."""
+
     s: str = ""
     c: str = ""
     C: str = ""

@@ -55,6 +55,7 @@ def is_known(status: int, code: int) -> bool:
 
 
 def reaction(status: int, code: int) -> Reaction:
+    """What an error asks of the session, beside what it says about its order."""
     if status in (418, 429) or code in _LIMITS:
         return Reaction.PAUSE
     if code == _CLOCK:

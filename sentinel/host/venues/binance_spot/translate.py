@@ -72,6 +72,7 @@ def order_state(status: str) -> OrderState:
 
 
 def order_side(text: str) -> Side:
+    """The venue's ``BUY`` or ``SELL``. Raises ValueError for anything else."""
     side = _SIDES.get(text)
     if side is None:
         raise ValueError(f"unknown side {text!r}")
