@@ -19,7 +19,6 @@ from sentinel.wire import (
     Kind,
     OrderEventKind,
     Side,
-    SignalCode,
     empty_slots,
     record_views,
 )
@@ -28,7 +27,7 @@ T0 = 1_700_000_000 * NS_PER_S
 MS = 1_000_000
 SECOND = NS_PER_S
 DECIDE = types.int32(types.voidptr, types.voidptr, types.voidptr, types.int64)
-PUMP, DUMP = 1, 2
+PUMP = 1
 FAIL = -7
 
 
@@ -184,9 +183,6 @@ class World:
 
     def signals(self, code: int, effects: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
         return [e for e in self.of(Kind.SIGNAL, effects) if e["code"] == code]
-
-    def codes(self) -> list[str]:
-        return [SignalCode(e["code"]).name if e["kind"] == Kind.SIGNAL else Kind(e["kind"]).name for e in self.effects]
 
     @property
     def g(self) -> Any:
