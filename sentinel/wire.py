@@ -11,6 +11,7 @@ Two-slot records (OrderIntent, OrderEvent) occupy two consecutive slots, part 0 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from enum import IntEnum, IntFlag
 from typing import Any, NamedTuple
 
@@ -44,6 +45,7 @@ class Kind(IntEnum):
     CONTROL = 96
     DECISION = 128
     PERMIT = 129
+    CARD_STATUS = 130
 
 
 class Side(IntEnum):
@@ -260,6 +262,10 @@ class Control(IntEnum):
     SYMBOL_HALTED = 14
     BAD_INPUT = 15
     OPEN_ORDERS = 16
+    ARM_EPOCH = 17  # the order was made under another arm epoch
+    LIMITS_VERSION = 18  # the order was made under other limits
+    DUPLICATE = 19
+    MEMORY_FAULT = 20
 
 
 class TradingState(IntEnum):
@@ -277,7 +283,7 @@ class Venue(IntEnum):
     BINANCE_SPOT = 1
 
 
-def _dtype(fields: list[tuple[str, str, int]]) -> np.dtype[Any]:
+def _dtype(fields: Sequence[tuple[str, Any, int]]) -> np.dtype[Any]:
     return np.dtype(
         {
             "names": [name for name, _, _ in fields],
@@ -430,6 +436,8 @@ class DecisionFlag(IntFlag):
     """Flags of a Decision."""
 
     FOREST_SKIPPED = 1  # no rule fired and the forest was asked for on rule only: margins are 0
+    NO_MODEL = 2  # the card holds no model: margins and rule bits are 0
+    MEMORY_FAULT = 4  # a stored model word failed its parity: the margins mean nothing
 
 
 # margins: int32 on the model's grid (2^-k). now and cycle stamps are the card's, 0 from the CPU decider.
@@ -451,11 +459,19 @@ DECISION = _dtype(
         ("margin2", "<i4", 40),
         ("margin3", "<i4", 44),
         ("arm_epoch", "<u4", 48),
-        ("pad0", "<u4", 52),
-        ("pad1", "<u4", 56),
+        ("pad", "<u4", 52),
+        ("slot", "<u4", 56),
         ("crc32", "<u4", 60),
     ]
 )
+
+
+class Verdict(IntEnum):
+    """``verdict`` of a Permit; 0 is no verdict."""
+
+    PERMIT = 1
+    REJECT = 2
+
 
 PERMIT = _dtype(
     [
@@ -469,11 +485,44 @@ PERMIT = _dtype(
         ("part", "u1", 29),
         ("symbol", "<u2", 30),
         ("control", "<u2", 32),
-        ("pad0", "<u2", 34),
+        ("pad", "<u2", 34),
         ("arm_epoch", "<u4", 36),
         ("observed", "<i8", 40),
         ("limit", "<i8", 48),
-        ("pad1", "<u4", 56),
+        ("slot", "<u4", 56),
+        ("crc32", "<u4", 60),
+    ]
+)
+
+
+class CardState(IntEnum):
+    """``state`` of a CardStatus."""
+
+    TRIPPED = 1
+    ARMED = 2
+
+
+# The card's heartbeat. causes and first_cause are bits of the register TRIP_CAUSES; challenge is the watchdog's.
+CARD_STATUS = _dtype(
+    [
+        ("seq", "<u4", 0),
+        ("challenge", "<u4", 4),
+        ("now", "<u8", 8),
+        ("causes", "<u4", 16),
+        ("first_cause", "<u4", 20),
+        ("kind", "u1", 24),
+        ("state", "u1", 25),
+        ("flags", "<u2", 26),
+        ("venue", "u1", 28),
+        ("part", "u1", 29),
+        ("symbol", "<u2", 30),
+        ("arm_epoch", "<u4", 32),
+        ("model_crc", "<u4", 36),
+        ("permits", "<u4", 40),
+        ("rejects", "<u4", 44),
+        ("beats", "<u4", 48),
+        ("pad", "<u4", 52),
+        ("slot", "<u4", 56),
         ("crc32", "<u4", 60),
     ]
 )
@@ -500,6 +549,64 @@ CARD_BEAT = np.dtype(
         "itemsize": SLOT_BYTES,
     }
 )
+
+_BEAT_HEAD: list[tuple[str, Any, int]] = [("seq", "<u4", 0), ("symbol", "<u2", 4), ("kind", "u1", 6), ("part", "u1", 7)]
+_BEAT_CHECK = ("check", "<u4", 60)
+
+
+class OrderBeatFlag(IntFlag):
+    """``flags`` of an ORDER beat."""
+
+    REDUCE_ONLY = 1
+
+
+class ExposureEvent(IntEnum):
+    """``event`` of an ORDER_EVENT beat: what became of exposure the gate has permitted."""
+
+    FILL = 1
+    RELEASE = 2  # cancelled, rejected or expired: ``qty`` will not fill
+    ADJUST = 3  # the position changes by signed ``qty`` without an order: reconciliation
+
+
+# price and qty are the order's limit price and quantity (e8).
+ORDER_BEAT = _dtype(
+    [
+        *_BEAT_HEAD,
+        ("client_key", "<u8", 8),
+        ("price", "<i8", 16),
+        ("qty", "<i8", 24),
+        ("arm_epoch", "<u4", 32),
+        ("limits_version", "<u4", 36),
+        ("side", "u1", 40),
+        ("flags", "u1", 41),
+        ("pad", "<u2", 42),
+        ("pad2", ("<u4", (4,)), 44),
+        _BEAT_CHECK,
+    ]
+)
+# price: the limit price the order was permitted at (ADJUST: a price to value the position at).
+ORDER_EVENT_BEAT = _dtype(
+    [
+        *_BEAT_HEAD,
+        ("client_key", "<u8", 8),
+        ("price", "<i8", 16),
+        ("qty", "<i8", 24),
+        ("pad", ("<u4", (2,)), 32),
+        ("side", "u1", 40),
+        ("event", "u1", 41),
+        ("pad2", "<u2", 42),
+        ("pad3", ("<u4", (4,)), 44),
+        _BEAT_CHECK,
+    ]
+)
+REFERENCE_BEAT = _dtype(
+    [*_BEAT_HEAD, ("pad", "<u8", 8), ("bid", "<i8", 16), ("ask", "<i8", 24), ("pad2", ("<u4", (7,)), 32), _BEAT_CHECK]
+)
+# Quote units e8; day_start: equity when the trading day began.
+EQUITY_BEAT = _dtype(
+    [*_BEAT_HEAD, ("pad", "<u8", 8), ("equity", "<i8", 16), ("day_start", "<i8", 24), ("pad2", ("<u4", (7,)), 32), _BEAT_CHECK]
+)
+HEARTBEAT_BEAT = _dtype([*_BEAT_HEAD, ("count", "<u8", 8), ("pad", ("<u4", (11,)), 16), _BEAT_CHECK])
 
 # A journal frame: 16-byte head, then the 64-byte payload.
 FRAME_BYTES = 80

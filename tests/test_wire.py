@@ -23,9 +23,16 @@ RECORDS: dict[str, np.dtype[Any]] = {
     "ADVICE_REQUEST": wire.ADVICE_REQUEST,
     "DECISION": wire.DECISION,
     "PERMIT": wire.PERMIT,
+    "CARD_STATUS": wire.CARD_STATUS,
     "CARD_BEAT": wire.CARD_BEAT,
+    "ORDER_BEAT": wire.ORDER_BEAT,
+    "ORDER_EVENT_BEAT": wire.ORDER_EVENT_BEAT,
+    "REFERENCE_BEAT": wire.REFERENCE_BEAT,
+    "EQUITY_BEAT": wire.EQUITY_BEAT,
+    "HEARTBEAT_BEAT": wire.HEARTBEAT_BEAT,
 }
-RING_RECORDS = [name for name in RECORDS if name != "CARD_BEAT"]
+BEATS = [name for name in RECORDS if name.endswith("_BEAT")]
+RING_RECORDS = [name for name in RECORDS if name not in BEATS]
 
 
 def _spans(dtype: np.dtype[Any]) -> list[tuple[int, int, str]]:
@@ -53,6 +60,14 @@ def test_every_field_is_little_endian_and_naturally_aligned(name: str) -> None:
         assert base.newbyteorder("<") == base
 
 
+@pytest.mark.parametrize("name", BEATS)
+def test_every_beat_has_the_head_and_the_check_where_the_card_looks(name: str) -> None:
+    fields = RECORDS[name].fields
+    assert fields is not None
+    head = {key: int(fields[key][1]) for key in ("seq", "symbol", "kind", "part", "check")}
+    assert head == {"seq": 0, "symbol": 4, "kind": 6, "part": 7, "check": 60}
+
+
 @pytest.mark.parametrize("name", RING_RECORDS)
 def test_ring_records_can_be_told_apart_before_choosing_a_view(name: str) -> None:
     fields = RECORDS[name].fields
@@ -71,9 +86,25 @@ PINNED_OFFSETS = {
     "CONTROL_EVENT": {"seq": 0, "t": 8, "t2": 16, "command": 25, "value": 32, "value2": 40, "id": 48, "version": 60},
     "SIGNAL": {"t": 8, "client_key": 16, "price": 32, "code": 40, "control": 42, "margin": 44, "value": 48, "limit": 56},
     "ADVICE_REQUEST": {"id": 0, "deadline": 16, "price": 32, "price_delta_e8": 40, "volume_ratio_e8": 48, "setup_id": 56},
-    "DECISION": {"seq": 0, "model_crc": 4, "now": 8, "rule_bits": 25, "margin0": 32, "margin3": 44, "arm_epoch": 48, "crc32": 60},
-    "PERMIT": {"client_key": 0, "now": 8, "verdict": 25, "control": 32, "observed": 40, "limit": 48, "crc32": 60},
+    "DECISION": {
+        "seq": 0,
+        "model_crc": 4,
+        "now": 8,
+        "rule_bits": 25,
+        "margin0": 32,
+        "margin3": 44,
+        "arm_epoch": 48,
+        "slot": 56,
+        "crc32": 60,
+    },
+    "PERMIT": {"client_key": 0, "now": 8, "verdict": 25, "control": 32, "observed": 40, "limit": 48, "slot": 56, "crc32": 60},
+    "CARD_STATUS": {"challenge": 4, "now": 8, "causes": 16, "first_cause": 20, "state": 25, "arm_epoch": 32, "slot": 56},
     "CARD_BEAT": {"seq": 0, "symbol": 4, "kind": 6, "part": 7, "words": 8, "check": 60},
+    "ORDER_BEAT": {"client_key": 8, "price": 16, "qty": 24, "arm_epoch": 32, "limits_version": 36, "side": 40, "flags": 41},
+    "ORDER_EVENT_BEAT": {"client_key": 8, "price": 16, "qty": 24, "side": 40, "event": 41},
+    "REFERENCE_BEAT": {"bid": 16, "ask": 24},
+    "EQUITY_BEAT": {"equity": 16, "day_start": 24},
+    "HEARTBEAT_BEAT": {"count": 8},
 }
 
 
@@ -105,7 +136,7 @@ def test_enum_values_fit_the_byte_that_carries_them(enum: type[IntEnum]) -> None
 
 
 def test_kind_ranges_do_not_mix_market_effects_orders_and_control() -> None:
-    ranges = {range(1, 32): 7, range(32, 64): 5, range(64, 96): 1, range(96, 128): 1, range(128, 256): 2}
+    ranges = {range(1, 32): 7, range(32, 64): 5, range(64, 96): 1, range(96, 128): 1, range(128, 256): 3}
     for values, expected in ranges.items():
         assert sum(kind in values for kind in wire.Kind) == expected
     assert 0 not in set(wire.Kind), "a zeroed slot must not look like a record"
