@@ -62,8 +62,9 @@ def rtlil_text(component: str = "core", **parameters: Any) -> str:
 
 def sources_digest() -> str:
     """A hash over every file a core is made from."""
-    roots = [Path(sentinel_hdl.__file__).parent]
-    files = [path for root in roots for path in root.rglob("*") if path.suffix in (".py", ".rdl")]
+    root = Path(sentinel_hdl.__file__).parent
+    files = [path for path in root.rglob("*") if path.suffix in (".py", ".rdl")]
+    files = [path for path in files if path.relative_to(root).parts[0] not in ("tools", "proofs")]
     package = Path(sentinel.__file__).parent
     files += [*package.glob("*.py"), *(package / "model").glob("*.py")]
     return digest(*(part for path in sorted(files) for part in (path.name, path.read_bytes())))

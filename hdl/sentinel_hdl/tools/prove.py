@@ -29,8 +29,8 @@ from amaranth.hdl import Fragment
 from sentinel_hdl import proofs as proofs_package
 from sentinel_hdl.tools.build import build_root, digest
 from sentinel_hdl.tools.errors import CoreError
-from sentinel_hdl.tools.proof import Mutation, Proof
 from sentinel_hdl.tools.programs import program
+from sentinel_hdl.tools.proof import Mutation, Proof
 
 TOP = "top"
 _STATUS = {0: "PASS", 2: "FAIL", 4: "UNKNOWN", 8: "TIMEOUT"}
@@ -42,7 +42,7 @@ class Outcome:
 
     name: str
     core: str
-    property: str
+    requirement: str
     mode: str
     depth: int
     status: str
@@ -137,7 +137,7 @@ def prove(proof: Proof, *, again: bool = False) -> Outcome:
     outcome = Outcome(
         name=proof.name,
         core=proof.core,
-        property=proof.property,
+        requirement=proof.property,
         mode=proof.mode,
         depth=proof.depth,
         status=status,
@@ -182,7 +182,7 @@ def main(arguments: list[str]) -> int:
 
 def line(outcome: Outcome) -> str:
     """One line about an outcome, and below it what failed and where its trace is."""
-    place = f"{outcome.core:14} {outcome.property:4} {outcome.name:40} {outcome.mode} {outcome.depth}"
+    place = f"{outcome.core:14} {outcome.requirement:4} {outcome.name:40} {outcome.mode} {outcome.depth}"
     text = f"{outcome.status:8} {place:75} {outcome.seconds:6.1f} s{'  (stored)' if outcome.cached else ''}"
     if outcome.detail:
         text += "\n         " + outcome.detail.replace("\n", "\n         ")
