@@ -59,3 +59,7 @@ class VenueError(FieldError):
 
 class CaptureError(FieldError):
     """A capture or archive file that cannot be read."""
+
+
+class CardError(FieldError):
+    """A card, real or simulated, that cannot be used, or a request its hardware would refuse."""

@@ -1,0 +1,1 @@
+"""Cards: one driver and one decider over any bus that reaches a core, real or simulated."""
