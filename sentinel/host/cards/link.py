@@ -137,7 +137,7 @@ def take(k: Any) -> int:
     _copy(address, k.record)
     if not _intact(k.record):
         return DAMAGED
-    kind = np.int64(_u32_at(k.record, 16)[6] & np.uint32(0xFF))
+    kind = _i64_at(k.record, _WORDS)[3] & 0xFF
     if kind == _PERMIT:
         if k.permit_head - k.permit_tail >= QUEUE_SLOTS:
             return QUEUE_FULL
@@ -182,9 +182,9 @@ def _send_message(link: int, beats: int, parts: int) -> int:
 
 
 @njit(**JIT)
-def _poll(link: int, looks: int) -> np.int64:
+def _poll(link: int, looks: int) -> int:
     k = link_at(link)
-    taken = np.int64(0)
+    taken = 0
     while looks > 0:
         kind = take(k)
         if kind > 0:

@@ -282,16 +282,9 @@ class Field(NamedTuple):
 
 
 OCL_FIELDS: dict[Ocl, dict[str, Field]] = {
-    Ocl.MAGIC: {
-        "value": Field(0, 0xFFFFFFFF, 0x53544E4C),
-    },
-    Ocl.VERSION: {
-        "minor": Field(0, 0x0000FFFF, 0x0),
-        "major": Field(16, 0x7FFF0000, 0x1),
-    },
-    Ocl.MAP_HASH: {
-        "value": Field(0, 0xFFFFFFFF, 0x7D745D2A),
-    },
+    Ocl.MAGIC: {"value": Field(0, 0xFFFFFFFF, 0x53544E4C)},
+    Ocl.VERSION: {"minor": Field(0, 0x0000FFFF, 0x0), "major": Field(16, 0x7FFF0000, 0x1)},
+    Ocl.MAP_HASH: {"value": Field(0, 0xFFFFFFFF, 0x7D745D2A)},
     Ocl.CAPABILITIES: {
         "trees": Field(0, 0x000000FF, 0x80),
         "features": Field(8, 0x0000FF00, 0x1A),
@@ -310,150 +303,54 @@ OCL_FIELDS: dict[Ocl, dict[str, Field]] = {
         "irq": Field(10, 0x00000400, 0x0),
         "magic": Field(24, 0xFF000000, 0xA5),
     },
-    Ocl.CONTROL: {
-        "clear_histogram": Field(0, 0x00000001, 0x0),
-    },
-    Ocl.SCRATCH: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.BAD_WRITES: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.IRQ_ACK: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
-    Ocl.NOW_LO: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.NOW_HI: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.KILL: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
-    Ocl.ARM_KEY: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
-    Ocl.ARM_NONCE: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
-    Ocl.ARM_EPOCH: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
-    Ocl.TRIP_CAUSES: {
-        "causes": Field(0, 0x003FFFFF, 0x0),
-    },
-    Ocl.FIRST_CAUSE: {
-        "causes": Field(0, 0x003FFFFF, 0x0),
-    },
-    Ocl.STANDING: {
-        "causes": Field(0, 0x003FFFFF, 0x0),
-    },
-    Ocl.FIRST_TIME_LO: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.FIRST_TIME_HI: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.WATCHDOG_PERIOD_LO: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.WATCHDOG_PERIOD_HI: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.WATCHDOG_MIN_LO: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.WATCHDOG_MIN_HI: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.WATCHDOG_MAX_LO: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.WATCHDOG_MAX_HI: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.WATCHDOG_ANSWER: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_MAX_ORDER_NOTIONAL_0: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_MAX_ORDER_NOTIONAL_1: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_MAX_ORDER_NOTIONAL_2: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_MAX_ORDER_NOTIONAL_3: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_MAX_GROSS_NOTIONAL_0: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_MAX_GROSS_NOTIONAL_1: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_MAX_GROSS_NOTIONAL_2: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_MAX_GROSS_NOTIONAL_3: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_COLLAR_BPS: {
-        "value": Field(0, 0x00003FFF, 0x0),
-    },
-    Ocl.LIMIT_MAX_DRAWDOWN_BPS: {
-        "value": Field(0, 0x00003FFF, 0x0),
-    },
-    Ocl.LIMIT_REFERENCE_MAX_AGE_LO: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_REFERENCE_MAX_AGE_HI: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_HEARTBEAT_MAX_AGE_LO: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_HEARTBEAT_MAX_AGE_HI: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_EQUITY_MAX_AGE_LO: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_EQUITY_MAX_AGE_HI: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_DUPLICATE_WINDOW_LO: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_DUPLICATE_WINDOW_HI: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_WINDOW_LO: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_WINDOW_HI: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_PERMITS_PER_WINDOW: {
-        "value": Field(0, 0x000003FF, 0x0),
-    },
-    Ocl.LIMIT_REJECT_TRIP: {
-        "value": Field(0, 0x0000FFFF, 0x0),
-    },
-    Ocl.LIMIT_MAX_DAILY_LOSS_LO: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMIT_MAX_DAILY_LOSS_HI: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMITS_VERSION: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LIMITS_COMMIT: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
+    Ocl.CONTROL: {"clear_histogram": Field(0, 0x00000001, 0x0)},
+    Ocl.SCRATCH: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.BAD_WRITES: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.IRQ_ACK: {"value": Field(0, 0xFFFFFFFF, 0x0)},
+    Ocl.NOW_LO: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.NOW_HI: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.KILL: {"value": Field(0, 0xFFFFFFFF, 0x0)},
+    Ocl.ARM_KEY: {"value": Field(0, 0xFFFFFFFF, 0x0)},
+    Ocl.ARM_NONCE: {"value": Field(0, 0xFFFFFFFF, 0x0)},
+    Ocl.ARM_EPOCH: {"value": Field(0, 0xFFFFFFFF, 0x0)},
+    Ocl.TRIP_CAUSES: {"causes": Field(0, 0x003FFFFF, 0x0)},
+    Ocl.FIRST_CAUSE: {"causes": Field(0, 0x003FFFFF, 0x0)},
+    Ocl.STANDING: {"causes": Field(0, 0x003FFFFF, 0x0)},
+    Ocl.FIRST_TIME_LO: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.FIRST_TIME_HI: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.WATCHDOG_PERIOD_LO: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.WATCHDOG_PERIOD_HI: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.WATCHDOG_MIN_LO: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.WATCHDOG_MIN_HI: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.WATCHDOG_MAX_LO: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.WATCHDOG_MAX_HI: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.WATCHDOG_ANSWER: {"value": Field(0, 0xFFFFFFFF, 0x0)},
+    Ocl.LIMIT_MAX_ORDER_NOTIONAL_0: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_MAX_ORDER_NOTIONAL_1: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_MAX_ORDER_NOTIONAL_2: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_MAX_ORDER_NOTIONAL_3: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_MAX_GROSS_NOTIONAL_0: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_MAX_GROSS_NOTIONAL_1: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_MAX_GROSS_NOTIONAL_2: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_MAX_GROSS_NOTIONAL_3: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_COLLAR_BPS: {"value": Field(0, 0x00003FFF, 0x0)},
+    Ocl.LIMIT_MAX_DRAWDOWN_BPS: {"value": Field(0, 0x00003FFF, 0x0)},
+    Ocl.LIMIT_REFERENCE_MAX_AGE_LO: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_REFERENCE_MAX_AGE_HI: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_HEARTBEAT_MAX_AGE_LO: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_HEARTBEAT_MAX_AGE_HI: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_EQUITY_MAX_AGE_LO: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_EQUITY_MAX_AGE_HI: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_DUPLICATE_WINDOW_LO: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_DUPLICATE_WINDOW_HI: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_WINDOW_LO: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_WINDOW_HI: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_PERMITS_PER_WINDOW: {"value": Field(0, 0x000003FF, 0x0)},
+    Ocl.LIMIT_REJECT_TRIP: {"value": Field(0, 0x0000FFFF, 0x0)},
+    Ocl.LIMIT_MAX_DAILY_LOSS_LO: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMIT_MAX_DAILY_LOSS_HI: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMITS_VERSION: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LIMITS_COMMIT: {"value": Field(0, 0xFFFFFFFF, 0x0)},
     Ocl.LIMITS_STATUS: {
         "loaded": Field(0, 0x00000001, 0x0),
         "busy": Field(1, 0x00000002, 0x0),
@@ -462,57 +359,26 @@ OCL_FIELDS: dict[Ocl, dict[str, Field]] = {
         "error_raced": Field(10, 0x00000400, 0x0),
         "error_shadow": Field(11, 0x00000800, 0x0),
     },
-    Ocl.SYMBOL_INDEX: {
-        "value": Field(0, 0x000003FF, 0x0),
-    },
-    Ocl.SYMBOL_FLAGS: {
-        "enabled": Field(0, 0x00000001, 0x0),
-    },
-    Ocl.SYMBOL_MAX_QTY_LO: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.SYMBOL_MAX_QTY_HI: {
-        "value": Field(0, 0x3FFFFFFF, 0x0),
-    },
-    Ocl.SYMBOL_MAX_POSITION_LO: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.SYMBOL_MAX_POSITION_HI: {
-        "value": Field(0, 0x3FFFFFFF, 0x0),
-    },
-    Ocl.SYMBOL_COMMIT: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
+    Ocl.SYMBOL_INDEX: {"value": Field(0, 0x000003FF, 0x0)},
+    Ocl.SYMBOL_FLAGS: {"enabled": Field(0, 0x00000001, 0x0)},
+    Ocl.SYMBOL_MAX_QTY_LO: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.SYMBOL_MAX_QTY_HI: {"value": Field(0, 0x3FFFFFFF, 0x0)},
+    Ocl.SYMBOL_MAX_POSITION_LO: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.SYMBOL_MAX_POSITION_HI: {"value": Field(0, 0x3FFFFFFF, 0x0)},
+    Ocl.SYMBOL_COMMIT: {"value": Field(0, 0xFFFFFFFF, 0x0)},
     Ocl.SYMBOL_STATUS: {
         "busy": Field(0, 0x00000001, 0x0),
         "overrun": Field(1, 0x00000002, 0x0),
         "taken": Field(15, 0x7FFF8000, 0x0),
     },
-    Ocl.MODEL_ABI: {
-        "value": Field(0, 0x0000FFFF, 0x0),
-    },
-    Ocl.MODEL_TREES: {
-        "value": Field(0, 0x000000FF, 0x0),
-    },
-    Ocl.MODEL_CLASSES: {
-        "value": Field(0, 0x00000007, 0x0),
-    },
-    Ocl.MODEL_ID: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
-    Ocl.MODEL_FLAGS: {
-        "forest_on_rule": Field(0, 0x00000001, 0x0),
-        "two_beats": Field(1, 0x00000002, 0x0),
-    },
-    Ocl.MODEL_BEGIN: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
-    Ocl.MODEL_DATA: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
-    Ocl.MODEL_SWAP: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
+    Ocl.MODEL_ABI: {"value": Field(0, 0x0000FFFF, 0x0)},
+    Ocl.MODEL_TREES: {"value": Field(0, 0x000000FF, 0x0)},
+    Ocl.MODEL_CLASSES: {"value": Field(0, 0x00000007, 0x0)},
+    Ocl.MODEL_ID: {"value": Field(0, 0xFFFFFFFF, 0x0)},
+    Ocl.MODEL_FLAGS: {"forest_on_rule": Field(0, 0x00000001, 0x0), "two_beats": Field(1, 0x00000002, 0x0)},
+    Ocl.MODEL_BEGIN: {"value": Field(0, 0xFFFFFFFF, 0x0)},
+    Ocl.MODEL_DATA: {"value": Field(0, 0xFFFFFFFF, 0x0)},
+    Ocl.MODEL_SWAP: {"value": Field(0, 0xFFFFFFFF, 0x0)},
     Ocl.MODEL_STATUS: {
         "bank": Field(0, 0x00000001, 0x0),
         "loaded": Field(1, 0x00000002, 0x0),
@@ -525,151 +391,59 @@ OCL_FIELDS: dict[Ocl, dict[str, Field]] = {
         "error_classes": Field(12, 0x00001000, 0x0),
         "error_parity": Field(13, 0x00002000, 0x0),
     },
-    Ocl.MODEL_ACTIVE_ID: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
-    Ocl.RULE_INDEX: {
-        "value": Field(0, 0x0000000F, 0x0),
-    },
+    Ocl.MODEL_ACTIVE_ID: {"value": Field(0, 0xFFFFFFFF, 0x0)},
+    Ocl.RULE_INDEX: {"value": Field(0, 0x0000000F, 0x0)},
     Ocl.RULE_SELECT: {
         "feature": Field(0, 0x0000001F, 0x0),
         "used": Field(8, 0x00000100, 0x0),
         "nan_result": Field(9, 0x00000200, 0x0),
     },
-    Ocl.RULE_LOW: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
-    Ocl.RULE_HIGH: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
-    Ocl.PCIM_BASE_LO: {
-        "value": Field(6, 0x7FFFFFC0, 0x0),
-    },
-    Ocl.PCIM_BASE_HI: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.PCIM_SLOTS: {
-        "value": Field(0, 0x0001FFFF, 0x0),
-    },
-    Ocl.PCIM_ENABLE: {
-        "enable": Field(0, 0x00000001, 0x0),
-    },
-    Ocl.BEAT_SEQ: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
-    Ocl.BEAT_FAULTS: {
-        "faults": Field(0, 0x0000007F, 0x0),
-    },
-    Ocl.BEATS: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.VECTORS: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.DECISIONS: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.PERMITS: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.REJECTS: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.FAULTS_TORN: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.FAULTS_REPLAY: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.FAULTS_SKIP: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.FAULTS_KIND: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.FAULTS_SYMBOL: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.FAULTS_PART: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.FAULTS_FIELDS: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.PCIM_WRITES: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.PCIM_STALLS: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.PCIM_ERRORS: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.ECC_CORRECTED: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.GATE_STATUS: {
-        "last_control": Field(0, 0x000000FF, 0x0),
-    },
-    Ocl.LATENCY_BIN_0: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LATENCY_BIN_1: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LATENCY_BIN_2: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LATENCY_BIN_3: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LATENCY_BIN_4: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LATENCY_BIN_5: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LATENCY_BIN_6: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LATENCY_BIN_7: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LATENCY_BIN_8: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LATENCY_BIN_9: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LATENCY_BIN_10: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LATENCY_BIN_11: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LATENCY_BIN_12: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LATENCY_BIN_13: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LATENCY_BIN_14: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.LATENCY_BIN_15: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.EQUITY_PEAK_LO: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
-    Ocl.EQUITY_PEAK_HI: {
-        "value": Field(0, 0x7FFFFFFF, 0x0),
-    },
+    Ocl.RULE_LOW: {"value": Field(0, 0xFFFFFFFF, 0x0)},
+    Ocl.RULE_HIGH: {"value": Field(0, 0xFFFFFFFF, 0x0)},
+    Ocl.PCIM_BASE_LO: {"value": Field(6, 0x7FFFFFC0, 0x0)},
+    Ocl.PCIM_BASE_HI: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.PCIM_SLOTS: {"value": Field(0, 0x0001FFFF, 0x0)},
+    Ocl.PCIM_ENABLE: {"enable": Field(0, 0x00000001, 0x0)},
+    Ocl.BEAT_SEQ: {"value": Field(0, 0xFFFFFFFF, 0x0)},
+    Ocl.BEAT_FAULTS: {"faults": Field(0, 0x0000007F, 0x0)},
+    Ocl.BEATS: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.VECTORS: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.DECISIONS: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.PERMITS: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.REJECTS: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.FAULTS_TORN: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.FAULTS_REPLAY: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.FAULTS_SKIP: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.FAULTS_KIND: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.FAULTS_SYMBOL: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.FAULTS_PART: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.FAULTS_FIELDS: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.PCIM_WRITES: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.PCIM_STALLS: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.PCIM_ERRORS: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.ECC_CORRECTED: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.GATE_STATUS: {"last_control": Field(0, 0x000000FF, 0x0)},
+    Ocl.LATENCY_BIN_0: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LATENCY_BIN_1: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LATENCY_BIN_2: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LATENCY_BIN_3: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LATENCY_BIN_4: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LATENCY_BIN_5: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LATENCY_BIN_6: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LATENCY_BIN_7: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LATENCY_BIN_8: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LATENCY_BIN_9: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LATENCY_BIN_10: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LATENCY_BIN_11: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LATENCY_BIN_12: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LATENCY_BIN_13: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LATENCY_BIN_14: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.LATENCY_BIN_15: {"count": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.EQUITY_PEAK_LO: {"value": Field(0, 0x7FFFFFFF, 0x0)},
+    Ocl.EQUITY_PEAK_HI: {"value": Field(0, 0x7FFFFFFF, 0x0)},
 }
 SDA_FIELDS: dict[Sda, dict[str, Field]] = {
-    Sda.MAGIC: {
-        "value": Field(0, 0xFFFFFFFF, 0x53544E4C),
-    },
+    Sda.MAGIC: {"value": Field(0, 0xFFFFFFFF, 0x53544E4C)},
     Sda.STATUS: {
         "tripped": Field(0, 0x00000001, 0x0),
         "armed": Field(1, 0x00000002, 0x0),
@@ -683,15 +457,9 @@ SDA_FIELDS: dict[Sda, dict[str, Field]] = {
         "irq": Field(10, 0x00000400, 0x0),
         "magic": Field(24, 0xFF000000, 0xA5),
     },
-    Sda.KILL: {
-        "value": Field(0, 0xFFFFFFFF, 0x0),
-    },
-    Sda.TRIP_CAUSES: {
-        "causes": Field(0, 0x003FFFFF, 0x0),
-    },
-    Sda.BAD_WRITES: {
-        "count": Field(0, 0x7FFFFFFF, 0x0),
-    },
+    Sda.KILL: {"value": Field(0, 0xFFFFFFFF, 0x0)},
+    Sda.TRIP_CAUSES: {"causes": Field(0, 0x003FFFFF, 0x0)},
+    Sda.BAD_WRITES: {"count": Field(0, 0x7FFFFFFF, 0x0)},
 }
 # Written only while tripped; refused with SLVERR while armed.
 OCL_LOCKED = (
@@ -774,26 +542,11 @@ STAGED_LIMITS = (
 )
 # Arrays, and values of several words of 31 bits, lowest first.
 OCL_WORDS: dict[str, tuple[Ocl, ...]] = {
-    "NOW": (
-        Ocl.NOW_LO,
-        Ocl.NOW_HI,
-    ),
-    "FIRST_TIME": (
-        Ocl.FIRST_TIME_LO,
-        Ocl.FIRST_TIME_HI,
-    ),
-    "WATCHDOG_PERIOD": (
-        Ocl.WATCHDOG_PERIOD_LO,
-        Ocl.WATCHDOG_PERIOD_HI,
-    ),
-    "WATCHDOG_MIN": (
-        Ocl.WATCHDOG_MIN_LO,
-        Ocl.WATCHDOG_MIN_HI,
-    ),
-    "WATCHDOG_MAX": (
-        Ocl.WATCHDOG_MAX_LO,
-        Ocl.WATCHDOG_MAX_HI,
-    ),
+    "NOW": (Ocl.NOW_LO, Ocl.NOW_HI),
+    "FIRST_TIME": (Ocl.FIRST_TIME_LO, Ocl.FIRST_TIME_HI),
+    "WATCHDOG_PERIOD": (Ocl.WATCHDOG_PERIOD_LO, Ocl.WATCHDOG_PERIOD_HI),
+    "WATCHDOG_MIN": (Ocl.WATCHDOG_MIN_LO, Ocl.WATCHDOG_MIN_HI),
+    "WATCHDOG_MAX": (Ocl.WATCHDOG_MAX_LO, Ocl.WATCHDOG_MAX_HI),
     "LIMIT_MAX_ORDER_NOTIONAL": (
         Ocl.LIMIT_MAX_ORDER_NOTIONAL_0,
         Ocl.LIMIT_MAX_ORDER_NOTIONAL_1,
@@ -806,42 +559,15 @@ OCL_WORDS: dict[str, tuple[Ocl, ...]] = {
         Ocl.LIMIT_MAX_GROSS_NOTIONAL_2,
         Ocl.LIMIT_MAX_GROSS_NOTIONAL_3,
     ),
-    "LIMIT_REFERENCE_MAX_AGE": (
-        Ocl.LIMIT_REFERENCE_MAX_AGE_LO,
-        Ocl.LIMIT_REFERENCE_MAX_AGE_HI,
-    ),
-    "LIMIT_HEARTBEAT_MAX_AGE": (
-        Ocl.LIMIT_HEARTBEAT_MAX_AGE_LO,
-        Ocl.LIMIT_HEARTBEAT_MAX_AGE_HI,
-    ),
-    "LIMIT_EQUITY_MAX_AGE": (
-        Ocl.LIMIT_EQUITY_MAX_AGE_LO,
-        Ocl.LIMIT_EQUITY_MAX_AGE_HI,
-    ),
-    "LIMIT_DUPLICATE_WINDOW": (
-        Ocl.LIMIT_DUPLICATE_WINDOW_LO,
-        Ocl.LIMIT_DUPLICATE_WINDOW_HI,
-    ),
-    "LIMIT_WINDOW": (
-        Ocl.LIMIT_WINDOW_LO,
-        Ocl.LIMIT_WINDOW_HI,
-    ),
-    "LIMIT_MAX_DAILY_LOSS": (
-        Ocl.LIMIT_MAX_DAILY_LOSS_LO,
-        Ocl.LIMIT_MAX_DAILY_LOSS_HI,
-    ),
-    "SYMBOL_MAX_QTY": (
-        Ocl.SYMBOL_MAX_QTY_LO,
-        Ocl.SYMBOL_MAX_QTY_HI,
-    ),
-    "SYMBOL_MAX_POSITION": (
-        Ocl.SYMBOL_MAX_POSITION_LO,
-        Ocl.SYMBOL_MAX_POSITION_HI,
-    ),
-    "PCIM_BASE": (
-        Ocl.PCIM_BASE_LO,
-        Ocl.PCIM_BASE_HI,
-    ),
+    "LIMIT_REFERENCE_MAX_AGE": (Ocl.LIMIT_REFERENCE_MAX_AGE_LO, Ocl.LIMIT_REFERENCE_MAX_AGE_HI),
+    "LIMIT_HEARTBEAT_MAX_AGE": (Ocl.LIMIT_HEARTBEAT_MAX_AGE_LO, Ocl.LIMIT_HEARTBEAT_MAX_AGE_HI),
+    "LIMIT_EQUITY_MAX_AGE": (Ocl.LIMIT_EQUITY_MAX_AGE_LO, Ocl.LIMIT_EQUITY_MAX_AGE_HI),
+    "LIMIT_DUPLICATE_WINDOW": (Ocl.LIMIT_DUPLICATE_WINDOW_LO, Ocl.LIMIT_DUPLICATE_WINDOW_HI),
+    "LIMIT_WINDOW": (Ocl.LIMIT_WINDOW_LO, Ocl.LIMIT_WINDOW_HI),
+    "LIMIT_MAX_DAILY_LOSS": (Ocl.LIMIT_MAX_DAILY_LOSS_LO, Ocl.LIMIT_MAX_DAILY_LOSS_HI),
+    "SYMBOL_MAX_QTY": (Ocl.SYMBOL_MAX_QTY_LO, Ocl.SYMBOL_MAX_QTY_HI),
+    "SYMBOL_MAX_POSITION": (Ocl.SYMBOL_MAX_POSITION_LO, Ocl.SYMBOL_MAX_POSITION_HI),
+    "PCIM_BASE": (Ocl.PCIM_BASE_LO, Ocl.PCIM_BASE_HI),
     "LATENCY_BIN": (
         Ocl.LATENCY_BIN_0,
         Ocl.LATENCY_BIN_1,
@@ -860,10 +586,7 @@ OCL_WORDS: dict[str, tuple[Ocl, ...]] = {
         Ocl.LATENCY_BIN_14,
         Ocl.LATENCY_BIN_15,
     ),
-    "EQUITY_PEAK": (
-        Ocl.EQUITY_PEAK_LO,
-        Ocl.EQUITY_PEAK_HI,
-    ),
+    "EQUITY_PEAK": (Ocl.EQUITY_PEAK_LO, Ocl.EQUITY_PEAK_HI),
 }
 
 

@@ -1,0 +1,1 @@
+"""The card without hardware: the emitted core, compiled into this process."""
