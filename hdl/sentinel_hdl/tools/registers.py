@@ -15,6 +15,7 @@ from ..register_map import ALL_ONES, Enumeration, Register, RegisterMap, Source,
 
 ROOT = Path(__file__).parents[3]
 COMMAND = "python -m sentinel_hdl.tools.registers"
+LINE = 130  # columns of a source line
 Maps = tuple[RegisterMap, RegisterMap]
 
 
@@ -103,10 +104,8 @@ class Field(NamedTuple):
         cls = _prefix(one).title()
         yield f"{cls.upper()}_FIELDS: dict[{cls}, dict[str, Field]] = {{"
         for r in one:
-            yield f"    {cls}.{r.name}: {{"
-            for f in r.fields:
-                yield f'        "{f.name}": Field({f.low}, 0x{f.mask:08X}, 0x{f.reset:X}),'
-            yield "    },"
+            items = [f'"{f.name}": Field({f.low}, 0x{f.mask:08X}, 0x{f.reset:X})' for f in r.fields]
+            yield from _entry(f"{cls}.{r.name}: {{", items, "}")
         yield "}"
     yield "# Written only while tripped; refused with SLVERR while armed."
     yield from _python_tuple("OCL_LOCKED", [r for r in ocl if r.write_while_tripped])
@@ -115,9 +114,7 @@ class Field(NamedTuple):
     yield "# Arrays, and values of several words of 31 bits, lowest first."
     yield "OCL_WORDS: dict[str, tuple[Ocl, ...]] = {"
     for name, group in _groups(ocl).items():
-        yield f'    "{name}": ('
-        yield from (f"        Ocl.{r.name}," for r in group)
-        yield "    ),"
+        yield from _entry(f'"{name}": (', [f"Ocl.{r.name}" for r in group], ")")
     yield "}"
     yield '''
 
@@ -139,6 +136,16 @@ def _python_tuple(name: str, registers: list[Register]) -> Iterator[str]:
     yield f"{name} = ("
     yield from (f"    Ocl.{r.name}," for r in registers)
     yield ")"
+
+
+def _entry(head: str, items: list[str], end: str) -> Iterator[str]:
+    """One entry of a dict, on one line where it fits: as the formatter lays it out."""
+    if len(line := f"    {head}{', '.join(items)}{end},") <= LINE:
+        yield line
+        return
+    yield f"    {head}"
+    yield from (f"        {item}," for item in items)
+    yield f"    {end},"
 
 
 def _camel(name: str) -> str:
