@@ -94,6 +94,13 @@ class Limits(wiring.Component):
 
     def __init__(self) -> None:
         self.registers = staged_registers()
+        # ``keep``: synthesis would see that the shadow is the inverse of the copy and merge the two.
+        kept: dict[str, str | int] = {"keep": "true"}
+        widths = [r.write_mask.bit_length() for r in self.registers]
+        self.active = [Signal(w, name=f"active_{r.member}", attrs=kept) for r, w in zip(self.registers, widths, strict=True)]
+        self.shadow = [
+            Signal.like(copy, name=f"shadow_{copy.name}", init=(1 << len(copy)) - 1, attrs=kept) for copy in self.active
+        ]
         super().__init__(
             {
                 "staged": In(32 * len(self.registers)),
@@ -115,17 +122,13 @@ class Limits(wiring.Component):
     def elaborate(self, platform: object) -> Elaboratable:
         """A walk over the staged words, the copy in force, its shadow and their comparison."""
         m = Module()
-        widths = [r.write_mask.bit_length() for r in self.registers]
-        staged = [self.staged.word_select(i, 32)[:width] for i, width in enumerate(widths)]
-        # ``keep``: synthesis would see that the shadow is the inverse of the copy and merge the two.
-        kept: dict[str, str | int] = {"keep": "true"}
-        active = [Signal(w, name=f"active_{r.member}", attrs=kept) for r, w in zip(self.registers, widths, strict=True)]
-        shadow = [Signal.like(copy, name=f"shadow_{copy.name}", init=(1 << len(copy)) - 1, attrs=kept) for copy in active]
+        active, shadow = self.active, self.shadow
+        staged = [self.staged.word_select(i, 32)[: len(copy)] for i, copy in enumerate(active)]
         names = [r.name for r in self.registers]
         self._out(m, dict(zip(names, active, strict=True)))
         out_of_range = self._out_of_range(m, dict(zip(names, staged, strict=True)))
 
-        take, committed = Signal(), Signal()
+        take = Signal()
         for word, copy, inverse in zip(staged, active, shadow, strict=True):
             with m.If(take):
                 m.d.sync += [copy.eq(word), inverse.eq(~word)]
@@ -134,9 +137,10 @@ class Limits(wiring.Component):
 
         self._walk(m, staged, take, out_of_range)
         with m.If(take):
-            m.d.sync += [committed.eq(1), self.error_shadow.eq(0)]
+            m.d.sync += self.error_shadow.eq(0)
         with m.Elif(differs.any()):
             m.d.sync += self.error_shadow.eq(1)
+        committed = self.limits.version.any()  # its range begins at 1, and it has a shadow as all limits have
         errors = Cat(self.error_crc, self.error_range, self.error_raced, self.error_shadow)
         m.d.comb += [
             self.fault.eq(~committed | self.busy | differs.any() | errors.any()),
