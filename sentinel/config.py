@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -233,6 +234,9 @@ class StoreConfig(Section):
     )
 
 
+_CARDS = {"f2": "the card of AWS F2", "f1": "the card of AWS F1", "pynq": "a board under PYNQ"}
+
+
 def _is_test_endpoint(host: str) -> bool:
     try:
         loopback = ip_address(host).is_loopback
@@ -248,7 +252,9 @@ class Config(Section):
         default="paper",
         description="paper: no order reaches a real market; live: orders go to the venue, which this version refuses",
     )
-    decider: Literal["cpu"] = Field(default="cpu", description="who evaluates the model")
+    decider: Literal["cpu", "rtl"] = Field(
+        default="cpu", description="who evaluates the model; rtl: the FPGA core, simulated in the daemon's process"
+    )
     gate: Literal["software"] = Field(default="software", description="who permits orders")
     model: str = Field(default="default", description='"default" for the shipped artifact, or a path')
     venue: VenueConfig
@@ -258,6 +264,13 @@ class Config(Section):
     risk: RiskConfig = RiskConfig()
     paper: PaperConfig = PaperConfig()
     store: StoreConfig = StoreConfig()
+
+    @field_validator("decider", mode="before")
+    @classmethod
+    def _no_card_yet(cls, value: object) -> object:
+        if value in _CARDS:
+            raise ValueError(f'"cpu" or "rtl": this version has no driver for {value}, {_CARDS[str(value)]}')
+        return value
 
     @model_validator(mode="after")
     def _cross_section(self) -> Config:

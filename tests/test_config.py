@@ -232,3 +232,15 @@ def test_paper_orders_may_go_to_a_test_endpoint(url: str) -> None:
 def test_paper_orders_can_never_reach_a_real_venue(url: str) -> None:
     with pytest.raises(ConfigError, match="no test endpoint"):
         parse_config(_with("venue.api_url", url))
+
+
+@pytest.mark.parametrize("name", ["f2", "f1", "pynq"])
+def test_decider_without_a_driver_is_refused_with_what_is_missing(name: str) -> None:
+    error = _refused("decider", name)
+    assert (error.field, error.value) == ("decider", name)
+    assert "no driver" in error.allowed
+
+
+def test_decider_is_the_cpu_unless_a_file_says_rtl() -> None:
+    assert parse_config(MINIMAL).decider == "cpu"
+    assert parse_config(_with("decider", "rtl")).decider == "rtl"

@@ -23,6 +23,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from sentinel.cli.deciders import DeciderChoice
 from sentinel.cli.venue_process import VenueProcess
 from sentinel.config import Config, parse_config
 from sentinel.errors import ConfigError
@@ -86,14 +87,16 @@ def execute(console: Console, *, seed: int, minutes: float, speed: float, out: P
     """Run the demo and report. Raises ConfigError for an output directory that is not the demo's."""
     prepare_directory(out)
     started = time.perf_counter()
-    daemon_seconds, latency, counters = uvloop.run(_trade(console, seed, minutes, speed, out, decider))
+    with DeciderChoice(decider, console) as choice:
+        daemon_seconds, latency, counters = uvloop.run(_trade(console, seed, minutes, speed, out, choice))
+    # The CPU decides anew here, whoever decided then.
     run = ReplayedRun(out / "journal")
     report = run.report(
         f"Sentinel demo, seed {seed}",
         latency=latency,
         wall_seconds=daemon_seconds,
         known_events=_known_events(demo_events(minutes), int(counters["start_ns"])),
-        notes=_NOTES,
+        notes=[*_NOTES, *choice.notes(counters["decider"])],
     )
     page = out / "report.html"
     write_html(report, page)
@@ -111,6 +114,7 @@ def execute(console: Console, *, seed: int, minutes: float, speed: float, out: P
         "minutes": minutes,
         "effects_differing": run.replay.mismatched_effects,
         "live_state_hash": counters["state_hash"],
+        "decider": counters["decider"],
         "feed": counters["feed"],
         "steps": counters["steps"],
         "report": str(page),
@@ -132,17 +136,24 @@ def prepare_directory(out: Path) -> None:
 
 
 async def _trade(
-    console: Console, seed: int, minutes: float, speed: float, out: Path, decider: str
+    console: Console, seed: int, minutes: float, speed: float, out: Path, choice: DeciderChoice
 ) -> tuple[float, NDArray[np.int64], dict[str, Any]]:
     arguments = ["model", "--seed", str(seed), "--minutes", str(minutes), "--lockstep", "--speed", str(speed)]
     for asset, amount in {"USDT": QUOTE_BALANCE, **BASE_BALANCES}.items():
         arguments += ["--balance", f"{asset}={amount}"]
     environment = {key: value for key, value in os.environ.items() if key not in ("SENTINEL_API_KEY", "SENTINEL_API_SECRET")}
     async with VenueProcess(arguments, environment) as urls:
-        config = demo_config(urls, out, minutes, decider)
+        config = demo_config(urls, out, minutes, choice.name)
         screen = Screen(console, config.feed.symbols, urls["start_ns"], urls["end_ns"])
-        daemon = Daemon(config, Credentials(PAPER_KEY, PAPER_SECRET), urls["lockstep_url"], on_effect=screen.on_effect)
+        daemon = Daemon(
+            config,
+            Credentials(PAPER_KEY, PAPER_SECRET),
+            urls["lockstep_url"],
+            on_effect=screen.on_effect,
+            decider_factory=choice.factory,
+        )
         screen.daemon = daemon
+        choice.begin()
         quiet_process()
         started = time.perf_counter()
         watcher = asyncio.create_task(screen.refresh())
@@ -153,7 +164,8 @@ async def _trade(
             with suppress(asyncio.CancelledError):
                 await watcher
         seconds = time.perf_counter() - started
-        return seconds, daemon.host.latency, screen.result()
+        decided = choice.report(daemon.host.counters())
+        return seconds, daemon.host.latency, {**screen.result(), "decider": decided}
 
 
 class Screen:

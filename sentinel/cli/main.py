@@ -26,7 +26,7 @@ from sentinel.errors import ConfigError, FieldError, SentinelError
 Result = dict[str, Any]
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
-_EXTRA_OF_MODULE = {"xgboost": "train", "pyarrow": "data"}
+_EXTRA_OF_MODULE = {"xgboost": "train", "pyarrow": "data", "amaranth": "hdl", "systemrdl": "hdl", "wavedrom": "hdl"}
 
 app = typer.Typer(
     name="sentinel",
@@ -44,6 +44,13 @@ data_app = typer.Typer(
     context_settings=_CONTEXT,
 )
 app.add_typer(data_app, name="data")
+hdl_app = typer.Typer(
+    help="The FPGA cores: Verilog, tests, proofs and figures.",
+    epilog="Example: sentinel hdl prove --core kill_switch",
+    no_args_is_help=True,
+    context_settings=_CONTEXT,
+)
+app.add_typer(hdl_app, name="hdl")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout; progress goes to stderr.")]
 ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML file; docs/config.md lists every key.")]
@@ -53,6 +60,7 @@ class Decider(StrEnum):
     """Who evaluates the model."""
 
     cpu = "cpu"
+    rtl = "rtl"
 
 
 class Kind(StrEnum):
@@ -126,6 +134,7 @@ def demo(
 def run(
     config: ConfigFile,
     seconds: Annotated[float, typer.Option(metavar="N", min=0.0, help="Stop after so many seconds; 0 runs until Ctrl-C.")] = 0.0,
+    decider: Annotated[Decider | None, typer.Option(help="Who evaluates the model, in place of the file's choice.")] = None,
     as_json: Json = False,
 ) -> None:
     """The daemon: watch the exchange named in a TOML file and trade against manipulation there, on paper."""
@@ -133,7 +142,7 @@ def run(
     def job(console: Console) -> Result:
         from sentinel.cli import run as implementation
 
-        return implementation.execute(console, config=config, seconds=seconds)
+        return implementation.execute(console, config=config, seconds=seconds, decider=decider.value if decider else None)
 
     _execute(as_json, job)
 
@@ -149,6 +158,7 @@ def replay(
         typer.Option(metavar="NAME|FILE", help='For a capture: "default" for the shipped model, or an artifact file.'),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="For a journal: also write the HTML report here.")] = None,
+    decider: Annotated[Decider, typer.Option(help="Who evaluates the model now, whoever did then.")] = Decider.cpu,
     as_json: Json = False,
 ) -> None:
     """Run the same engine on recorded input: same input, same state hash."""
@@ -156,7 +166,7 @@ def replay(
     def job(console: Console) -> Result:
         from sentinel.cli import replay as implementation
 
-        return implementation.execute(console, source=source, config=config, model=model, out=out)
+        return implementation.execute(console, source=source, config=config, model=model, out=out, decider=decider.value)
 
     _execute(as_json, job)
 
@@ -225,6 +235,70 @@ def data_pull(
             base_url=base_url or archive.BINANCE_ARCHIVE,
         )
         return archive.pull(request, console)
+
+    _execute(as_json, job)
+
+
+@hdl_app.command("emit", epilog="Example: sentinel hdl emit --out verilog")
+def hdl_emit(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where sentinel_core.v goes.")],
+    component: Annotated[str, typer.Option(metavar="NAME", help="One component instead of the whole core.")] = "core",
+    as_json: Json = False,
+) -> None:
+    """Write the core as Verilog: the same text for the same sources."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import hdl as implementation
+
+        return implementation.emit(console, out=out, component=component)
+
+    _execute(as_json, job)
+
+
+@hdl_app.command("test", epilog="Example: sentinel hdl test -k kill_switch")
+def hdl_test(
+    full: Annotated[bool, typer.Option("--full", help="The long runs too.")] = False,
+    only: Annotated[str, typer.Option("-k", metavar="EXPRESSION", help="Only tests whose names match.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Run the cores' test suites: simulation, equivalence, proofs and mutants."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import hdl as implementation
+
+        return implementation.test(console, full=full, arguments=["-k", only] if only else [])
+
+    _execute(as_json, job)
+
+
+@hdl_app.command("prove", epilog="Example: sentinel hdl prove --core kill_switch --mutants 100")
+def hdl_prove(
+    core: Annotated[str | None, typer.Option(metavar="NAME", help="Only the proofs of this core.")] = None,
+    mutants: Annotated[int | None, typer.Option(metavar="N", min=0, help="Mutants per core; none without --full.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Every proof again, and 200 mutants per core.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the formal proofs, and see whether they notice wrong gates. Unchanged proofs that passed are not run again."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import hdl as implementation
+
+        return implementation.prove(console, core=core, full=full, mutants=mutants)
+
+    _execute(as_json, job)
+
+
+@hdl_app.command("report", epilog="Example: sentinel hdl report --json")
+def hdl_report(
+    quick: Annotated[bool, typer.Option("--quick", help="Cycles only, no synthesis.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Cycles, area, logic levels and the Fmax trend, each beside its target. Synthesis takes minutes the first time."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import hdl as implementation
+
+        return implementation.report(console, quick=quick)
 
     _execute(as_json, job)
 

@@ -18,6 +18,7 @@ from typing import Any
 import uvloop
 from rich.console import Console
 
+from sentinel.cli.deciders import DeciderChoice
 from sentinel.cli.venue_process import VenueProcess
 from sentinel.config import Config, VenueConfig, load_config
 from sentinel.engine.readout import equity_e8, trading_state
@@ -30,12 +31,21 @@ from sentinel.units import format_e8, format_e8_short
 _REFRESH_S = 0.5
 
 
-def execute(console: Console, *, config: Path, seconds: float, lockstep_url: str = "") -> dict[str, Any]:
-    """Run until the time is over, Ctrl-C or SIGTERM. Raises ConfigError before anything starts."""
-    return uvloop.run(_run(console, load_config(config), seconds, lockstep_url))
+def execute(
+    console: Console, *, config: Path, seconds: float, decider: str | None = None, lockstep_url: str = ""
+) -> dict[str, Any]:
+    """Run until the time is over, Ctrl-C or SIGTERM; ``decider`` replaces the file's.
+
+    Raises ConfigError, or CardError for a card that cannot be had, before anything starts.
+    """
+    settings = load_config(config)
+    if decider is not None:
+        settings = settings.model_copy(update={"decider": decider})
+    with DeciderChoice(settings.decider, console) as choice:
+        return uvloop.run(_run(console, settings, seconds, lockstep_url, choice))
 
 
-async def _run(console: Console, config: Config, seconds: float, lockstep_url: str) -> dict[str, Any]:
+async def _run(console: Console, config: Config, seconds: float, lockstep_url: str, choice: DeciderChoice) -> dict[str, Any]:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
@@ -43,7 +53,8 @@ async def _run(console: Console, config: Config, seconds: float, lockstep_url: s
         # From here on there is a state to save; until here a signal just ends the process.
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        daemon = Daemon(config, credentials, lockstep_url, orders_at=orders_at)
+        daemon = Daemon(config, credentials, lockstep_url, orders_at=orders_at, decider_factory=choice.factory)
+        choice.begin()
         quiet_process()
         if seconds > 0:
             loop.call_later(seconds, stop.set)
@@ -55,7 +66,9 @@ async def _run(console: Console, config: Config, seconds: float, lockstep_url: s
             watcher.cancel()
             with suppress(asyncio.CancelledError):
                 await watcher
-    result = _result(daemon, time.monotonic() - started)
+    result = _result(daemon, time.monotonic() - started, choice)
+    for note in choice.notes(result["decider"]):
+        console.print(note, highlight=False)
     console.print(f"stopped; state hash {result['state_hash']}", highlight=False, soft_wrap=True)
     return result
 
@@ -94,10 +107,11 @@ async def _show(console: Console, daemon: Daemon) -> None:
             status.update(f"{trading_state(state).name}  {done}  equity {format_e8(equity_e8(state))}")
 
 
-def _result(daemon: Daemon, seconds: float) -> dict[str, Any]:
+def _result(daemon: Daemon, seconds: float, choice: DeciderChoice) -> dict[str, Any]:
     return {
         "seconds": round(seconds, 3),
         "counters": daemon.host.counters(),
+        "decider": choice.report(daemon.host.counters()),
         "feed": daemon.feed_counters(),
         "orders_sent": daemon.gateway.counts["places"],
         "latency": summarize_table(daemon.host.latency),

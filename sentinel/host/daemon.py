@@ -21,6 +21,7 @@ from sentinel.engine.readout import trading_state
 from sentinel.errors import ConfigError, FeedError, VenueError
 from sentinel.host.book_watch import BookWatch
 from sentinel.host.clock import LiveClock
+from sentinel.host.decider import DeciderFactory
 from sentinel.host.engine_host import EngineHost
 from sentinel.host.feeds.binance_spot import BinanceSpotFeed
 from sentinel.host.feeds.rest import RestClient
@@ -52,6 +53,7 @@ class Daemon:
         on_effect: sees each effect (int64[1 or 2, 8]) after it left.
         boundary: called where the process may die, for fault injection; see Gateway.
         orders_at: where orders go when that is not ``config.venue`` (a paper exchange that follows it).
+        decider_factory: makes the decider that ``config.decider`` names; None for the CPU's.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Daemon:
         on_effect: Callable[[NDArray[Any]], None] | None = None,
         boundary: Callable[[str], None] | None = None,
         orders_at: VenueConfig | None = None,
+        decider_factory: DeciderFactory | None = None,
     ) -> None:
         if config.mode == "live":
             raise ConfigError("mode", "live", "paper", 'set mode = "paper": this version has no arming step for live orders')
@@ -78,7 +81,7 @@ class Daemon:
         self._lockstep_url = lockstep_url
         self._credentials = credentials
         self._boundary = boundary
-        self.host = EngineHost(config, self._dispatch)
+        self.host = EngineHost(config, self._dispatch, decider_factory)
         warm_up(self.host.decider_words)
         # Never behind what the journal has seen: engine time would stand still, and with it every time-out.
         self.clock: VirtualClock | LiveClock = VirtualClock() if lockstep_url else LiveClock(self.host.now_ns)

@@ -17,15 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.config import Config
-from sentinel.engine.forest_cpu import CpuDecider
 from sentinel.engine.readout import counters
 from sentinel.engine.state import EngineSpec, configure, load_state_arrays, new_effects, new_state, state_arrays
 from sentinel.engine.state_hash import state_hash
 from sentinel.errors import JournalError, RingError
+from sentinel.host.decider import DeciderFactory, Deciders, need_factory
 from sentinel.host.latency import new_latency_table
 from sentinel.host.replay import JournalReplay
 from sentinel.host.ring import MIN_SLOTS, Ring
-from sentinel.host.rules import rules_of
 from sentinel.host.store.epoch import bump_epoch
 from sentinel.host.store.frames import CURSOR_END, CURSOR_WORD, FRAME_WORDS
 from sentinel.host.store.journal import Journal
@@ -60,23 +59,29 @@ class EngineHost:
         config: the run's settings; ``config.store.directory`` holds journal and snapshots.
         on_effects: called with each batch of effects (int64[n, 8]) and the monotonic time they were ready,
             after they are in the journal. What it delivers back through ``accept`` is stepped next.
+        decider_factory: makes the decider that ``config.decider`` names; None for the CPU's.
 
     ``state`` is the engine's; read it, never write it. ``decider_words`` int64[4] is what its step calls. ``epoch`` is this
     start's, already durable.
     ``journal_faults`` counts how often the disk stopped taking the journal; ``frames_in_memory`` says how much waits for it.
-    Raises JournalError, ModelError or RingError when the host cannot be built.
+    Raises ConfigError, JournalError, ModelError or RingError when the host cannot be built.
     """
 
-    def __init__(self, config: Config, on_effects: Callable[[NDArray[Any], int], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        on_effects: Callable[[NDArray[Any], int], None],
+        decider_factory: DeciderFactory | None = None,
+    ) -> None:
+        need_factory(config, decider_factory)
         self.config = config
         self.on_effects = on_effects
         self.directory = Path(config.store.directory)
         self.artifact = load_model(config.model)
         self.spec = EngineSpec.from_config(config, self.artifact)
         self.state = new_state(self.spec)
-        decider = CpuDecider(self.artifact, rules_of(config.strategy), config.strategy.forest_on == "rule")
-        self._decider = decider
-        self.decider_words = np.array([decider.address, decider.context, decider.address, decider.context], np.int64)
+        self._deciders = Deciders(config, self.artifact, decider_factory)
+        self.decider_words = self._deciders.words
         self.latency = new_latency_table()
         self._effects = new_effects()
         self.ring = Ring.create(config.ring.slots, huge_pages=config.ring.huge_pages)

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.config import Config
-from sentinel.engine.forest_cpu import CpuDecider
 from sentinel.engine.state import EngineSpec, EngineState, configure, new_effects
 from sentinel.engine.step import step_many
 from sentinel.errors import JournalError
-from sentinel.host.rules import rules_of
+from sentinel.host.decider import DeciderFactory, Deciders
 from sentinel.host.store.journal_reader import frame_slots, read_segments
 from sentinel.host.store.run_files import load_run_config, load_run_model
 from sentinel.wire import FrameType, record_views
@@ -31,6 +30,7 @@ class JournalReplay:
     Args:
         observe: called after each chunk with its input slots, the effects they caused (both int64[n, 8])
             and the state; chunks end at most ``chunk`` slots apart.
+        decider_factory: makes the decider; None for the CPU's, whichever decided when the journal was written.
 
     ``inputs``, ``effects`` and ``mismatched_effects`` count slots: the effects the engine produces must be
     those in the journal, bit for bit. ``unrecorded`` (int64[n, 8]) are effects of the last inputs that the
@@ -44,6 +44,7 @@ class JournalReplay:
         state: EngineState,
         observe: Callable[[NDArray[Any], NDArray[Any], EngineState], None] | None = None,
         chunk: int = _CHUNK,
+        decider_factory: DeciderFactory | None = None,
     ) -> None:
         self.directory = Path(directory)
         self.state = state
@@ -53,6 +54,7 @@ class JournalReplay:
         self.settings: Settings | None = None
         self._observe = observe
         self._chunk = chunk
+        self._decider_factory = decider_factory
         self._out = new_effects(max(4096, chunk))
         self._recorded = np.zeros((0, 8), np.int64)
         self._produced = np.zeros((0, 8), np.int64)
@@ -80,11 +82,10 @@ class JournalReplay:
             if self.settings != (header.config_digest, header.model_crc):
                 configure(self.state, spec)
                 self.settings = (header.config_digest, header.model_crc)
-            decider = CpuDecider(artifact, rules_of(config.strategy), config.strategy.forest_on == "rule")
-            words = np.array([decider.address, decider.context, decider.address, decider.context], np.int64)
+            deciders = Deciders(config, artifact, self._decider_factory)
             slots, types = frame_slots(frames), frames["type"]
             self._recorded = np.concatenate([self._recorded, slots[types == FrameType.EFFECT]])
-            self._step(np.ascontiguousarray(slots[types == FrameType.INPUT]), words)
+            self._step(np.ascontiguousarray(slots[types == FrameType.INPUT]), deciders.words)
             self._compare()
         self.mismatched_effects += len(self._recorded)
 

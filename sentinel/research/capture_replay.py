@@ -14,15 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.config import Config, parse_config
-from sentinel.engine.forest_cpu import CpuDecider
 from sentinel.engine.readout import counters
 from sentinel.engine.state import EngineSpec, new_effects, new_state
 from sentinel.engine.state_hash import state_hash
 from sentinel.engine.step import step_many
 from sentinel.errors import CaptureError
+from sentinel.host.decider import DeciderFactory, Deciders
 from sentinel.host.engine_host import control_record
 from sentinel.host.feeds.capture_feed import CaptureFeed, scan_capture
-from sentinel.host.rules import rules_of
 from sentinel.model.artifact import load_model
 from sentinel.units import NS_PER_MS
 from sentinel.wire import Command, record_views
@@ -39,19 +38,24 @@ class CaptureReplay:
         config: settings; None takes the defaults with the capture's own symbols.
         model: in place of the one the settings name.
         progress: called with the number of messages read, now and then.
+        decider_factory: makes the decider; None for the CPU's.
 
     Raises CaptureError for a file that is no Binance spot capture, ModelError for a model that cannot be loaded.
     """
 
     def __init__(
-        self, path: Path, config: Config | None = None, model: str | None = None, progress: Callable[[int], None] | None = None
+        self,
+        path: Path,
+        config: Config | None = None,
+        model: str | None = None,
+        progress: Callable[[int], None] | None = None,
+        decider_factory: DeciderFactory | None = None,
     ) -> None:
         self._progress = progress
         config = config or _default_config(path)
         artifact = load_model(model or config.model)
         self.state = new_state(EngineSpec.from_config(config, artifact))
-        self._decider = CpuDecider(artifact, rules_of(config.strategy), config.strategy.forest_on == "rule")
-        self._words = np.array((self._decider.address, self._decider.context) * 2, np.int64)
+        self._deciders = Deciders(config, artifact, decider_factory)
         self._effects = new_effects()
         self._staged: list[NDArray[Any]] = []
         self._next_tick_ns = 0
@@ -106,7 +110,7 @@ class CaptureReplay:
         self._staged = []
         views, at = record_views(slots), 0
         while at < len(slots):
-            at = step_many(self.state, self._words, views, -1, at, len(slots), self._effects)
+            at = step_many(self.state, self._deciders.words, views, -1, at, len(slots), self._effects)
             self._effects.cursor[0] = 0
 
 

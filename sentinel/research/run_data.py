@@ -13,6 +13,7 @@ from sentinel.config import Config
 from sentinel.engine.readout import counters, equity_e8
 from sentinel.engine.state import EngineState
 from sentinel.engine.state_hash import state_hash
+from sentinel.host.decider import DeciderFactory
 from sentinel.host.latency import Stage
 from sentinel.host.replay import JournalReplay, state_of
 from sentinel.research.reports.run_report import (
@@ -192,14 +193,15 @@ def _detail(code: SignalCode, record: Any) -> str:
 class ReplayedRun:
     """A journal replayed once: counts, state hash and, from ``report``, everything a report shows.
 
-    Raises JournalError or ModelError for a journal that cannot be replayed.
+    ``decider_factory`` makes the decider to replay with; None for the CPU's. Raises JournalError or ModelError for a journal
+    that cannot be replayed.
     """
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(self, directory: str | Path, decider_factory: DeciderFactory | None = None) -> None:
         self.directory = Path(directory)
         self.state, self.config = state_of(self.directory)
         self.data = RunData(self.config)
-        self.replay = JournalReplay(self.directory, self.state, self.data.observe, _SAMPLE_SLOTS)
+        self.replay = JournalReplay(self.directory, self.state, self.data.observe, _SAMPLE_SLOTS, decider_factory)
         self.replay.run()
         self.state_hash = state_hash(self.state)
 

@@ -19,6 +19,7 @@ from sentinel.errors import CardError
 from sentinel.host.cards.bus import call_relax
 from sentinel.host.cards.link import (
     CYCLE_BINS,
+    LINK_COUNTED,
     NOTHING,
     CardLink,
     ahead,
@@ -45,6 +46,7 @@ WINDOW = 12
 _FIRST_BEAT, _SECOND_BEAT = int(BeatKind.VECTOR), int(BeatKind.VECTOR) | 1 << 8  # kind and part, the upper half of word 1
 _DECISION, _SKIPPED = int(Kind.DECISION), int(DecisionFlag.FOREST_SKIPPED)
 _LOOKS_PER_CLOCK = 16
+_COUNTED = ("decisions", "timeouts", "late", "contradictions", "bypassed")
 _counts_at = array_at(np.dtype(np.int64))
 
 
@@ -201,6 +203,12 @@ class CardDecider:
         """Ask the card again: an operator's decision, never the host's own."""
         self.link.state["failed"] = self.link.state["misses"] = 0
 
+    def forget_counts(self) -> None:
+        """Start the counts of ``report`` anew; a failed card stays failed."""
+        for name in (*_COUNTED, *LINK_COUNTED):
+            self.link.state[name] = 0
+        self.link.cycles[:] = 0
+
     def score(self, beats: NDArray[np.void], window: int = WINDOW) -> NDArray[np.void]:
         """Decide CARD_BEAT[n, 2] vectors as a stream; DECISION[n]. Raises CardError for one that was not answered."""
         beats = np.ascontiguousarray(beats)
@@ -216,7 +224,7 @@ class CardDecider:
         seen = np.flatnonzero(cycles)
         total = int(cycles.sum())
         return {
-            **{name: int(k[name]) for name in ("decisions", "timeouts", "late", "contradictions", "bypassed")},
+            **{name: int(k[name]) for name in _COUNTED},
             **self.link.counters(),
             "failed": self.failed,
             "cycles_min": int(seen[0]) if total else 0,

@@ -84,6 +84,11 @@ def next_answer(challenge: int) -> int:
     return challenge >> 1 ^ (_LFSR_TAPS if challenge & 1 else 0)
 
 
+def names_of(causes: TripCause) -> str:
+    """Names of the causes, for people."""
+    return ", ".join(cause.name for cause in causes if cause.name)
+
+
 class CardDriver:
     """Drives one card. ``identify`` and ``start`` it first; every method raises CardError for what the card refuses.
 
@@ -269,7 +274,7 @@ class CardDriver:
         standing = self.standing()
         if standing:
             raise CardError(
-                "STANDING", str(standing), "no cause", "remove it: set limits, send heartbeats, equity and references"
+                "STANDING", names_of(standing), "no cause", "remove it: set limits, send heartbeats, equity and references"
             )
         nonce = self.read(Ocl.ARM_NONCE)
         self.bus.ocl_write(Ocl.ARM_KEY, ARM_KEY_1 ^ nonce)
@@ -279,7 +284,7 @@ class CardDriver:
         self.bus.ocl_write(Ocl.ARM_KEY, ARM_KEY_2 ^ nonce ^ ALL_ONES)
         if Status.ARMED not in self.status():
             causes = self.causes() | self.standing()
-            raise CardError("STATUS", f"tripped by {causes}", "armed", "remove the cause and arm again")
+            raise CardError("STATUS", f"tripped by {names_of(causes)}", "armed", "remove the cause and arm again")
         return self.read(Ocl.ARM_EPOCH)
 
     def kill(self) -> None:

@@ -39,7 +39,7 @@ LINK = record_dtype(
     failed misses decisions timeouts late contradictions bypassed
     """
 )
-_COUNTED = ("messages", "refused_writes", "records", "damaged", "lost_records", "stray_records", "dropped_statuses")
+LINK_COUNTED = ("messages", "refused_writes", "records", "damaged", "lost_records", "stray_records", "dropped_statuses")
 
 _DECISION, _PERMIT, _STATUS = int(Kind.DECISION), int(Kind.PERMIT), int(Kind.CARD_STATUS)
 _WORDS = SLOT_BYTES // 8
@@ -265,4 +265,4 @@ class CardLink:
 
     def counters(self) -> dict[str, int]:
         """Messages, records and what was wrong with them, by name."""
-        return {name: int(self.state[name]) for name in _COUNTED}
+        return {name: int(self.state[name]) for name in LINK_COUNTED}

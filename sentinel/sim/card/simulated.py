@@ -50,7 +50,7 @@ class SimulatedCard:
         self.relax_address = self._address("card_relax")
         self._library.card_set_ring(self.context, self.ring.ctypes.data, self.ring_address, self.ring.nbytes)
         place = (ctypes.c_uint64 * len(_COUNTERS)).from_address(self._library.card_counters(self.context))
-        self._counters = np.frombuffer(place, np.uint64)
+        self._counters: NDArray[np.uint64] = np.ctypeslib.as_array(place)
 
     def _address(self, name: str) -> int:
         return int(ctypes.cast(getattr(self._library, name), ctypes.c_void_p).value or 0)
