@@ -44,6 +44,13 @@ data_app = typer.Typer(
     context_settings=_CONTEXT,
 )
 app.add_typer(data_app, name="data")
+sim_app = typer.Typer(
+    help="Simulated devices, to poke at by hand.",
+    epilog="Example: sentinel sim poke STATUS SCRATCH=7 SCRATCH",
+    no_args_is_help=True,
+    context_settings=_CONTEXT,
+)
+app.add_typer(sim_app, name="sim")
 hdl_app = typer.Typer(
     help="The FPGA cores: Verilog, tests, proofs and figures.",
     epilog="Example: sentinel hdl prove --core kill_switch",
@@ -61,6 +68,13 @@ class Decider(StrEnum):
 
     cpu = "cpu"
     rtl = "rtl"
+
+
+class Engine(StrEnum):
+    """What simulates the card."""
+
+    pyverilator = "pyverilator"
+    verilator = "verilator"
 
 
 class Kind(StrEnum):
@@ -235,6 +249,30 @@ def data_pull(
             base_url=base_url or archive.BINANCE_ARCHIVE,
         )
         return archive.pull(request, console)
+
+    _execute(as_json, job)
+
+
+@sim_app.command("poke", epilog="Example: sentinel sim poke STATUS SCRATCH=7 SCRATCH vector=0.05,4.2,nan --waves poke.vcd")
+def sim_poke(
+    operations: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="OPERATION...",
+            help="REGISTER reads, REGISTER=VALUE writes (sda:REGISTER: management window), vector=F,F,... decides, step=N waits.",
+        ),
+    ],
+    engine: Annotated[Engine, typer.Option(help="Every port in Python, or the engine of --decider rtl.")] = Engine.pyverilator,
+    model: Annotated[str, typer.Option(metavar="NAME|FILE", help="Loaded before the first vector.")] = "default",
+    waves: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a VCD of every cycle (pyverilator only).")] = None,
+    as_json: Json = False,
+) -> None:
+    """A card fresh from power-on: read and write its registers, send it vectors, see what it decides."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import sim as implementation
+
+        return implementation.poke(console, operations=operations, engine=engine.value, model=model, waves=waves)
 
     _execute(as_json, job)
 

@@ -10,9 +10,9 @@ from typing import Any
 from sentinel.errors import CardError
 
 _SHIM = Path(__file__).with_name("shim.cpp")
-_TOP = "sentinel_core"
+TOP = "sentinel_core"
 #: The model evaluates every cycle in full: worth the compiler's effort.
-_FLAGS = ("-CFLAGS", "-O3", "--output-split", "20000")
+_FLAGS = ("-CFLAGS", "-O3 -fno-gnu-unique", "--output-split", "20000")
 
 _P, _U32, _U64, _I64, _INT = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int64, ctypes.c_int
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
@@ -45,7 +45,7 @@ def core_verilog(progress: Callable[[str], None] = lambda text: None) -> str:
     try:
         from sentinel_hdl.tools.emit import emitted
     except ModuleNotFoundError as error:
-        raise _missing(error.name) from None
+        raise missing_tools(error.name) from None
     progress("emitting the core as Verilog")
     return emitted().read_text(encoding="utf-8")
 
@@ -59,16 +59,17 @@ def build_library(verilog: str, progress: Callable[[str], None] = lambda text: N
         from sentinel_hdl.tools.errors import ToolError
         from sentinel_hdl.tools.verilator import environment, shared_library
     except ModuleNotFoundError as error:
-        raise _missing(error.name) from None
+        raise missing_tools(error.name) from None
     try:
         environment()
     except ToolError as error:
-        raise _missing(error.field) from None
+        raise missing_tools(error.field) from None
     progress("compiling the simulated card (once, a minute or two)")
-    return shared_library(_TOP, verilog, _SHIM.read_text(encoding="utf-8"), _FLAGS)
+    return shared_library(TOP, verilog, _SHIM.read_text(encoding="utf-8"), _FLAGS)
 
 
-def _missing(what: str | None) -> CardError:
+def missing_tools(what: str | None) -> CardError:
+    """The error for a tool that is not there."""
     return CardError(
         "simulated card",
         what,

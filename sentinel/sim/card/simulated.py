@@ -21,6 +21,8 @@ from sentinel.wire import SLOT_BYTES
 RING_SLOTS = 4096
 #: Above 4 GiB, so that no address fits one register.
 RING_ADDRESS = 0x12_3456_0000
+#: After so long the shell gives an access up; 8 us, as ``shim.cpp`` has it.
+SHELL_TIMEOUT_CYCLES = 2_000
 _ALL_STROBES = (1 << SLOT_BYTES) - 1
 _COUNTERS = ("cycles", "records", "stray_writes", "refused_beats", "lite_timeouts", "pcis_timeouts", "pcis_errors")
 
