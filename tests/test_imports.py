@@ -25,6 +25,13 @@ MAY_IMPORT = {
 # The foundation's own order: each may import those before it.
 FOUNDATION_ORDER = ["errors", "native", "wire", "units", "config"]
 
+# The cores share the records, units, errors and the model's reference with the host, and nothing else.
+HDL_PACKAGE = PACKAGE.parent / "hdl" / "sentinel_hdl"
+HDL_MAY_IMPORT = {"wire", "units", "errors", "model"}
+# Who may ask for the cores, and only within the function that needs them: everything else runs without their libraries.
+MAY_IMPORT_HDL = ("cli", "sim/card")
+HARDWARE = {"sentinel_hdl", "amaranth", "systemrdl", "pyverilator", "cocotb", "wavedrom"}
+
 PURE_ROOMS = ("engine", "model")
 IMPURE = {"time", "random", "uuid", "datetime", "os", "socket", "asyncio", "threading", "subprocess", "secrets", "select"}
 
@@ -82,6 +89,40 @@ def test_foundation_imports_no_room() -> None:
     for position, name in enumerate(FOUNDATION_ORDER):
         tree = ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))
         assert _rooms(imported_modules(tree, "sentinel")) <= set(FOUNDATION_ORDER[:position]), name
+
+
+def test_cores_share_only_records_units_errors_and_the_model() -> None:
+    wrong = []
+    for path, tree in _modules(HDL_PACKAGE):
+        package = ".".join(("sentinel_hdl", *path.relative_to(HDL_PACKAGE).parent.parts))
+        outside = _rooms(imported_modules(tree, package)) - HDL_MAY_IMPORT
+        if outside:
+            wrong.append(f"{path.relative_to(PACKAGE.parent)} imports {sorted(outside)}")
+    assert not wrong, "\n".join(wrong)
+
+
+def _hardware(tree: ast.Module, package: str) -> set[str]:
+    return {name.split(".")[0] for name in imported_modules(tree, package)} & HARDWARE
+
+
+def test_only_the_simulated_card_and_the_commands_ask_for_the_cores() -> None:
+    rooms = tuple(PACKAGE / room for room in MAY_IMPORT_HDL)
+    wrong = [
+        f"{path.relative_to(PACKAGE.parent)} imports {sorted(found)}"
+        for path, tree in _modules(PACKAGE)
+        if (found := _hardware(tree, _package_of(path))) and not any(path.is_relative_to(room) for room in rooms)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_needs_the_hardware_libraries_to_be_imported() -> None:
+    wrong = []
+    for path, tree in _modules(PACKAGE):
+        outside_functions = [node for node in tree.body if not isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+        found = _hardware(ast.Module(outside_functions, []), _package_of(path))
+        if found:
+            wrong.append(f"{path.relative_to(PACKAGE.parent)} imports {sorted(found)} at its top")
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("room", PURE_ROOMS)

@@ -23,15 +23,15 @@ from sentinel_hdl.tools.errors import CoreError
 
 #: Every component that can be emitted and measured: name -> module and class. The first is the whole.
 COMPONENTS = {
-    "core": ("core", "Core"),
-    "pump_detector": ("pump_detector", "PumpDetector"),
-    "forest": ("forest", "ForestScorer"),
-    "risk_gate": ("risk_gate", "RiskGate"),
-    "kill_switch": ("kill_switch", "KillSwitch"),
-    "watchdog": ("watchdog", "Watchdog"),
-    "registers": ("register_file", "RegisterFile"),
-    "pcis": ("bus.pcis", "Pcis"),
-    "pcim": ("bus.pcim", "Pcim"),
+    "core": ("sentinel_hdl.core", "Core"),
+    "pump_detector": ("sentinel_hdl.pump_detector", "PumpDetector"),
+    "forest": ("sentinel_hdl.forest", "ForestScorer"),
+    "risk_gate": ("sentinel_hdl.risk_gate", "RiskGate"),
+    "kill_switch": ("sentinel_hdl.kill_switch", "KillSwitch"),
+    "watchdog": ("sentinel_hdl.watchdog", "Watchdog"),
+    "registers": ("sentinel_hdl.register_file", "RegisterFile"),
+    "pcis": ("sentinel_hdl.bus.pcis", "Pcis"),
+    "pcim": ("sentinel_hdl.bus.pcim", "Pcim"),
 }
 
 
@@ -45,7 +45,7 @@ def build(component: str = "core", **parameters: Any) -> Any:
     if component not in COMPONENTS:
         raise CoreError("component", component, f"one of {', '.join(COMPONENTS)}", "choose one of them")
     module, name = COMPONENTS[component]
-    make: Callable[..., Any] = getattr(importlib.import_module(f"sentinel_hdl.{module}"), name)
+    make: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return make(**parameters)
 
 
