@@ -152,7 +152,10 @@ class Limits(wiring.Component):
         """CRC-32 of the staged words, one each cycle, through a registered multiplexer."""
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=32).create()
         index = Signal(range(len(staged) + 4))
-        chosen, feeding, expected, crc_right = Signal(32), Signal(), Signal(32), Signal()
+        chosen = Signal(32)
+        feeding = Signal()
+        expected = Signal(32)
+        crc_right = Signal()
         raced = Signal()
         last = len(staged) + 3  # the multiplexer, the CRC and its comparison each take a cycle
         m.d.sync += [

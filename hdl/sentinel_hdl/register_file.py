@@ -74,6 +74,16 @@ class RegisterFile(wiring.Component):
                     members[name] = Out(f.width, init=f.reset)
                 elif f.source in (Source.HARDWARE, Source.STICKY):
                     members[name] = In(f.width)
+        # What a proof by induction must see of the inside: a write half accepted, and storage without a port.
+        self.held_word = Signal(axi_lite.ADDRESS_BITS - WORD_SHIFT)
+        self.held_data = Signal(axi_lite.DATA_BITS)
+        self.held_strobe = Signal(axi_lite.STROBE_BITS)
+        self.hidden = {
+            f"{r.member}_{f.name}": Signal(f.width, init=f.reset, name=f"stored_{r.member}_{f.name}")
+            for r in register_map
+            for f in r.fields
+            if f.source in (Source.STICKY, Source.BAD_WRITES)
+        }
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Elaboratable:
@@ -89,7 +99,7 @@ class RegisterFile(wiring.Component):
                 elif f.source is Source.HARDWARE:
                     readable[name] = getattr(self, name)
                 elif f.source is Source.BAD_WRITES:
-                    count = Signal(f.width, name=name)
+                    count = self.hidden[name]
                     with m.If(bad_write & (count != (1 << f.width) - 1)):
                         m.d.sync += count.eq(count + 1)
                     readable[name] = count
@@ -99,18 +109,23 @@ class RegisterFile(wiring.Component):
     def _write(self, m: Module, readable: dict[str, Value]) -> Value:
         """Accepts writes and stores them; the answer is derived from the strobes that the write gave."""
         bus = self.bus
-        aw_held, w_held, busy, done = Signal(), Signal(), Signal(), Signal()
-        held_word = Signal(axi_lite.ADDRESS_BITS - WORD_SHIFT)
-        held_data, held_strobe = Signal(axi_lite.DATA_BITS), Signal(axi_lite.STROBE_BITS)
-        word, data, strobe = Signal.like(held_word), Signal.like(held_data), Signal.like(held_strobe)
-        fire, whole = Signal(), Signal()
+        aw_held = Signal()
+        w_held = Signal()
+        held_word, held_data, held_strobe = self.held_word, self.held_data, self.held_strobe
+        word = Signal.like(held_word, name="word")
+        data = Signal.like(held_data, name="data")
+        strobe = Signal.like(held_strobe, name="strobe")
+        whole = Signal()
+        fire = Signal()
+        done = Signal()
+        answered = Signal()
         m.d.comb += [
             bus.awready.eq(~aw_held),
             bus.wready.eq(~w_held),
             word.eq(Mux(aw_held, held_word, bus.awaddr[WORD_SHIFT:])),
             data.eq(Mux(w_held, held_data, bus.wdata)),
             strobe.eq(Mux(w_held, held_strobe, bus.wstrb)),
-            fire.eq((aw_held | bus.awvalid) & (w_held | bus.wvalid) & ~busy),
+            fire.eq((aw_held | bus.awvalid) & (w_held | bus.wvalid) & ~done & ~answered),
             whole.eq(strobe == FULL_STROBE),
         ]
         # Both stay held until the response is taken, so that one write is under way at a time.
@@ -119,8 +134,6 @@ class RegisterFile(wiring.Component):
         with m.If(bus.wvalid & bus.wready):
             m.d.sync += [w_held.eq(1), held_data.eq(bus.wdata), held_strobe.eq(bus.wstrb)]
         m.d.sync += done.eq(fire)
-        with m.If(fire):
-            m.d.sync += busy.eq(1)
 
         strobes, ignored = [], []
         for r in self.register_map:
@@ -137,14 +150,14 @@ class RegisterFile(wiring.Component):
             for f in r.fields:
                 self._store(m, r, f, accept, data, readable)
 
-        answered = Signal()
-        accepted, bad_write = Cat(strobes).any(), Signal()
+        accepted = Cat(strobes).any()
+        bad_write = Signal()
         m.d.comb += bus.bvalid.eq(answered)
         m.d.sync += bad_write.eq(done & (~accepted | Cat(ignored).any()))
         with m.If(done):
             m.d.sync += [answered.eq(1), bus.bresp.eq(Mux(accepted, Response.OKAY, Response.SLVERR))]
         with m.If(bus.bvalid & bus.bready):
-            m.d.sync += [answered.eq(0), busy.eq(0), aw_held.eq(0), w_held.eq(0)]
+            m.d.sync += [answered.eq(0), aw_held.eq(0), w_held.eq(0)]
         return bad_write
 
     def _store(self, m: Module, r: Register, f: Field, accept: Value, data: Value, readable: dict[str, Value]) -> None:
@@ -157,7 +170,7 @@ class RegisterFile(wiring.Component):
                 with m.Else():
                     m.d.sync += stored.eq(0)
         elif f.source is Source.STICKY:
-            stored = Signal(f.width, init=f.reset, name=name)
+            stored = self.hidden[name]
             m.d.sync += stored.eq((stored & ~Mux(accept, written, 0)) | getattr(self, name))
         else:
             return
@@ -176,13 +189,14 @@ class RegisterFile(wiring.Component):
         """Answers a read three cycles after its address: hold, choose within each block of 16 words, choose a block."""
         bus = self.bus
         words = {r.address >> WORD_SHIFT: self._word_of(r, readable) for r in self.register_map}
-        held, looked_up, answered = Signal(), Signal(), Signal()
-        looking, busy = Signal(), Signal()
+        busy = Signal()
+        held = Signal()
+        looked_up = Signal()
+        answered = Signal()
         word = Signal(axi_lite.ADDRESS_BITS - WORD_SHIFT)
         m.d.comb += [bus.arready.eq(~busy), bus.rvalid.eq(answered)]
         m.d.sync += [held.eq(0), looked_up.eq(held)]
-        m.d.comb += looking.eq(bus.arvalid & bus.arready)
-        with m.If(looking):
+        with m.If(bus.arvalid & bus.arready):
             m.d.sync += [word.eq(bus.araddr[WORD_SHIFT:]), held.eq(1), busy.eq(1)]
 
         blocks = max(words) // (1 << BLOCK_BITS) + 1
