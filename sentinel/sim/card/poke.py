@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from sentinel.errors import CardError
 from sentinel.sim.card.library import TOP, core_verilog, missing_tools
+from sentinel.sim.card.merge import merge_modules
 from sentinel.sim.card.simulated import RING_ADDRESS, SHELL_TIMEOUT_CYCLES
 from sentinel.wire import SLOT_BYTES
 
@@ -82,7 +83,9 @@ def _build(directory: Path) -> None:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             engine.PyVerilator.build(str(directory / f"{TOP}.v"), build_dir=str(directory / "obj"), gen_only=True)
-            run(["make", "-C", str(directory / "obj"), "-f", f"V{TOP}.mk", "LDFLAGS=-fPIC -shared"])
+            run(
+                ["make", "-C", str(directory / "obj"), "-f", f"V{TOP}.mk", "LDFLAGS=-fPIC -shared", "CFG_CXXFLAGS_PCH_I=-include"]
+            )
     finally:
         os.environ["PATH"] = previous
     (directory / "obj" / f"V{TOP}").rename(directory / "poke.so")
@@ -109,7 +112,7 @@ class PokeCard:
         waves: Path | None = None,
     ) -> None:
         engine = _pyverilator()
-        text = verilog if verilog is not None else core_verilog(progress)
+        text = merge_modules(verilog if verilog is not None else core_verilog(progress))
         try:
             from sentinel_hdl.tools.build import cached
             from sentinel_hdl.tools.verilator import environment
