@@ -14,6 +14,7 @@ from amaranth.lib.wiring import In, Member, Out
 
 from .bus import axi_lite
 from .bus.axi_lite import Response
+from .mux import select_into
 from .register_map import Field, Register, RegisterMap, Source
 
 WORD_SHIFT = 2  # address bits within a word, which choose no register
@@ -207,10 +208,11 @@ class RegisterFile(wiring.Component):
         for number in range(blocks):
             inside = [words.get(number << BLOCK_BITS | i) for i in range(1 << BLOCK_BITS)]
             value, known = Signal(axi_lite.DATA_BITS, name=f"block_{number}"), Signal(name=f"block_{number}_mapped")
-            m.d.sync += [
-                value.eq(select([zero if w is None else w for w in inside], offset)),
-                known.eq(select([Const(w is not None, 1) for w in inside], offset) & (block == number)),
-            ]
+            # Chosen only when asked: a simulator then spends nothing on an idle bus.
+            with m.If(held):
+                select_into(m, value, [zero if w is None else w for w in inside], offset)
+                used = select([Const(w is not None, 1) for w in inside], offset)
+                m.d.sync += known.eq(used & (block == number))
             chosen.append(value)
             mapped.append(known)
         with m.If(looked_up):
