@@ -28,6 +28,7 @@ from sentinel.wire import SLOT_BYTES
 
 _RESET_CYCLES = 8
 _RELAX_CYCLES = 64
+_FULL_SIZE = 6  # AxSIZE of 64 bytes
 _ALL_ONES = 0xFFFFFFFF
 _ALL_STROBES = (1 << SLOT_BYTES) - 1
 #: Two engines in one process: none may find the other's statics.
@@ -226,7 +227,7 @@ class PokeCard:
         for channel, sent in zip(("aw", "w"), self._sent, strict=True):
             ports[f"pcis_{channel}valid"] = int(sent < len(self._beats))
         if self._sent[0] < len(self._beats):
-            ports["pcis_awaddr"] = self._beats[self._sent[0]][0]
+            ports["pcis_awaddr"], ports["pcis_awsize"] = self._beats[self._sent[0]][0], _FULL_SIZE
         if self._sent[1] < len(self._beats):
             _, data, strobe = self._beats[self._sent[1]]
             ports["pcis_wdata"], ports["pcis_wstrb"], ports["pcis_wlast"] = int.from_bytes(data, "little"), strobe, 1

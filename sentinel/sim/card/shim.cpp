@@ -13,6 +13,7 @@
 namespace {
 
 constexpr uint32_t BEAT = 64;
+constexpr int FULL_SIZE = 6;  // AxSIZE of 64 bytes
 constexpr uint32_t OUTSTANDING = 32;
 constexpr uint64_t SHELL_TIMEOUT = 2000;
 constexpr uint32_t ALL_ONES = 0xFFFFFFFF;
@@ -127,6 +128,7 @@ struct Card {
         top.pcis_bready = 1;
         if (!top.pcis_awvalid && addresses_sent < beats.size() && !pauses(pause_pcis)) {
             top.pcis_awaddr = beats[addresses_sent].address;
+            top.pcis_awsize = FULL_SIZE, top.pcis_awlen = 0;
             top.pcis_awvalid = 1;
         }
         if (!top.pcis_wvalid && data_sent < beats.size() && !pauses(pause_pcis)) {

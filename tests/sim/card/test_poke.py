@@ -37,7 +37,8 @@ def test_poke_card_is_a_bus_too(card: PokeCard) -> None:
 def test_both_engines_agree_access_by_access(card: PokeCard) -> None:
     with SimulatedCard(build_library(STAND_IN), ring_slots=64) as other:
         seen: list[list[object]] = [[], []]
-        for bus, log in zip((card, other), seen, strict=True):
+        engines: tuple[PokeCard | SimulatedCard, ...] = card, other
+        for bus, log in zip(engines, seen, strict=True):
             for offset in (0, REFUSE, HANG):
                 log.append((bus.ocl_read(offset), bus.response))
                 bus.ocl_write(offset, 0x1234)
