@@ -70,13 +70,13 @@ def build_library(verilog: str, progress: Callable[[str], None] = lambda text: N
     return shared_library(TOP, merge_modules(verilog), _SHIM.read_text(encoding="utf-8"), _FLAGS)
 
 
-def missing_tools(what: str | None) -> CardError:
+def missing_tools(what: str | None, option: str = "--hdl") -> CardError:
     """The error for a tool that is not there."""
     return CardError(
         "simulated card",
         what,
         "Amaranth, Verilator, g++ and make",
-        "run scripts/setup --hdl (Debian: apt-get install g++ make perl), or use --decider cpu",
+        f"run scripts/setup {option} (Debian: apt-get install g++ make perl), or use --decider cpu",
     )
 
 

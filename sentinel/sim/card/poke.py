@@ -52,7 +52,7 @@ def _pyverilator() -> Any:
         import pyverilator.pyverilator as engine
         import pyverilator.verilatorcpp as wrapper
     except ModuleNotFoundError as error:
-        raise missing_tools(error.name) from None
+        raise missing_tools(error.name, "--dev") from None
     if not hasattr(wrapper, "sentinel_template"):
         wrapper.sentinel_template = wrapper.template_cpp
 

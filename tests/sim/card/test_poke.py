@@ -81,8 +81,8 @@ def test_time_is_virtual_and_settable(card: PokeCard) -> None:
 
 def test_absent_pyverilator_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent() -> None:
-        raise poke.missing_tools("pyverilator")
+        raise poke.missing_tools("pyverilator", "--dev")
 
     monkeypatch.setattr(poke, "_pyverilator", absent)
-    with pytest.raises(CardError, match=r"pyverilator.*scripts/setup --hdl"):
+    with pytest.raises(CardError, match=r"pyverilator.*scripts/setup --dev"):
         PokeCard(STAND_IN)
