@@ -31,6 +31,7 @@ QUICK = {
     "websocket": ["--seconds", "0.2", "--runs", "1", "--flood", "5000"],
     "pipeline": ["--seconds", "0.2", "--runs", "1", "--flood", "5000", "--symbols", "10"],
     "daemon_start": ["--runs", "1"],
+    "card": ["--vectors", "200", "--runs", "1"],
 }
 
 #: What is measured, its target, the benchmark that measures it, and where its figures stand in the output.
@@ -76,6 +77,9 @@ ROWS = [
     ("picows + msgspec, rule in Python", "", "pipeline", r"^picows \+ msgspec" + _PEER_RULE, _PEER_FIGURES),
     ("websockets + orjson, rule in Python", "", "pipeline", r"^websockets \+ orjson" + _PEER_RULE, _PEER_FIGURES),
     ("daemon, warm start to first decision", "<= 1.5 s", "daemon_start", r"^warm start.*?median (\S+) s \((.*?),", "{} s ({})"),
+    ("simulated card, 100 trees, streamed", ">= 50,000/s", "card", r"^simulated card, streamed +(\S+)", "{}/s"),
+    ("... one at a time", ">= 8,000/s", "card", r"^simulated card, one at a time +(\S+)", "{}/s"),
+    ("... vector complete to decision, RTL simulation", "<= 40 cycles", "card", r"^vector complete to decision: (.*) in", "{}"),
 ]
 
 

