@@ -24,15 +24,24 @@ from sentinel_hdl.tools.errors import CoreError
 #: Every component that can be emitted and measured: name -> module and class. The first is the whole.
 COMPONENTS = {
     "core": ("sentinel_hdl.core", "Core"),
+    "decider": ("sentinel_hdl.decider", "Decider"),
     "pump_detector": ("sentinel_hdl.pump_detector", "PumpDetector"),
     "forest": ("sentinel_hdl.forest", "ForestScorer"),
     "risk_gate": ("sentinel_hdl.risk_gate", "RiskGate"),
     "kill_switch": ("sentinel_hdl.kill_switch", "KillSwitch"),
     "watchdog": ("sentinel_hdl.watchdog", "Watchdog"),
-    "registers": ("sentinel_hdl.register_file", "RegisterFile"),
+    "registers": ("sentinel_hdl.tools.emit", "ocl_registers"),
     "pcis": ("sentinel_hdl.bus.pcis", "Pcis"),
     "pcim": ("sentinel_hdl.bus.pcim", "Pcim"),
 }
+
+
+def ocl_registers() -> Any:
+    """The register file of the host's window."""
+    from sentinel_hdl.register_file import RegisterFile
+    from sentinel_hdl.register_map import load
+
+    return RegisterFile(load()["sentinel_ocl"])
 
 
 def top_name(component: str) -> str:

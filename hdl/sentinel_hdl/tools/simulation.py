@@ -29,7 +29,7 @@ def ports_of(verilog: str, module: str) -> list[Port]:
     """The ports of a module in the Verilog text that Amaranth emits."""
     body = re.search(rf"^module {module}\(.*?^endmodule", verilog, re.MULTILINE | re.DOTALL)
     assert body is not None, module
-    found = re.findall(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", body[0], re.MULTILINE)
+    found = re.findall(r"^  (input|output) (?:\[(\d+):0\] )?\\?(\w+) ?;", body[0], re.MULTILINE)
     return [Port(name, int(high or 0) + 1, direction == "output") for direction, high, name in found]
 
 

