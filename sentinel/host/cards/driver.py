@@ -163,7 +163,8 @@ class CardDriver:
         self.bus.ocl_write(Ocl.BEAT_SEQ, 0)
         self.bus.ocl_write(Ocl.BEAT_FAULTS, sum(BeatFault))
         self.bus.ocl_write(Ocl.IRQ_ACK, 1)
-        self.link.restart(next_slot=self.read(Ocl.PCIM_WRITES) + 1, next_seq=0)
+        # Records are numbered from 1 each time the ring is enabled.
+        self.link.restart(next_slot=1, next_seq=0)
         self.bus.ocl_write(Ocl.PCIM_ENABLE, 1)
         if Status.PCIM_ENABLED not in self.status():
             raise CardError("PCIM_ENABLE", 0, "1", "the card refuses the ring: see PCIM_BASE and PCIM_SLOTS")

@@ -33,7 +33,6 @@ def card() -> FakeCard:
         Ocl.MAP_HASH: MAP_HASH,
         Ocl.CAPABILITIES: 0x0400_1A80,
         Ocl.STATUS: STATUS | Status.TRIPPED | Status.PCIM_ENABLED,
-        Ocl.PCIM_WRITES: 41,
     }
     return card
 
@@ -122,7 +121,7 @@ def test_start_trips_places_the_ring_and_agrees_on_both_numbers(card: FakeCard, 
     written = dict(card.writes)
     assert written[Ocl.PCIM_BASE_HI] << 31 | written[Ocl.PCIM_BASE_LO] == card.ring_address
     assert (written[Ocl.PCIM_SLOTS], written[Ocl.BEAT_SEQ]) == (64, 0)
-    assert driver.link.state["next_slot"] == 42
+    assert driver.link.state["next_slot"] == 1
     driver.gate.heartbeat()
     assert card.seqs == [0]
 
