@@ -6,8 +6,6 @@ The copy in force has an inverted shadow that is compared all the time, so an up
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
-from operator import or_
 
 from amaranth.hdl import Cat, Elaboratable, Module, Signal, Value
 from amaranth.lib import data, wiring
@@ -18,6 +16,7 @@ from .register_file import select
 from .register_map import Register, load
 
 BPS_MAX = 10_000
+CHECK_STAGES = 3  # cycles from a word's turn to the comparison: multiplexer, CRC, comparison
 PERMITS_MAX = 1_000  # depth of the gate's ring of permits is 1024
 
 
@@ -101,6 +100,11 @@ class Limits(wiring.Component):
         self.shadow = [
             Signal.like(copy, name=f"shadow_{copy.name}", init=(1 << len(copy)) - 1, attrs=kept) for copy in self.active
         ]
+        # What a proof by induction must see of the check.
+        self.index = Signal(range(len(self.registers) + CHECK_STAGES + 1))
+        self.raced = Signal()
+        self.out_of_range = Signal()
+        self.differs = Signal(len(self.registers))
         super().__init__(
             {
                 "staged": In(32 * len(self.registers)),
@@ -126,18 +130,18 @@ class Limits(wiring.Component):
         staged = [self.staged.word_select(i, 32)[: len(copy)] for i, copy in enumerate(active)]
         names = [r.name for r in self.registers]
         self._out(m, dict(zip(names, active, strict=True)))
-        out_of_range = self._out_of_range(m, dict(zip(names, staged, strict=True)))
+        self._out_of_range(m, dict(zip(names, staged, strict=True)))
 
         take = Signal()
         for word, copy, inverse in zip(staged, active, shadow, strict=True):
             with m.If(take):
                 m.d.sync += [copy.eq(word), inverse.eq(~word)]
-        differs = Signal(len(active))
+        differs = self.differs
         m.d.sync += differs.eq(Cat((copy ^ ~inverse).any() for copy, inverse in zip(active, shadow, strict=True)))
 
-        self._walk(m, staged, take, out_of_range)
+        self._walk(m, staged, take)
         with m.If(take):
-            m.d.sync += self.error_shadow.eq(0)
+            m.d.sync += [differs.eq(0), self.error_shadow.eq(0)]  # both copies are new
         with m.Elif(differs.any()):
             m.d.sync += self.error_shadow.eq(1)
         committed = self.limits.version.any()  # its range begins at 1, and it has a shadow as all limits have
@@ -148,16 +152,16 @@ class Limits(wiring.Component):
         ]
         return m
 
-    def _walk(self, m: Module, staged: Sequence[Value], take: Signal, out_of_range: Value) -> None:
+    def _walk(self, m: Module, staged: Sequence[Value], take: Signal) -> None:
         """CRC-32 of the staged words, one each cycle, through a registered multiplexer."""
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=32).create()
-        index = Signal(range(len(staged) + 4))
+        index, raced, out_of_range = self.index, self.raced, self.out_of_range
         chosen = Signal(32)
         feeding = Signal()
         expected = Signal(32)
         crc_right = Signal()
-        raced = Signal()
-        last = len(staged) + 3  # the multiplexer, the CRC and its comparison each take a cycle
+        undisturbed = Signal()
+        last = len(staged) + CHECK_STAGES
         m.d.sync += [
             chosen.eq(select(staged, index)),
             feeding.eq(self.busy & (index < len(staged))),
@@ -167,7 +171,8 @@ class Limits(wiring.Component):
             crc.start.eq(self.commit.valid),
             crc.data.eq(chosen),
             crc.valid.eq(feeding & ~self.commit.valid),
-            take.eq(self.busy & (index == last) & crc_right & ~out_of_range & ~raced & self.tripped & ~self.staged_we),
+            undisturbed.eq(~raced & self.tripped & ~self.staged_we & ~self.commit.valid),
+            take.eq(self.busy & (index == last) & crc_right & ~out_of_range & undisturbed),
         ]
         with m.If(self.commit.valid):
             m.d.sync += [
@@ -184,7 +189,7 @@ class Limits(wiring.Component):
                     self.busy.eq(0),
                     self.error_crc.eq(~crc_right),
                     self.error_range.eq(out_of_range),
-                    self.error_raced.eq(raced | self.staged_we | ~self.tripped),
+                    self.error_raced.eq(~undisturbed),
                 ]
 
     def _out(self, m: Module, words: dict[str, Value]) -> None:
@@ -194,7 +199,7 @@ class Limits(wiring.Component):
         for name in WatchdogLayout().members:
             m.d.comb += self.watchdog[name].eq(_value_of(f"watchdog_{name}", words))
 
-    def _out_of_range(self, m: Module, words: dict[str, Value]) -> Value:
+    def _out_of_range(self, m: Module, words: dict[str, Value]) -> None:
         """A limit outside its range, registered twice: the walk is long enough for it to settle."""
 
         def registered(value: Value, name: str) -> Signal:
@@ -211,4 +216,4 @@ class Limits(wiring.Component):
             value = _value_of(f"limit_{name}", words)
             checks.append(registered((value == 0) | (value > largest), f"{name}_is_out"))
         checks.append(registered(_value_of("limits_version", words) == 0, "version_is_zero"))
-        return registered(reduce(or_, checks), "out_of_range")
+        m.d.sync += self.out_of_range.eq(Cat(checks).any())

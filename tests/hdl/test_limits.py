@@ -286,11 +286,9 @@ def test_any_flipped_bit_of_copy_or_shadow_is_a_fault_in_the_next_cycle() -> Non
         for signal in (*dut.active, *dut.shadow):
             flips.extend((signal, bit) for bit in range(len(signal)))
         for signal, bit in flips:
-            before = ctx.get(signal)
-            ctx.set(signal, before ^ 1 << bit)
+            ctx.set(signal, ctx.get(signal) ^ 1 << bit)
             await ctx.tick()
             assert ctx.get(dut.fault), (signal.name, bit)
-            ctx.set(signal, before)
             await ctx.tick().repeat(3)
             assert host.errors() == ["error_shadow"]
             assert ctx.get(dut.fault)
