@@ -54,7 +54,7 @@ def _pins_of_their_own(verilog: str, module_of: dict[str, str]) -> dict[str, set
     """By module, the pins that its instances connect to different things."""
     connected: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     names = "|".join(re.escape(name) for name in module_of)
-    for found in re.finditer(rf"^\s+({names}) +\S+ \(\n(.*?)^\s+\);", verilog, re.MULTILINE | re.DOTALL):
+    for found in re.finditer(rf"^\s+({names}) +\S+ +\(\n(.*?)^\s+\);", verilog, re.MULTILINE | re.DOTALL):
         for pin, net in _PIN.findall(found.group(2)):
             connected[module_of[found.group(1)]][pin].add(net)
     return defaultdict(set, {name: {pin for pin, nets in pins.items() if len(nets) > 1} for name, pins in connected.items()})
