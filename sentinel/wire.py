@@ -473,6 +473,12 @@ class Verdict(IntEnum):
     REJECT = 2
 
 
+class PermitFlag(IntFlag):
+    """``flags`` of a Permit."""
+
+    COUNTED = 1  # a reject whose exposure the gate has counted: stopped on its way out, to be released by an event
+
+
 PERMIT = _dtype(
     [
         ("client_key", "<u8", 0),

@@ -1,0 +1,151 @@
+"""Beats from the host are checked here once, and go to the decider or to the gate.
+
+A beat is torn where its last word is not the complement of its first. ``seq`` numbers messages: one seen before is dropped,
+a gap is reported and the stream goes on. The two beats of a long vector share one ``seq``.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+from sentinel.wire import BEAT_FEATURES, MAX_FEATURES, MAX_SYMBOLS, BeatKind
+from sentinel_hdl.beats import BEAT, RECORD_BITS
+from sentinel_hdl.vector import ABSENT, VectorLayout
+
+GATE_KINDS = (BeatKind.ORDER, BeatKind.ORDER_EVENT, BeatKind.REFERENCE_PRICE, BeatKind.EQUITY, BeatKind.HEARTBEAT)
+SYMBOL_KINDS = (BeatKind.VECTOR, BeatKind.ORDER, BeatKind.ORDER_EVENT, BeatKind.REFERENCE_PRICE)
+GATE_QUEUE = 16
+
+
+class FaultLayout(data.StructLayout):
+    """What was wrong with a beat, in the bits of register BEAT_FAULTS."""
+
+    def __init__(self) -> None:
+        super().__init__({"torn": 1, "replay": 1, "skip": 1, "kind": 1, "symbol": 1, "part": 1})
+
+
+class Intake(wiring.Component):
+    """One beat a cycle, two cycles from ``beats`` to ``vectors`` or ``gate``.
+
+    Attributes
+    ----------
+    beats : In(stream of 512 bits). vectors : Out(stream of VectorLayout). gate : Out(stream of 512 bits), through a queue.
+    two_beats : In; a vector is two beats. cycle : In; the cycle counter that ``cycle_in`` is taken from.
+    set_seq, seq : In; the next message is to have this number.
+    faults : Out, pulses. counted : Out, pulse for each beat; vector_counted : Out, pulse for each vector.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "beats": In(stream.Signature(RECORD_BITS)),
+                "vectors": Out(stream.Signature(VectorLayout())),
+                "gate": Out(stream.Signature(RECORD_BITS)),
+                "two_beats": In(1),
+                "cycle": In(32),
+                "set_seq": In(1),
+                "seq": In(32),
+                "faults": Out(FaultLayout()),
+                "counted": Out(1),
+                "vector_counted": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        held, full, torn, cycle_in = Signal(BEAT, reset_less=True), Signal(), Signal(), Signal(32)
+        known, symbol_bad = Signal(), Signal()
+        step = Signal()
+        incoming = BEAT(self.beats.payload)
+        m.d.comb += [self.beats.ready.eq(~full | step), self.counted.eq(step)]
+        with m.If(step):
+            m.d.sync += full.eq(0)
+        with m.If(self.beats.valid & self.beats.ready):
+            m.d.sync += [
+                full.eq(1),
+                held.eq(incoming),
+                torn.eq(incoming.check != ~incoming.seq),
+                known.eq(self._is_one_of(incoming.kind, (BeatKind.VECTOR, *GATE_KINDS))),
+                symbol_bad.eq(self._is_one_of(incoming.kind, SYMBOL_KINDS) & (incoming.symbol >= MAX_SYMBOLS)),
+                cycle_in.eq(self.cycle),
+            ]
+
+        next_seq, half = Signal(32), Signal()
+        first_seq, first_symbol = Signal(32, reset_less=True), Signal(16, reset_less=True)
+        is_vector = held.kind == int(BeatKind.VECTOR)
+        second = Signal()
+        ahead = Signal(32)
+        replayed, sound, room = Signal(), Signal(), Signal()
+        faults = Signal(FaultLayout())
+        m.d.comb += [
+            second.eq(is_vector & half & (held.part == 1) & (held.seq == first_seq) & (held.symbol == first_symbol)),
+            ahead.eq(held.seq - next_seq),
+            replayed.eq(~second & ahead[31]),
+            faults.torn.eq(torn),
+            faults.replay.eq(~torn & replayed),
+            faults.skip.eq(~torn & ~second & ~ahead[31] & (ahead != 0)),
+            faults.kind.eq(~torn & ~replayed & ~known),
+            faults.symbol.eq(~torn & ~replayed & symbol_bad),
+            faults.part.eq(~torn & ~replayed & (held.part != 0) & ~second),
+            sound.eq(full & ~torn & ~replayed & known & ~symbol_bad & ((held.part == 0) | second)),
+        ]
+        completes = is_vector & (second | ~self.two_beats)
+        m.submodules.queue = queue = SyncFIFO(width=RECORD_BITS, depth=GATE_QUEUE)
+        m.d.comb += [
+            room.eq(~sound | Mux(is_vector, ~completes | ~self.vectors.valid | self.vectors.ready, queue.w_rdy)),
+            step.eq(full & room),
+            queue.w_data.eq(held),
+            queue.w_en.eq(sound & ~is_vector),
+            self.gate.payload.eq(queue.r_data),
+            self.gate.valid.eq(queue.r_rdy),
+            queue.r_en.eq(self.gate.ready),
+        ]
+        m.d.sync += [self.faults.eq(Mux(step, faults.as_value(), 0)), self.vector_counted.eq(step & sound & completes)]
+        with m.If(step & ~torn & ~replayed & ~second):
+            m.d.sync += next_seq.eq(held.seq + 1)
+            # Anything else between the two beats of a vector ends it.
+            m.d.sync += half.eq(sound & is_vector & self.two_beats)
+        with m.If(step & second):
+            m.d.sync += half.eq(0)
+        with m.If(self.set_seq):
+            m.d.sync += [next_seq.eq(self.seq), half.eq(0)]
+
+        with m.If(self.vectors.ready):
+            m.d.sync += self.vectors.valid.eq(0)
+        vector = self.vectors.payload
+        with m.If(step & sound & is_vector):
+            with m.If(~second):
+                m.d.sync += [first_seq.eq(held.seq), first_symbol.eq(held.symbol)]
+            with m.If(completes):
+                m.d.sync += [
+                    self.vectors.valid.eq(1),
+                    vector.seq.eq(held.seq),
+                    vector.symbol.eq(held.symbol),
+                    vector.cycle_in.eq(cycle_in),
+                ]
+            self._features(m, held, second, vector)
+        return m
+
+    def _features(self, m: Module, held: data.View[data.Layout], second: Signal, vector: data.View[VectorLayout]) -> None:
+        # The first half waits apart, so that the vector before it may still be read meanwhile.
+        waiting = Signal(data.ArrayLayout(32, BEAT_FEATURES), reset_less=True)
+        with m.If(second):
+            for f in range(BEAT_FEATURES):
+                m.d.sync += [vector.features[f].eq(waiting[f]), vector.features[f + BEAT_FEATURES].eq(held.words[f])]
+        with m.Elif(self.two_beats):
+            m.d.sync += waiting.eq(held.words)
+        with m.Else():
+            for f in range(BEAT_FEATURES):
+                m.d.sync += vector.features[f].eq(held.words[f])
+            for f in range(BEAT_FEATURES, MAX_FEATURES):
+                m.d.sync += vector.features[f].eq(ABSENT)
+
+    @staticmethod
+    def _is_one_of(kind: Signal, kinds: tuple[BeatKind, ...]) -> Signal:
+        result = kind == int(kinds[0])
+        for other in kinds[1:]:
+            result = result | (kind == int(other))
+        return result

@@ -1,0 +1,145 @@
+"""The kill switch: a latch that any cause closes in a cycle, and that only a person with two keys opens again."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from sentinel_hdl.causes import arming, trip_causes
+from sentinel_hdl.voted import VotedFlag
+
+CAUSES = 22
+WRONG_KEYS = 3
+_LFSR_TAPS = 0xA3000000
+_LFSR_SEED = 0x1D872B41
+
+
+class Phase(IntEnum):
+    """Words of Hamming distance 4: a flipped bit gives a word that is none of them."""
+
+    IDLE = 0b000111
+    HALF = 0b011100
+    LOCKED = 0b110001
+
+
+class KeyLayout(data.StructLayout):
+    """A write to the key register."""
+
+    def __init__(self) -> None:
+        super().__init__({"valid": 1, "value": 32})
+
+
+class KillSwitch(wiring.Component):
+    """Starts tripped. Arming takes two keys that depend on a nonce, with a pause between them, and no cause standing.
+
+    Attributes
+    ----------
+    now : In(64), ticks of 4 ns. Where it goes back, the switch trips (CLOCK).
+    causes : In(22), pulses or levels, in the bits of register TRIP_CAUSES.
+    key : In(KeyLayout). While armed any key trips (WRONG_KEY).
+    tripped : Out. closed : Out, tripped or any cause in this very cycle: what gates orders.
+    arm_epoch : Out(32), 1 after reset, one more at each trip, never 0 nor all ones.
+    armed_pulse, trip_pulse : Out, in the first cycle after.
+    sticky : Out(22), every cause since the last arming. first_cause, first_time : Out, of the trip.
+    standing : Out(22), the causes of this cycle. nonce : Out(32). phase : Out(2), 0 idle, 1 half armed, 2 locked. locked : Out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "now": In(64),
+                "causes": In(CAUSES),
+                "key": In(KeyLayout()),
+                "tripped": Out(1),
+                "closed": Out(1),
+                "arm_epoch": Out(32, init=1),
+                "armed_pulse": Out(1),
+                "trip_pulse": Out(1),
+                "sticky": Out(CAUSES, init=1 << trip_causes()["POWER_ON"]),
+                "first_cause": Out(CAUSES, init=1 << trip_causes()["POWER_ON"]),
+                "first_time": Out(64),
+                "standing": Out(CAUSES),
+                "nonce": Out(32, init=_LFSR_SEED),
+                "phase": Out(2),
+                "locked": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bit, keys = trip_causes(), arming()
+        tripped = VotedFlag("tripped", init=1)
+        phase = Signal(6, init=Phase.IDLE)
+        wrong = Signal(range(WRONG_KEYS + 1))
+        idle, half, locked = (phase == word for word in Phase)
+        wrong_key, illegal, back = Signal(), Signal(), Signal()
+        last_now, half_time = Signal(64), Signal(64)
+        m.d.sync += last_now.eq(self.now)
+        m.d.comb += [
+            back.eq(self.now < last_now),
+            illegal.eq(tripped.torn | ~(idle | half | locked)),
+            wrong_key.eq(self.key.valid & ~tripped.value),
+        ]
+        own = {"CLOCK": back, "ILLEGAL_STATE": illegal, "WRONG_KEY": wrong_key}
+        m.d.comb += [
+            self.standing.eq(self.causes | Cat(*_at(own, bit))),
+            self.tripped.eq(tripped.value),
+            self.closed.eq(tripped.value | self.standing.any()),
+            self.locked.eq(locked),
+            self.phase.eq(Mux(half, 1, Mux(idle, 0, 2))),
+        ]
+
+        lfsr = Signal(32, init=_LFSR_SEED)
+        m.d.sync += lfsr.eq((lfsr >> 1) ^ Mux(lfsr[0], _LFSR_TAPS, 0))
+        renew = Signal()
+        with m.If(renew):
+            # Bit 31 stays 0: a register never reads all ones.
+            m.d.sync += self.nonce.eq(lfsr[:31])
+
+        m.d.sync += [self.armed_pulse.eq(0), self.trip_pulse.eq(0), self.sticky.eq(self.sticky | self.standing)]
+        arm, mistaken = Signal(), Signal()
+        waited = Signal(64)
+        m.d.comb += waited.eq(self.now - half_time)
+        in_time = (waited >= keys["arm_min_ticks"]) & (waited <= keys["arm_max_ticks"])
+        with m.If(self.standing.any()):
+            # Also the end of an arming under way.
+            tripped.set(m, 1)
+            m.d.comb += renew.eq(self.key.valid | ~tripped.value | half)
+            with m.If(~locked):
+                m.d.sync += phase.eq(Mux(idle | half, Phase.IDLE, Phase.LOCKED))
+            with m.If(~tripped.value):
+                m.d.sync += [
+                    self.trip_pulse.eq(1),
+                    self.first_cause.eq(self.standing),
+                    self.first_time.eq(self.now),
+                    self.sticky.eq(self.standing),
+                    # All ones and 0 are no epochs.
+                    self.arm_epoch.eq(Mux(self.arm_epoch[1:].all(), 1, self.arm_epoch + 1)),
+                ]
+        with m.Elif(self.key.valid & ~locked):
+            with m.If(idle & (self.key.value == self.nonce ^ keys["arm_key_1"])):
+                m.d.sync += [phase.eq(Phase.HALF), half_time.eq(self.now)]
+            with m.Elif(half & (self.key.value == ~self.nonce ^ keys["arm_key_2"])):
+                m.d.sync += phase.eq(Phase.IDLE)
+                m.d.comb += [renew.eq(1), arm.eq(in_time)]
+            with m.Else():
+                m.d.comb += [renew.eq(1), mistaken.eq(1)]
+        with m.If(arm):
+            tripped.set(m, 0)
+            m.d.sync += [self.armed_pulse.eq(1), self.sticky.eq(0), wrong.eq(0)]
+        with m.If(mistaken):
+            m.d.sync += [
+                wrong.eq(wrong + 1),
+                phase.eq(Mux(wrong >= WRONG_KEYS - 1, Phase.LOCKED, Phase.IDLE)),
+                self.sticky[bit["WRONG_KEY"]].eq(1),
+            ]
+        return m
+
+
+def _at(flags: dict[str, Signal], bit: dict[str, int]) -> list[Signal]:
+    """The flags at their bits of a word of causes, zeros between."""
+    places = {bit[name]: flag for name, flag in flags.items()}
+    return [places.get(i, Signal(name=f"none_{i}")) for i in range(CAUSES)]

@@ -1,0 +1,187 @@
+"""Takes a model as a stream of words into the bank that is not in use, checks it, and swaps the banks between two vectors.
+
+The words, in the order of the artifact: for each tree its class, its 63 nodes in level order (key, then feature and default
+direction), its 64 leaves; then the 16 conditions of the rule table (feature and flags, low key, high key).
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from sentinel.model.artifact import ABI_VERSION
+from sentinel.model.forest import MAX_DEPTH
+from sentinel.model.rule import CONDITIONS, RULES
+from sentinel.wire import MAX_CLASSES
+from sentinel_hdl.forest import TreeWriteLayout
+from sentinel_hdl.pump_detector import ConditionLayout
+
+RULE_WORDS = 3 * RULES * CONDITIONS
+
+
+def words_per_tree(depth: int = MAX_DEPTH) -> int:
+    """Class, two words a node, one a leaf."""
+    return 1 + 2 * ((1 << depth) - 1) + (1 << depth)
+
+
+class HeaderLayout(data.StructLayout):
+    """What is said of a model beside its words. ``id``: CRC-32 of the artifact, carried by every decision."""
+
+    def __init__(self) -> None:
+        super().__init__({"abi": 32, "trees": 8, "classes": 3, "id": 32, "forest_on_rule": 1, "two_beats": 1})
+
+
+class ErrorLayout(data.StructLayout):
+    """Why a swap was refused."""
+
+    def __init__(self) -> None:
+        super().__init__({"crc": 1, "count": 1, "abi": 1, "trees": 1, "classes": 1})
+
+
+class ModelLoader(wiring.Component):
+    """Write side of the model memory.
+
+    Attributes
+    ----------
+    header : In, as staged by software; read at ``swap``.
+    begin, word, swap : In, strobes with ``value``: start a load; its next word; swap if ``value`` is the CRC-32 of all words.
+    idle : In, no vector is under way. ``hold`` : Out, none may start: the banks are about to be swapped.
+    write : Out, words for the trees. bank : Out, the bank in use.
+    active : Out, the header in use. table : Out, the conditions in use. loaded : Out, there is a model in use.
+    busy : Out, a load or a swap is under way. errors : Out, of the last swap, until the next ``begin``.
+    """
+
+    def __init__(self, engines: int = 32, trees_per_engine: int = 4, depth: int = MAX_DEPTH) -> None:
+        self.engines, self.slots, self.depth = engines, trees_per_engine, depth
+        table = data.ArrayLayout(data.ArrayLayout(ConditionLayout(), CONDITIONS), RULES)
+        super().__init__(
+            {
+                "header": In(HeaderLayout()),
+                "begin": In(1),
+                "word": In(1),
+                "swap": In(1),
+                "value": In(32),
+                "idle": In(1),
+                "hold": Out(1),
+                "write": Out(TreeWriteLayout(depth, engines, trees_per_engine)),
+                "bank": Out(1),
+                "active": Out(HeaderLayout()),
+                "table": Out(table),
+                "loaded": Out(1),
+                "busy": Out(1),
+                "errors": Out(ErrorLayout()),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        capacity = self.engines * self.slots
+        expected_max = capacity * words_per_tree(self.depth) + RULE_WORDS
+        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=32).create()
+        loading, swapping = Signal(), Signal()
+        count = Signal(range(expected_max + 2))
+        tree = Signal(range(capacity + 1))
+        take = Signal()
+        m.d.comb += [
+            take.eq(self.word & loading & ~swapping & ~self.begin),
+            crc.start.eq(self.begin),
+            crc.valid.eq(take),
+            crc.data.eq(self.value),
+            self.hold.eq(swapping),
+            self.busy.eq(loading | swapping),
+        ]
+        in_trees = Signal()
+        m.d.comb += in_trees.eq(tree < self.header.trees)
+        staged = Signal.like(self.table)
+        with m.If(take & (count != expected_max + 1)):
+            m.d.sync += count.eq(count + 1)
+        self._tree_words(m, take & in_trees & (tree != capacity), tree)
+        self._rule_words(m, take & ~in_trees, staged)
+
+        expected = Signal(range(256 * words_per_tree(self.depth) + RULE_WORDS))
+        # The header stands still while its product is used: software stages it before the load.
+        m.d.sync += expected.eq(self.header.trees * words_per_tree(self.depth) + RULE_WORDS)
+        with m.If(self.begin & ~swapping):
+            m.d.sync += [loading.eq(1), count.eq(0), tree.eq(0), self.errors.eq(0)]
+        with m.Elif(self.swap & ~swapping):
+            errors = Cat(
+                crc.crc != self.value,
+                ~loading | (count != expected),
+                self.header.abi != ABI_VERSION,
+                (self.header.trees == 0) | (self.header.trees > capacity),
+                (self.header.classes == 0) | (self.header.classes > MAX_CLASSES),
+            )
+            m.d.sync += [self.errors.eq(errors), swapping.eq(~errors.any()), loading.eq(0)]
+        with m.If(swapping & self.idle):
+            m.d.sync += [
+                swapping.eq(0),
+                self.bank.eq(~self.bank),
+                self.loaded.eq(1),
+                self.active.eq(self.header),
+                self.table.eq(staged),
+            ]
+        return m
+
+    def _tree_words(self, m: Module, take: Signal, tree: Signal) -> None:
+        level, index = Signal(ceil_log2(self.depth + 1)), Signal(self.depth)
+        is_class, is_meta = Signal(init=1), Signal()
+        key = Signal(32)
+        slot_bits = ceil_log2(self.slots)
+        write = self.write
+        word = write.word
+        node, leaf = word.node, word.leaf
+        with m.If(self.begin):
+            m.d.sync += [is_class.eq(1), is_meta.eq(0)]
+        m.d.sync += write.valid.eq(0)
+        with m.If(take):
+            m.d.sync += [
+                write.engine.eq(tree[slot_bits:]),
+                word.slot.eq(tree[:slot_bits]),
+                word.bank.eq(~self.bank),
+                word.level.eq(level),
+                word.index.eq(index),
+                write.is_class.eq(is_class),
+                write.class_of.eq(self.value),
+                node.key.eq(key),
+                node.feature.eq(self.value[:5]),
+                node.default_left.eq(self.value[8]),
+                node.parity.eq(Cat(key, self.value[:5], self.value[8]).xor()),
+                leaf.value.eq(self.value),
+                leaf.parity.eq(self.value.xor()),
+            ]
+            with m.If(is_class):
+                m.d.sync += [write.valid.eq(1), is_class.eq(0), is_meta.eq(0), level.eq(0), index.eq(0)]
+            with m.Elif((level != self.depth) & ~is_meta):
+                m.d.sync += [key.eq(self.value), is_meta.eq(1)]
+            with m.Else():
+                m.d.sync += [write.valid.eq(1), is_meta.eq(0), index.eq(index + 1)]
+                # The last of a level: its index is all ones over the bits the level has.
+                with m.If(Cat(index[i] | (level <= i) for i in range(self.depth)).all()):
+                    m.d.sync += [index.eq(0), level.eq(level + 1)]
+                    with m.If(level == self.depth):
+                        m.d.sync += [is_class.eq(1), tree.eq(tree + 1)]
+
+    def _rule_words(self, m: Module, take: Signal, staged: data.View[data.ArrayLayout]) -> None:
+        condition, part = Signal(range(RULES * CONDITIONS)), Signal(range(3))
+        with m.If(self.begin):
+            m.d.sync += [condition.eq(0), part.eq(0)]
+        with m.Elif(take):
+            m.d.sync += part.eq(part + 1)
+            with m.If(part == 2):
+                m.d.sync += [part.eq(0), condition.eq(condition + 1)]
+            with m.Switch(Cat(part, condition)):
+                for number in range(RULES * CONDITIONS):
+                    entry = staged[number // CONDITIONS][number % CONDITIONS]
+                    with m.Case(number << 2):
+                        m.d.sync += [
+                            entry.feature.eq(self.value[:5]),
+                            entry.used.eq(self.value[8]),
+                            entry.nan_result.eq(self.value[9]),
+                        ]
+                    with m.Case(number << 2 | 1):
+                        m.d.sync += entry.low.eq(self.value)
+                    with m.Case(number << 2 | 2):
+                        m.d.sync += entry.high.eq(self.value)
