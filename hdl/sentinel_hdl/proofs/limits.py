@@ -14,7 +14,7 @@ from amaranth.asserts import AnyConst
 from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, ResetSignal, Signal, Value
 
 from sentinel_hdl.limits import BPS_MAX, CHECK_STAGES, PERMITS_MAX, Limits
-from sentinel_hdl.tools.proof import Mutation, Proof
+from sentinel_hdl.tools.proof import Proof
 
 CHECK_CYCLES = 40  # the longest that a commit is checked, as the map says
 AT_LEAST_ONE = (
@@ -147,4 +147,3 @@ PROOFS = [
     Proof("limits_prove", "limits", "P8", lambda: _build(False), "prove", 3, 200),
     Proof("limits_cover", "limits", "P8", lambda: _build(True), "cover", CHECK_CYCLES, 300),
 ]
-MUTATION = Mutation("limits", "dut", ("limits_prove", "limits_cover"))

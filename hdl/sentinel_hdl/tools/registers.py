@@ -207,6 +207,25 @@ USE = """## How software uses them
   next commit.
 - **Do not poll** on the trading path: a read over PCIe takes a microsecond or more. Status comes by itself into the
   host's ring.
+
+## Timing and what is proven
+
+One write and one read may be under way at a time, independent of each other; address and data of a write may come in
+either order. In cycles of 4 ns:
+
+| from | to | cycles |
+|---|---|---|
+| last handshake of a write (address or data) | the register's new value and strobe in the core | 1 |
+| last handshake of a write | response valid | 2 |
+| handshake of a read's address | data valid | 3 |
+| `LIMITS_COMMIT` written | limits in force or refused | less than 40 |
+| an upset bit in the limits in force or their shadow | `LIMIT_FAULT` | 1 |
+
+By induction, for every register of both maps and every sequence of inputs (`hdl/sentinel_hdl/proofs/registers.py`): the
+AXI4-Lite rules of a slave (P9); every read gives the value last accepted, or what the hardware or the constant says, and
+the strobe comes with each accepted write and with nothing else (P10); the times of the first three rows hold always, so
+no access is left without an answer (P12). And of the limits (`proofs/limits.py`): what is in force is within its ranges,
+and changed only by a commit that was right, undisturbed and made while tripped.
 """
 
 
