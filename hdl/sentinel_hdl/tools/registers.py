@@ -225,7 +225,8 @@ By induction, for every register of both maps and every sequence of inputs (`hdl
 AXI4-Lite rules of a slave (P9); every read gives the value last accepted, or what the hardware or the constant says, and
 the strobe comes with each accepted write and with nothing else (P10); the times of the first three rows hold always, so
 no access is left without an answer (P12). And of the limits (`proofs/limits.py`): what is in force is within its ranges,
-and changed only by a commit that was right, undisturbed and made while tripped.
+and changes only at the end of a check that nothing disturbed, while tripped. That the check's CRC-32 is right is
+simulated against zlib (`tests/hdl/test_limits.py`), not proven.
 """
 
 
