@@ -92,7 +92,10 @@ def test_example_settings_are_valid() -> None:
         assert load_config(example).mode == "paper"
 
 
-@pytest.mark.parametrize("command", ["data pull", "version", "record", "replay", "train", "demo", "run"])
+@pytest.mark.parametrize(
+    "command",
+    ["data pull", "version", "record", "replay", "train", "demo", "run", "hdl emit", "hdl test", "hdl prove", "hdl report"],
+)
 def test_json_keys_of_every_command_are_documented(command: str) -> None:
     assert len(documented_keys(command)) >= 3
 

@@ -177,3 +177,17 @@ def forest_stream(vectors: int = 500) -> Trace:
         return recorder.trace
 
     return _decider(1, measure)
+
+
+def _per_vector() -> float:
+    vectors = 500
+    return round(forest_stream(vectors).cycles / (vectors - 1), 3)
+
+
+#: Every figure by its key in the report.
+MEASUREMENTS: dict[str, Callable[[], float]] = {
+    "pump_rule": lambda: pump_rule().cycles,
+    "forest_100x6": lambda: forest().cycles,
+    "forest_100x6_3_classes": lambda: forest(3).cycles,
+    "per_vector": _per_vector,
+}

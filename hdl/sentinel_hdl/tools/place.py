@@ -15,6 +15,9 @@ from sentinel_hdl.tools.emit import top_name
 from sentinel_hdl.tools.programs import program
 from sentinel_hdl.tools.verilator import run_tool
 
+#: The component of the trend line, small enough to place in a minute, and its parameters.
+TREND = "forest"
+TREND_PARAMETERS = {"engines": 1, "features": 13}
 _SEED = "1"
 
 

@@ -19,7 +19,8 @@ class Proof:
 
     ``property`` is its line in the core's page (P1, P2, ...). ``prove`` is unbounded, by k-induction of
     ``depth``; ``bmc`` looks ``depth`` cycles from reset; ``cover`` asks that every Cover be reached within
-    ``depth`` cycles, so that no assertion holds only because it never applies.
+    ``depth`` cycles, so that no assertion holds only because it never applies. A ``long`` one takes minutes; it
+    belongs to the full test run only.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Proof:
     mode: Mode
     depth: int
     timeout_s: int = 300
+    long: bool = False
 
 
 @dataclass(frozen=True)

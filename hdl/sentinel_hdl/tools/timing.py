@@ -1,7 +1,7 @@
 """The timing diagrams of the documentation, drawn by WaveDrom from simulations of the cores.
 
-    python -m sentinel_hdl.tools.timing            writes docs/cores/img/*.svg that differ
-    python -m sentinel_hdl.tools.timing --check    names those that differ, exit code 1 if any
+python -m sentinel_hdl.tools.timing            writes docs/cores/img/*.svg that differ
+python -m sentinel_hdl.tools.timing --check    names those that differ, exit code 1 if any
 """
 
 from __future__ import annotations

@@ -1,0 +1,84 @@
+"""Which proof shows which requirement: docs/proofs.md, written from what the cores state.
+
+python -m sentinel_hdl.tools.traceability           writes the page
+python -m sentinel_hdl.tools.traceability --check   exit code 1 if the page differs
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from sentinel_hdl.tools.proof import Proof
+from sentinel_hdl.tools.prove import all_mutations, all_proofs
+
+COMMAND = "python -m sentinel_hdl.tools.traceability"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "proofs.md"
+
+#: What the cores together must be proven to do.
+REQUIREMENTS = {
+    "P1": "Nothing passes the gate while it is tripped, or in the cycle of a cause.",
+    "P2": "Every cause trips within a cycle and before the next order is accepted.",
+    "P3": "Power-on and reset mean tripped.",
+    "P4": "Only the two-step key re-arms, and never while a cause stands.",
+    "P5": "Transparency: armed and without a cause, an order within its limits is permitted, unchanged.",
+    "P6": "Exactly once and in order: no order is lost, doubled or overtaken.",
+    "P7": "Never more permits in any window of time than the limit.",
+    "P8": "No sequence of permits takes a position or the exposure beyond its limit.",
+    "P9": "The rules of AXI4-Lite and AXI4 hold on every bus.",
+    "P10": "Every register reads back what was written, or what the hardware says.",
+    "P11": "No single flipped bit in the trip logic ever lets an order pass.",
+    "P12": "No deadlock: with a fair partner every access and every order is answered.",
+}
+_MODES = {"prove": "induction", "bmc": "from reset", "cover": "reachable"}
+
+
+def requirements_of(proof: Proof) -> set[str]:
+    """The requirements a proof names."""
+    return set(re.findall(r"P\d+", proof.property))
+
+
+def page() -> str:
+    """The whole page."""
+    proofs = all_proofs()
+    parts = [
+        f"<!-- Written by {COMMAND}; change the proofs, not this page. -->\n\n# What is proven\n\n",
+        "Every line is a proof that `sentinel hdl prove` runs and the tests require to pass: *induction* holds for every\n"
+        "sequence of inputs of any length, *from reset* for the number of cycles given, *reachable* shows that the cases\n"
+        "the other proofs speak about do occur. Parameters of some cores are reduced in proofs (narrow words, small\n"
+        "tables); their pages say which. [How to work on a core](hdl.md).\n\n",
+    ]
+    for requirement, text in REQUIREMENTS.items():
+        found = [proof for proof in proofs if requirement in requirements_of(proof)]
+        parts.append(f"## {requirement}\n\n{text}\n\n| core | proof | holds | cycles |\n|---|---|---|---|\n")
+        parts += [f"| {proof.core} | `{proof.name}` | {_MODES[proof.mode]} | {proof.depth} |\n" for proof in found]
+        parts.append("\n")
+    others = [proof for proof in proofs if not requirements_of(proof) & set(REQUIREMENTS)]
+    if others:
+        parts.append(
+            "## Further properties of single cores\n\n| core | property | proof | holds | cycles |\n|---|---|---|---|---|\n"
+        )
+        parts += [f"| {p.core} | {p.property} | `{p.name}` | {_MODES[p.mode]} | {p.depth} |\n" for p in others]
+        parts.append("\n")
+    parts.append("## Mutation\n\nThe proofs that must notice a wrong gate in a core:\n\n")
+    parts.append("| core | proofs, in this order | then |\n|---|---|---|\n")
+    for mutation in all_mutations():
+        names = ", ".join(f"`{name}`" for name in mutation.proofs)
+        parts.append(f"| {mutation.core} | {names} | {f'`{mutation.test}`' if mutation.test else ''} |\n")
+    return "".join(parts)
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check."""
+    text = page()
+    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
+        return 0
+    if "--check" not in arguments:
+        PAGE.write_text(text, encoding="utf-8")
+    print(PAGE.name)
+    return int("--check" in arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
