@@ -6,8 +6,9 @@ here and at leisure only; decisions, permits and heartbeats of the card arrive i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import IntFlag
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ _COUNTED = (
     *(Ocl.FAULTS_FIELDS, Ocl.PCIM_WRITES, Ocl.PCIM_STALLS, Ocl.PCIM_ERRORS, Ocl.ECC_CORRECTED, Ocl.BAD_WRITES),
 )
 _LFSR_TAPS = 0xA3000000
-_MODEL_ERRORS = {
+_MODEL_ERRORS: dict[IntFlag, str] = {
     ModelStatus.ERROR_CRC: "words with the CRC they were sent with",
     ModelStatus.ERROR_COUNT: "191 words a tree and 48 of rules",
     ModelStatus.ERROR_ABI: "the card's artifact ABI",
@@ -60,7 +61,7 @@ _MODEL_ERRORS = {
     ModelStatus.ERROR_CLASSES: "1..4 classes",
     ModelStatus.ERROR_PARITY: "memory words that keep their parity",
 }
-_LIMIT_ERRORS = {
+_LIMIT_ERRORS: dict[IntFlag, str] = {
     LimitsStatus.ERROR_CRC: "staged words with the CRC of the commit",
     LimitsStatus.ERROR_RANGE: "limits within the card's ranges",
     LimitsStatus.ERROR_RACED: "registers left alone during the commit",
@@ -200,7 +201,7 @@ class CardDriver:
             write(Ocl.MODEL_DATA, word)
         self.bus.ocl_write(Ocl.MODEL_SWAP, load.crc if crc is None else crc)
         status = self._until(Ocl.MODEL_STATUS, ModelStatus.BUSY, "MODEL_STATUS.busy", "the load never ends: reset the card")
-        _refuse(ModelStatus(status & sum(ModelStatus)), _MODEL_ERRORS, "MODEL_STATUS", "load the artifact again, or another one")
+        _refuse(status, _MODEL_ERRORS, "MODEL_STATUS", "load the artifact again, or another one")
         active = self.read(Ocl.MODEL_ACTIVE_ID)
         if not status & ModelStatus.LOADED or active != load.model_id:
             raise CardError("MODEL_ACTIVE_ID", f"{active:#010x}", f"{load.model_id:#010x}", "load the artifact again")
@@ -222,7 +223,7 @@ class CardDriver:
             self.bus.ocl_write(register, word)
         self.bus.ocl_write(Ocl.LIMITS_COMMIT, commit_crc(writes))
         status = self._until(Ocl.LIMITS_STATUS, LimitsStatus.BUSY, "LIMITS_STATUS.busy", "the commit never ends: reset the card")
-        _refuse(LimitsStatus(status & sum(LimitsStatus)), _LIMIT_ERRORS, "LIMITS_STATUS", "set the limits again")
+        _refuse(status, _LIMIT_ERRORS, "LIMITS_STATUS", "set the limits again")
         if not status & LimitsStatus.LOADED:
             raise CardError("LIMITS_STATUS", f"{status:#x}", "loaded", "set the limits again")
         self.limits = limits
@@ -267,7 +268,8 @@ class CardDriver:
     def arm(self, meanwhile: Callable[[], None] = lambda: None) -> int:
         """Arm by the two keyed steps and return the arm epoch; ``meanwhile`` runs between them, to feed the card.
 
-        Raises CardError while armed, locked or a cause stands, and where the card stays tripped.
+        Before, no cause may stand: limits in force, fresh heartbeat and equity, a first challenge answered. Raises
+        CardError while armed, locked or a cause stands, and where the card stays tripped.
         """
         self._need_tripped("ARM_KEY")
         if Status.LOCKED in self.status():
@@ -346,9 +348,8 @@ class CardDriver:
         raise CardError(name, 1, "0 within its time", remedy)
 
 
-def _refuse(
-    status: LimitsStatus | ModelStatus, errors: dict[ModelStatus, str] | dict[LimitsStatus, str], name: str, remedy: str
-) -> None:
-    for bit, allowed in errors.items():
-        if status & bit:
-            raise CardError(name, bit.name, allowed, remedy)
+def _refuse(status: int, errors: Mapping[IntFlag, str], name: str, remedy: str) -> None:
+    found = [bit for bit in errors if status & bit]
+    if found:
+        names = ", ".join(str(bit.name) for bit in found)
+        raise CardError(name, names, "; ".join(errors[bit] for bit in found), remedy)
