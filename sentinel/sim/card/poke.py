@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from sentinel.errors import CardError
 from sentinel.sim.card.library import TOP, core_verilog, missing_tools
-from sentinel.sim.card.merge import merge_modules
 from sentinel.sim.card.simulated import RING_ADDRESS, SHELL_TIMEOUT_CYCLES
 from sentinel.wire import SLOT_BYTES
 
@@ -113,15 +112,16 @@ class PokeCard:
         waves: Path | None = None,
     ) -> None:
         engine = _pyverilator()
-        text = merge_modules(verilog if verilog is not None else core_verilog(progress))
+        emitted = verilog if verilog is not None else core_verilog(progress)
         try:
             from sentinel_hdl.tools.build import cached
+            from sentinel_hdl.tools.merge import merge_modules
             from sentinel_hdl.tools.verilator import environment
         except ModuleNotFoundError as error:
             raise missing_tools(error.name) from None
         environment()
         progress("compiling the core for poking (once, some minutes)")
-        library = cached("poke", {f"{TOP}.v": text}, (*_FLAGS, "own context"), _build) / "poke.so"
+        library = cached("poke", {f"{TOP}.v": merge_modules(emitted)}, (*_FLAGS, "own context"), _build) / "poke.so"
         self.ports = engine.PyVerilator(str(library), auto_eval=False)
         self.ring: NDArray[np.uint32] = np.zeros((ring_slots, SLOT_BYTES // 4), np.uint32)
         self.ring_address = RING_ADDRESS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentinel.sim.card.merge import merge_modules
+from sentinel_hdl.tools.merge import merge_modules
 
 PARTS = r"""module top(clk, a, y);
   input clk;
