@@ -32,17 +32,24 @@ class _TagLayout(data.StructLayout):
         super().__init__({"seq": 32, "symbol": 16, "cycle_in": 32, "id": 32, "classes": 3, "on_rule": 1, "loaded": 1})
 
 
+class _RulesLayout(data.StructLayout):
+    """What the pump detector says of a vector."""
+
+    def __init__(self) -> None:
+        super().__init__({"fired": RULES, "fault": 1})
+
+
 class Decider(wiring.Component):
     """One Decision for each vector, in order.
 
     Attributes
     ----------
     vectors : In(stream of VectorLayout). decisions : Out(stream of 512 bits), wire.DECISION without ``slot`` and ``crc32``.
-    now, cycle, arm_epoch : In; stamped into a Decision when it becomes valid.
+    now, cycle, arm_epoch : In; stamped into a Decision. ``cycle_out`` is the number of the cycle in which it becomes valid.
     header, begin, word, swap, value : In; the model load, see ModelLoader.
     status, active_id : Out; state of the model memory, and the id of the model in use (0: none).
     rule_index : In; rule_read : Out, that condition of the table in use, a cycle later.
-    model_fault : Out, pulse: a Decision leaves whose model words failed their parity.
+    model_fault : Out, pulse: a Decision became valid for which a word of the model failed its parity.
     """
 
     def __init__(
@@ -75,9 +82,9 @@ class Decider(wiring.Component):
         m.submodules.loader = loader = ModelLoader(engines, slots, depth)
         m.submodules.forest = forest = ForestScorer(engines, slots, features, depth)
         m.submodules.pump = pump = PumpDetector(features)
-        waiting = 1 << (forest.latency // slots + 2).bit_length()
-        m.submodules.tags = tags = SyncFIFO(width=_TagLayout().size, depth=waiting)
-        m.submodules.rules = rules = SyncFIFO(width=RULES, depth=waiting)
+        # The forest takes no more vectors than it has room for, and these hold as many.
+        m.submodules.tags = tags = SyncFIFO(width=_TagLayout().size, depth=forest.room)
+        m.submodules.rules = rules = SyncFIFO(width=_RulesLayout().size, depth=forest.room)
         active = loader.active
         m.d.comb += [
             loader.header.eq(self.header),
@@ -109,21 +116,20 @@ class Decider(wiring.Component):
             tag.classes.eq(active.classes),
             tag.on_rule.eq(active.forest_on_rule),
             tag.loaded.eq(loader.loaded),
-            # The forest takes no more vectors than it can hold, and these hold as many.
             tags.w_en.eq(take),
             tags.w_data.eq(tag),
             rules.w_en.eq(pump.fired_valid),
-            rules.w_data.eq(pump.fired),
+            rules.w_data.eq(Cat(pump.fired, pump.fault)),
         ]
         with m.Switch(self.rule_index):
             for number in range(RULES * CONDITIONS):
                 with m.Case(number):
                     m.d.sync += self.rule_read.eq(loader.table[number // CONDITIONS][number % CONDITIONS])
-        self._join(m, forest, tags, rules)
+        self._join(m, forest, tags, rules, loader.fault)
         return m
 
-    def _join(self, m: Module, forest: ForestScorer, tags: SyncFIFO, rules: SyncFIFO) -> None:
-        tag = _TagLayout()(tags.r_data)
+    def _join(self, m: Module, forest: ForestScorer, tags: SyncFIFO, rules: SyncFIFO, header_fault: Signal) -> None:
+        tag, rule = _TagLayout()(tags.r_data), _RulesLayout()(rules.r_data)
         score = forest.scores.payload
         give, skipped, fault = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -132,8 +138,8 @@ class Decider(wiring.Component):
             forest.scores.ready.eq(give),
             tags.r_en.eq(give),
             rules.r_en.eq(give),
-            skipped.eq(tag.loaded & tag.on_rule & (rules.r_data == 0)),
-            fault.eq(score.fault & ~skipped),
+            skipped.eq(tag.loaded & tag.on_rule & (rule.fired == 0)),
+            fault.eq((score.fault & ~skipped) | rule.fault | header_fault),
         ]
         flags = (
             Mux(skipped, DecisionFlag.FOREST_SKIPPED, 0)
@@ -145,9 +151,9 @@ class Decider(wiring.Component):
             "model_crc": tag.id,
             "now": self.now,
             "cycle_in": tag.cycle_in,
-            "cycle_out": self.cycle,
+            "cycle_out": self.cycle + 1,
             "kind": int(Kind.DECISION),
-            "rule_bits": rules.r_data,
+            "rule_bits": rule.fired,
             "flags": flags,
             "classes": tag.classes,
             "symbol": tag.symbol,

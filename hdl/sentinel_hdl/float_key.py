@@ -6,20 +6,25 @@ The rule is that of ``sentinel.model.float_key``: -0 equals +0, infinities and d
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Mux, Value
-from amaranth.lib import data
 
-
-class KeysLayout(data.StructLayout):
-    """The keys of a vector's features; a key means nothing where its bit of ``nan`` is set."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__({"keys": data.ArrayLayout(32, features), "nan": features})
+from sentinel.model.float_key import NAN_HIGH
 
 
 def float_key(bits: Value) -> tuple[Value, Value]:
-    """Key and NaN flag of 32 float bits. Two LUT levels after the zero detect."""
+    """Key and NaN flag of 32 float bits; the key of a NaN means nothing. Two LUT levels after the zero detect."""
     sign, magnitude = bits[31], bits[:31]
     negative = sign & (magnitude != 0)
     key = Mux(negative, ~bits, Cat(magnitude, 1))
     nan = (bits[23:31] == 0xFF) & (bits[:23] != 0)
     return key, nan
+
+
+def marked_key(bits: Value) -> Value:
+    """The key of 32 float bits, NAN_HIGH for every NaN: one word says both."""
+    key, nan = float_key(bits)
+    return Mux(nan, NAN_HIGH, key)
+
+
+def is_nan(key: Value) -> Value:
+    """Whether a marked key is that of a NaN: the highest of a number is 0xFF800000, that of +inf."""
+    return key[22:32].all()

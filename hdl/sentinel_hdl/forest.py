@@ -16,7 +16,7 @@ from amaranth.utils import ceil_log2
 
 from sentinel.model.forest import MAX_DEPTH
 from sentinel.wire import MAX_CLASSES, MAX_FEATURES
-from sentinel_hdl.float_key import KeysLayout, float_key
+from sentinel_hdl.float_key import marked_key
 from sentinel_hdl.forest_engine import STAGES_PER_LEVEL, StageLayout, TreeEngine, WriteLayout
 
 CLASS_BITS = ceil_log2(MAX_CLASSES)
@@ -29,6 +29,13 @@ class ScoreLayout(data.StructLayout):
         super().__init__({"margins": data.ArrayLayout(32, MAX_CLASSES), "fault": 1})
 
 
+class ClassLayout(data.StructLayout):
+    """Which margin a tree adds to, as stored; with ``parity`` the word has an even number of ones."""
+
+    def __init__(self) -> None:
+        super().__init__({"number": CLASS_BITS, "parity": 1})
+
+
 class TreeWriteLayout(data.StructLayout):
     """A word for one tree of the bank that is not in use: a node, a leaf (``level`` = depth) or, with ``is_class``, its class."""
 
@@ -38,7 +45,7 @@ class TreeWriteLayout(data.StructLayout):
                 "valid": 1,
                 "engine": ceil_log2(engines),
                 "is_class": 1,
-                "class_of": CLASS_BITS,
+                "class_of": ClassLayout(),
                 "word": WriteLayout(depth, ceil_log2(slots)),
             }
         )
@@ -72,6 +79,8 @@ class ForestScorer(wiring.Component):
         self._sum_stages = ceil_log2(engines)
         # Take, engine, mask, sum, accumulate all slots, and through the output's buffer.
         self.latency = 1 + self._engine_latency + 1 + self._sum_stages + 1 + trees_per_engine - 1 + 1
+        #: Vectors that may be under way, from the one taken last to the score not yet given: enough for the full rate.
+        self.room = 1 << ceil_log2(-(-self.latency // trees_per_engine) + 2)
         super().__init__(
             {
                 "features": In(stream.Signature(data.ArrayLayout(32, features))),
@@ -118,30 +127,29 @@ class ForestScorer(wiring.Component):
                 engine.write_en.eq(here & ~write.o.is_class),
             ]
             last = stages[self._engine_latency]
-            counts, class_of = self._class_of(m, number, here, write.o, stages[self._engine_latency - 1])
+            counts, stored_class = self._class_of(m, number, here, write.o, stages[self._engine_latency - 1])
             leaf, fault = Signal(32, name=f"leaf_{number}", reset_less=True), Signal(name=f"fault_{number}", reset_less=True)
             leaf_class = Signal(CLASS_BITS, name=f"leaf_class_{number}", reset_less=True)
             with m.If(last.valid):
                 m.d.sync += [
                     leaf.eq(Mux(counts, engine.leaf, 0)),
-                    fault.eq(counts & engine.fault),
-                    leaf_class.eq(class_of),
+                    fault.eq(counts & (engine.fault | stored_class.as_value().xor())),
+                    leaf_class.eq(stored_class.number),
                 ]
             leaves.append((leaf, leaf_class))
             faults.append(fault)
-        self._accumulate(m, stages[self._engine_latency], leaves, faults)
-        self._flow(m, take, left)
+        done, score = self._accumulate(m, stages[self._engine_latency], leaves, faults)
+        self._flow(m, take, left, done, score)
         return m
 
     def _taps(self, m: Module, take: Signal, stages: data.View[data.ArrayLayout]) -> data.View[data.ArrayLayout]:
         """The keys for the select stage of each level; a level's hold still while the slots of a vector pass it."""
-        row = KeysLayout(self.feature_count)
+        row = data.ArrayLayout(32, self.feature_count)
         entered = Signal(row, reset_less=True)
         taps = Signal(data.ArrayLayout(row, self.depth), reset_less=True)
         with m.If(take):
             for f in range(self.feature_count):
-                key, nan = float_key(self.features.payload[f])
-                m.d.sync += [entered.keys[f].eq(key), entered.nan[f].eq(nan)]
+                m.d.sync += entered[f].eq(marked_key(self.features.payload[f]))
         for level in range(self.depth):
             stage = stages[STAGES_PER_LEVEL * level]
             with m.If(stage.valid & (stage.slot == 0)):
@@ -150,9 +158,9 @@ class ForestScorer(wiring.Component):
 
     def _class_of(
         self, m: Module, number: int, here: Value, write: data.View[TreeWriteLayout], stage: data.View[StageLayout]
-    ) -> tuple[Signal, Signal]:
+    ) -> tuple[Signal, data.View[ClassLayout]]:
         """Whether the tree whose leaf comes next cycle counts, and for which class."""
-        memory = Memory(shape=CLASS_BITS, depth=2 * self.slots, init=[])
+        memory = Memory(shape=ClassLayout(), depth=2 * self.slots, init=[])
         m.submodules[f"classes_{number}"] = memory
         write_port, read_port = memory.write_port(), memory.read_port()
         counts = Signal(name=f"counts_{number}", reset_less=True)
@@ -169,7 +177,8 @@ class ForestScorer(wiring.Component):
 
     def _accumulate(
         self, m: Module, last: data.View[StageLayout], leaves: Sequence[tuple[Signal, Signal]], faults: Sequence[Signal]
-    ) -> None:
+    ) -> tuple[Signal, data.View[ScoreLayout]]:
+        """Sums over the engines, then over the slots of a vector: a pulse with the last, and the score."""
         valid, first, final = Signal(), Signal(), Signal()
         m.d.sync += [valid.eq(last.valid), first.eq(last.slot == 0), final.eq(last.slot == self.slots - 1)]
         sums: list[list[Value]] = [
@@ -189,7 +198,7 @@ class ForestScorer(wiring.Component):
             for number in range(MAX_CLASSES):
                 m.d.sync += total.margins[number].eq(Mux(first, 0, total.margins[number]) + sums[number][0])
             m.d.sync += total.fault.eq(Mux(first, 0, total.fault) | bad[0])
-        self._done, self._total = done, total
+        return done, total
 
     @staticmethod
     def _add_pairs(m: Module, name: str, enable: Value, terms: list[Value]) -> list[Value]:
@@ -211,9 +220,9 @@ class ForestScorer(wiring.Component):
             result.append(s)
         return result
 
-    def _flow(self, m: Module, take: Signal, left: Signal) -> None:
+    def _flow(self, m: Module, take: Signal, left: Signal, done: Signal, score: data.View[ScoreLayout]) -> None:
         """Scores leave through a buffer as deep as the pipeline; a vector is taken only when its score will find room."""
-        depth = 1 << ceil_log2(-(-self.latency // self.slots) + 2)
+        depth = self.room
         memory = Memory(shape=ScoreLayout(), depth=depth, init=[])
         m.submodules.scores = memory
         write, read = memory.write_port(), memory.read_port(domain="comb")
@@ -221,9 +230,9 @@ class ForestScorer(wiring.Component):
         ready_scores, owed = Signal(range(depth + 1)), Signal(range(depth + 1))
         give = Signal()
         m.d.comb += [
-            write.en.eq(self._done),
+            write.en.eq(done),
             write.addr.eq(tail),
-            write.data.eq(self._total),
+            write.data.eq(score),
             read.addr.eq(head),
             self.scores.payload.eq(read.data),
             self.scores.valid.eq(ready_scores != 0),
@@ -231,11 +240,11 @@ class ForestScorer(wiring.Component):
             self.features.ready.eq((left <= 1) & (owed != depth)),
             self.idle.eq(owed == 0),
         ]
-        with m.If(self._done):
+        with m.If(done):
             m.d.sync += tail.eq(tail + 1)
         with m.If(give):
             m.d.sync += head.eq(head + 1)
-        m.d.sync += [ready_scores.eq(ready_scores + self._done - give), owed.eq(owed + take - give)]
+        m.d.sync += [ready_scores.eq(ready_scores + done - give), owed.eq(owed + take - give)]
 
 
 class _Pipe(wiring.Component):

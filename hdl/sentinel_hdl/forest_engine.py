@@ -7,13 +7,13 @@ is the address of the next level, and in the end of the leaf.
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from sentinel_hdl.float_key import KeysLayout
+from sentinel_hdl.float_key import is_nan
 from sentinel_hdl.mux import select_into
 
 STAGES_PER_LEVEL = 3
@@ -63,7 +63,7 @@ class TreeEngine(wiring.Component):
 
     Attributes
     ----------
-    taps : In, per level the keys of the vector that is in its select stage.
+    taps : In, per level the marked keys of the vector that is in its select stage.
     stages : In, ``depth * 3 + 2`` stages of control; ``stages[i]`` is what ``stages[i-1]`` was a cycle ago.
     write : In; ``write_en``: the word goes into this engine's memory, in the bank that no vector reads.
     leaf : Out, valid with the last of ``stages``. ``fault``: a word on the path failed its parity.
@@ -75,7 +75,7 @@ class TreeEngine(wiring.Component):
         self.latency = STAGES_PER_LEVEL * depth + 1
         super().__init__(
             {
-                "taps": In(data.ArrayLayout(KeysLayout(features), depth)),
+                "taps": In(data.ArrayLayout(data.ArrayLayout(32, features), depth)),
                 "stages": In(data.ArrayLayout(StageLayout(self.slot_bits), self.latency + 1)),
                 "write": In(WriteLayout(depth, self.slot_bits)),
                 "write_en": In(1),
@@ -119,13 +119,12 @@ class TreeEngine(wiring.Component):
         )
         bad_read, bad_selected, bad_next = (Signal(name=f"bad_{level}_{i}", reset_less=True) for i in range(3))
         chosen, threshold = (Signal(32, name=f"{what}_{level}", reset_less=True) for what in ("chosen", "threshold"))
-        nan, default_left = (Signal(name=f"{what}_{level}", reset_less=True) for what in ("nan", "default_left"))
+        default_left = Signal(name=f"default_left_{level}", reset_less=True)
         tap = self.taps[level]
         with m.If(self.stages[base].valid):
             m.d.sync += [path_read.eq(path), bad_read.eq(bad)]
         with m.If(selecting):
-            select_into(m, chosen, [tap.keys[f] for f in range(self.features)], node.feature)
-            select_into(m, nan, [tap.nan[f] for f in range(self.features)], node.feature)
+            select_into(m, chosen, [tap[f] for f in range(self.features)], node.feature)
             m.d.sync += [
                 threshold.eq(node.key),
                 default_left.eq(node.default_left),
@@ -133,7 +132,8 @@ class TreeEngine(wiring.Component):
                 bad_selected.eq(bad_read | node.as_value().xor()),
             ]
         with m.If(comparing):
-            right = Mux(nan, ~default_left, chosen >= threshold)
+            # The key of a NaN is above every threshold, so it goes right unless it is told not to.
+            right = (chosen >= threshold) & ~(is_nan(chosen) & default_left)
             m.d.sync += [path_next.eq(Cat(right, path_selected)), bad_next.eq(bad_selected)]
         return path_next, bad_next
 

@@ -6,7 +6,7 @@ direction), its 64 leaves; then the 16 conditions of the rule table (feature and
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
@@ -46,12 +46,14 @@ class ModelLoader(wiring.Component):
 
     Attributes
     ----------
-    header : In, as staged by software; read at ``swap``.
+    header : In, as staged by software; taken at ``begin``.
     begin, word, swap : In, strobes with ``value``: start a load; its next word; swap if ``value`` is the CRC-32 of all words.
     idle : In, no vector is under way. ``hold`` : Out, none may start: the banks are about to be swapped.
     write : Out, words for the trees. bank : Out, the bank in use.
     active : Out, the header in use. table : Out, the conditions in use. loaded : Out, there is a model in use.
-    busy : Out, a load or a swap is under way. errors : Out, of the last swap, until the next ``begin``.
+    busy : Out, a load or a swap is under way; a ``begin`` while a swap waits for ``idle`` does nothing.
+    errors : Out, of the last swap, until the next ``begin``.
+    fault : Out, the header in use, or which bank that is, failed its parity.
     """
 
     def __init__(self, engines: int = 32, trees_per_engine: int = 4, depth: int = MAX_DEPTH) -> None:
@@ -73,6 +75,7 @@ class ModelLoader(wiring.Component):
                 "loaded": Out(1),
                 "busy": Out(1),
                 "errors": Out(ErrorLayout()),
+                "fault": Out(1),
             }
         )
 
@@ -82,37 +85,39 @@ class ModelLoader(wiring.Component):
         expected_max = capacity * words_per_tree(self.depth) + RULE_WORDS
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=32).create()
         loading, swapping = Signal(), Signal()
+        begin = Signal()
+        header, parity = Signal(HeaderLayout()), Signal()
         count = Signal(range(expected_max + 2))
         tree = Signal(range(capacity + 1))
         take = Signal()
         m.d.comb += [
-            take.eq(self.word & loading & ~swapping & ~self.begin),
-            crc.start.eq(self.begin),
+            begin.eq(self.begin & ~swapping),
+            take.eq(self.word & loading & ~swapping & ~begin),
+            crc.start.eq(begin),
             crc.valid.eq(take),
             crc.data.eq(self.value),
             self.hold.eq(swapping),
             self.busy.eq(loading | swapping),
         ]
         in_trees = Signal()
-        m.d.comb += in_trees.eq(tree < self.header.trees)
+        m.d.comb += in_trees.eq(tree < header.trees)
         staged = Signal.like(self.table)
         with m.If(take & (count != expected_max + 1)):
             m.d.sync += count.eq(count + 1)
-        self._tree_words(m, take & in_trees & (tree != capacity), tree)
-        self._rule_words(m, take & ~in_trees, staged)
+        self._tree_words(m, begin, take & in_trees & (tree != capacity), tree)
+        self._rule_words(m, begin, take & ~in_trees, staged)
 
         expected = Signal(range(256 * words_per_tree(self.depth) + RULE_WORDS))
-        # The header stands still while its product is used: software stages it before the load.
-        m.d.sync += expected.eq(self.header.trees * words_per_tree(self.depth) + RULE_WORDS)
-        with m.If(self.begin & ~swapping):
-            m.d.sync += [loading.eq(1), count.eq(0), tree.eq(0), self.errors.eq(0)]
+        m.d.sync += expected.eq(header.trees * words_per_tree(self.depth) + RULE_WORDS)
+        with m.If(begin):
+            m.d.sync += [header.eq(self.header), loading.eq(1), count.eq(0), tree.eq(0), self.errors.eq(0)]
         with m.Elif(self.swap & ~swapping):
             errors = Cat(
                 crc.crc != self.value,
                 ~loading | (count != expected),
-                self.header.abi != ABI_VERSION,
-                (self.header.trees == 0) | (self.header.trees > capacity),
-                (self.header.classes == 0) | (self.header.classes > MAX_CLASSES),
+                header.abi != ABI_VERSION,
+                (header.trees == 0) | (header.trees > capacity),
+                (header.classes == 0) | (header.classes > MAX_CLASSES),
             )
             m.d.sync += [self.errors.eq(errors), swapping.eq(~errors.any()), loading.eq(0)]
         with m.If(swapping & self.idle):
@@ -120,12 +125,15 @@ class ModelLoader(wiring.Component):
                 swapping.eq(0),
                 self.bank.eq(~self.bank),
                 self.loaded.eq(1),
-                self.active.eq(self.header),
+                self.active.eq(header),
                 self.table.eq(staged),
+                # Of the header with ``loaded`` and ``bank`` as they will be.
+                parity.eq(Cat(header, 1, ~self.bank).xor()),
             ]
+        m.d.sync += self.fault.eq(Cat(self.active, self.loaded, self.bank).xor() ^ parity)
         return m
 
-    def _tree_words(self, m: Module, take: Signal, tree: Signal) -> None:
+    def _tree_words(self, m: Module, begin: Signal, take: Value, tree: Signal) -> None:
         level, index = Signal(ceil_log2(self.depth + 1)), Signal(self.depth)
         is_class, is_meta = Signal(init=1), Signal()
         key = Signal(32)
@@ -133,7 +141,7 @@ class ModelLoader(wiring.Component):
         write = self.write
         word = write.word
         node, leaf = word.node, word.leaf
-        with m.If(self.begin):
+        with m.If(begin):
             m.d.sync += [is_class.eq(1), is_meta.eq(0)]
         m.d.sync += write.valid.eq(0)
         with m.If(take):
@@ -144,7 +152,8 @@ class ModelLoader(wiring.Component):
                 word.level.eq(level),
                 word.index.eq(index),
                 write.is_class.eq(is_class),
-                write.class_of.eq(self.value),
+                write.class_of.number.eq(self.value),
+                write.class_of.parity.eq(self.value[: len(write.class_of.number)].xor()),
                 node.key.eq(key),
                 node.feature.eq(self.value[:5]),
                 node.default_left.eq(self.value[8]),
@@ -164,9 +173,9 @@ class ModelLoader(wiring.Component):
                     with m.If(level == self.depth):
                         m.d.sync += [is_class.eq(1), tree.eq(tree + 1)]
 
-    def _rule_words(self, m: Module, take: Signal, staged: data.View[data.ArrayLayout]) -> None:
+    def _rule_words(self, m: Module, begin: Signal, take: Value, staged: data.View[data.ArrayLayout]) -> None:
         condition, part = Signal(range(RULES * CONDITIONS)), Signal(range(3))
-        with m.If(self.begin):
+        with m.If(begin):
             m.d.sync += [condition.eq(0), part.eq(0)]
         with m.Elif(take):
             m.d.sync += part.eq(part + 1)
@@ -180,8 +189,9 @@ class ModelLoader(wiring.Component):
                             entry.feature.eq(self.value[:5]),
                             entry.used.eq(self.value[8]),
                             entry.nan_result.eq(self.value[9]),
+                            entry.parity.eq(Cat(self.value[:5], self.value[8:10]).xor()),
                         ]
                     with m.Case(number << 2 | 1):
-                        m.d.sync += entry.low.eq(self.value)
+                        m.d.sync += [entry.low.eq(self.value), entry.parity.eq(entry.parity ^ self.value.xor())]
                     with m.Case(number << 2 | 2):
-                        m.d.sync += entry.high.eq(self.value)
+                        m.d.sync += [entry.high.eq(self.value), entry.parity.eq(entry.parity ^ self.value.xor())]

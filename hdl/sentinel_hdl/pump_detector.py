@@ -20,10 +20,13 @@ LATENCY = 3
 
 
 class ConditionLayout(data.StructLayout):
-    """Holds where ``low <= key <= high``; ``nan_result`` where the feature is NaN. Unused conditions don't count."""
+    """Holds where ``low <= key <= high``; ``nan_result`` where the feature is NaN. Unused conditions don't count.
+
+    With ``parity`` the condition has an even number of ones.
+    """
 
     def __init__(self) -> None:
-        super().__init__({"feature": 5, "used": 1, "nan_result": 1, "low": 32, "high": 32})
+        super().__init__({"feature": 5, "used": 1, "nan_result": 1, "low": 32, "high": 32, "parity": 1})
 
 
 class PumpDetector(wiring.Component):
@@ -34,6 +37,7 @@ class PumpDetector(wiring.Component):
     valid, features : In; raw float32 bits.
     table : In; the conditions of all rules, ``table[rule][condition]``, as they are in the cycle of ``valid``.
     fired : Out; bit r is set where rule r holds. ``fired_valid`` : Out.
+    fault : Out, with ``fired``: a condition failed its parity, so the rule bits mean nothing.
     """
 
     def __init__(self, features: int = MAX_FEATURES, rules: int = RULES, conditions: int = CONDITIONS) -> None:
@@ -45,6 +49,7 @@ class PumpDetector(wiring.Component):
                 "table": In(data.ArrayLayout(data.ArrayLayout(ConditionLayout(), conditions), rules)),
                 "fired": Out(rules),
                 "fired_valid": Out(1),
+                "fault": Out(1),
             }
         )
 
@@ -53,6 +58,7 @@ class PumpDetector(wiring.Component):
         selected, compared = Signal(), Signal()
         m.d.sync += [selected.eq(self.valid), compared.eq(selected), self.fired_valid.eq(compared)]
         features = [self.features[f] for f in range(self.feature_count)]
+        bad = Signal(self.rules * self.conditions, reset_less=True)
         for rule in range(self.rules):
             used, holds = [], []
             for number in range(self.conditions):
@@ -66,9 +72,15 @@ class PumpDetector(wiring.Component):
                 key, nan = float_key(bits)
                 inside = (key >= condition.low) & (key <= condition.high)
                 with m.If(selected):
-                    m.d.sync += [used_now.eq(condition.used), holds_now.eq(Mux(nan, condition.nan_result, inside))]
+                    m.d.sync += [
+                        used_now.eq(condition.used),
+                        holds_now.eq(Mux(nan, condition.nan_result, inside)),
+                        bad[rule * self.conditions + number].eq(condition.as_value().xor()),
+                    ]
                 used.append(used_now)
                 holds.append(holds_now | ~used_now)
             with m.If(compared):
                 m.d.sync += self.fired[rule].eq(Cat(used).any() & Cat(holds).all())
+        with m.If(compared):
+            m.d.sync += self.fault.eq(bad.any())
         return m
