@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from types import TracebackType
 
 import numpy as np
 
 from sentinel import wire
 from sentinel.wire import BeatKind, Kind
 from sentinel_hdl.register_map import load
-from sentinel_hdl.tools.cycles import Recorder, random_model
+from sentinel_hdl.tools.cycles import Recorder, Trace, random_model
 from sentinel_hdl.tools.simulation import Simulation
 
 WORD_BITS = 31
 TICKS_PER_S = 250_000_000
 _RING = 0x1000_0000
 _TAPS = 0xA3000000
+MODEL_ID = 0x5EED
 _LIMITS = {
     "LIMIT_MAX_ORDER_NOTIONAL": 1 << 100,
     "LIMIT_MAX_GROSS_NOTIONAL": 1 << 110,
@@ -52,6 +54,12 @@ class CoreBench:
         self._next_seq = 0
         for name in ("ocl_bready", "ocl_rready", "pcis_bready", "pcim_awready", "pcim_wready"):
             self.simulation[name] = 1
+
+    def __enter__(self) -> CoreBench:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.simulation.close()
 
     def step(self, cycles: int = 1) -> None:
         """Clock edges with time running; records the core writes are taken and answered at once."""
@@ -155,7 +163,7 @@ class CoreBench:
             "MODEL_ABI": 1,
             "MODEL_TREES": trees,
             "MODEL_CLASSES": 1,
-            "MODEL_ID": 0x5EED,
+            "MODEL_ID": MODEL_ID,
             "MODEL_FLAGS": 0,
             "MODEL_BEGIN": 1,
         }
@@ -165,7 +173,7 @@ class CoreBench:
             self.write("MODEL_DATA", word)
         self.write("MODEL_SWAP", zlib.crc32(b"".join(word.to_bytes(4, "little") for word in words)))
         self.step(64)
-        if self.read("MODEL_ACTIVE_ID") != 0x5EED:
+        if self.read("MODEL_ACTIVE_ID") != MODEL_ID:
             raise RuntimeError(f"the model was refused: MODEL_STATUS {self.read('MODEL_STATUS'):#x}")
 
     def arm(self) -> None:
@@ -192,3 +200,36 @@ class CoreBench:
     def _challenges(self) -> list[int]:
         statuses = [record.view(wire.CARD_STATUS)[0] for record in self.records]
         return [int(status["challenge"]) for status in statuses if status["kind"] == Kind.CARD_STATUS]
+
+
+def kill_to_closed() -> Trace:
+    """An armed core: from the cycle that accepts the write of KILL to the first one that shows it tripped.
+
+    The gate is closed a cycle before ``vled`` says so.
+    """
+    with CoreBench(("ocl_awvalid", "ocl_wvalid", "ocl_wready", "ocl_bvalid", "vled")) as bench:
+        bench.place_ring()
+        bench.arm()
+        start = bench.recorder.cycle - 2
+        begin = bench.write("KILL", 1)
+        vled = bench.recorder.trace.signals["vled"]
+        end = next(cycle for cycle in range(begin, len(vled)) if vled[cycle] & 1)
+        bench.step(2)
+        return bench.recorder.trace.cut(start, begin, end)
+
+
+def pcis_to_pcim() -> Trace:
+    """From the cycle that takes a vector's beat on PCIS to the one that takes its Decision on PCIM; 100 trees, tripped core."""
+    with CoreBench(("pcis_wvalid", "pcis_wready", "pcim_awvalid", "pcim_wvalid", "pcim_wready")) as bench:
+        bench.place_ring()
+        bench.load_model()
+        bench.step(16)
+        start, before = bench.recorder.cycle - 2, len(bench.records)
+        begin = bench.beat(wire.CARD_BEAT, BeatKind.VECTOR)
+        bench.until(lambda: len(bench.records) > before, "a Decision")
+        end = bench.recorder.cycle - 1
+        decision = bench.records[-1].view(wire.DECISION)[0]
+        assert decision["kind"] == Kind.DECISION
+        assert decision["model_crc"] == MODEL_ID
+        bench.step(2)
+        return bench.recorder.trace.cut(start, begin, end)

@@ -12,9 +12,13 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from sentinel.wire import DECISION, MAX_FEATURES
+import numpy as np
+
+from sentinel.wire import DECISION, MAX_FEATURES, ORDER_BEAT, PERMIT, REFERENCE_BEAT, BeatKind, Verdict
+from sentinel_hdl.limits import LimitsLayout
 from sentinel_hdl.model_loader import HeaderLayout, words_per_tree
 from sentinel_hdl.pump_detector import ConditionLayout
+from sentinel_hdl.symbol_table import TableWriteLayout
 from sentinel_hdl.tools.simulation import Simulation
 
 NODES, LEAVES, CONDITIONS, RULES = 63, 64, 4, 4
@@ -35,6 +39,10 @@ class Trace:
     def cycles(self) -> int:
         """Clock cycles from the input's cycle to the result's."""
         return self.end - self.begin
+
+    def cut(self, start: int, begin: int, end: int) -> Trace:
+        """The trace from cycle ``start`` on, with these ends."""
+        return Trace({name: values[start:] for name, values in self.signals.items()}, begin - start, end - start)
 
 
 class Recorder:
@@ -179,15 +187,42 @@ def forest_stream(vectors: int = 500) -> Trace:
     return _decider(1, measure)
 
 
-def _per_vector() -> float:
-    vectors = 500
-    return round(forest_stream(vectors).cycles / (vectors - 1), 3)
+def risk_gate() -> Trace:
+    """An order within its limits to its permit, at the gate's ports."""
+    with Simulation("risk_gate") as simulation:
+        recorder = Recorder(simulation, ["beats__valid", "beats__ready", "permits__valid", "busy"])
+        limits = {"max_order_notional": 1 << 100, "max_gross_notional": 1 << 110, "collar_bps": 500, "max_drawdown_bps": 2000}
+        ages = dict.fromkeys(("reference_max_age", "heartbeat_max_age", "equity_max_age", "window"), 1 << 40)
+        others = {"duplicate_window": 0, "permits_per_window": 1000, "reject_trip": 0, "max_daily_loss": 1 << 40, "version": 1}
+        simulation["limits"] = int(LimitsLayout().const({**limits, **ages, **others}).as_bits())
+        simulation["now"], simulation["arm_epoch"], simulation["permits__ready"] = 1000, 1, 1
+        while simulation["clearing"]:
+            simulation.tick()
+        row = {"valid": 1, "symbol": 3, "enabled": 1, "max_order_qty": 10**10, "max_position_qty": 10**12}
+        simulation["table_write"] = int(TableWriteLayout().const(row).as_bits())
+        while not simulation["table_ready"]:
+            simulation.tick()
+        simulation.tick()
+        simulation["table_write"] = 0
 
+        def send(layout: np.dtype, kind: BeatKind, **fields: int) -> None:
+            beat = np.zeros(1, layout)
+            beat["kind"], beat["symbol"] = kind, 3
+            for name, value in fields.items():
+                beat[name] = value
+            simulation["beats__payload"], simulation["beats__valid"] = int.from_bytes(beat.tobytes(), "little"), 1
+            recorder.trace.begin = recorder.until("beats__ready")
+            recorder.step()
+            simulation["beats__valid"] = 0
 
-#: Every figure by its key in the report.
-MEASUREMENTS: dict[str, Callable[[], float]] = {
-    "pump_rule": lambda: pump_rule().cycles,
-    "forest_100x6": lambda: forest().cycles,
-    "forest_100x6_3_classes": lambda: forest(3).cycles,
-    "per_vector": _per_vector,
-}
+        send(REFERENCE_BEAT, BeatKind.REFERENCE_PRICE, bid=99 * 10**8, ask=100 * 10**8)
+        start = recorder.until("beats__ready")
+        recorder.step()
+        order = {"price": 100 * 10**8, "qty": 10**8, "client_key": 1, "side": 1, "arm_epoch": 1, "limits_version": 1}
+        send(ORDER_BEAT, BeatKind.ORDER, **order)
+        recorder.trace.end = recorder.until("permits__valid")
+        verdict = np.frombuffer(simulation["permits__payload"].to_bytes(64, "little"), PERMIT)[0]
+        if verdict["verdict"] != Verdict.PERMIT:
+            raise RuntimeError(f"the order was refused by control {verdict['control']}")
+        recorder.step(2)
+        return recorder.trace.cut(start, recorder.trace.begin, recorder.trace.end)

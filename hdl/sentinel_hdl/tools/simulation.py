@@ -89,6 +89,10 @@ class Simulation:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the model; the simulation is not used after."""
         self._library.sim_free(self._sim)
 
     def __setitem__(self, name: str, value: int) -> None:

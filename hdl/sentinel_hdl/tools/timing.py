@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sentinel_hdl.tools import cycles
+from sentinel_hdl.tools import bench, cycles
 from sentinel_hdl.tools.cycles import Trace
 
 IMAGES = Path(__file__).resolve().parents[3] / "docs" / "cores" / "img"
@@ -21,6 +21,9 @@ IMAGES = Path(__file__).resolve().parents[3] / "docs" / "cores" / "img"
 DIAGRAMS: dict[str, tuple[Callable[[], Trace], str]] = {
     "pump_detector": (cycles.pump_rule, "Pump detector: a vector and its rule bits"),
     "forest": (cycles.forest, "Decider: a vector and its Decision, 100 trees of depth 6"),
+    "risk_gate": (cycles.risk_gate, "Risk gate: an order and its permit"),
+    "kill_switch": (bench.kill_to_closed, "Core: a write of KILL and the lamp that says tripped"),
+    "pcis_to_pcim": (bench.pcis_to_pcim, "Core: a vector's beat on PCIS and its Decision on PCIM"),
 }
 # A quiet stretch longer than this is drawn as a gap.
 _QUIET = 4
