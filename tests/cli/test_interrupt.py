@@ -48,3 +48,4 @@ def test_ctrl_c_during_the_start_ends_the_command_with_status_130(
     assert time.monotonic() - started < 5
     assert "Traceback" not in err
     assert out == ""
+    assert not (tmp_path / "feed.ndjson").exists()
