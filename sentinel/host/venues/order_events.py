@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.errors import UnitError
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
 from sentinel.wire import (
     CONTROL_EVENT,
@@ -30,6 +31,22 @@ _PART_1, _PART_2, _CONTROL = (record_struct(dtype) for dtype in (ORDER_EVENT_1, 
 
 NO_TRADE = -1
 _FOREIGN_ORDER_BITS = 38
+
+
+_ARGUMENTS = {
+    name: np.iinfo(dtype[name]) for dtype in (ORDER_EVENT_1, ORDER_EVENT_2) for name in dtype.names or () if name != "client_key"
+}
+
+
+def _misfit(key: int, values: dict[str, Any]) -> UnitError:
+    """Which of an order event's numbers does not fit its field."""
+    for name, value in values.items():
+        limits = _ARGUMENTS[name]
+        if not isinstance(value, int) or not limits.min <= value <= limits.max:
+            return UnitError(
+                name, value, f"a whole number from {limits.min} to {limits.max}", f"leave the event of order {key} out"
+            )
+    return UnitError("key", key, "a whole number from 0 to 2^64 - 1", "leave the event out")
 
 
 def foreign_key(symbol: int, venue_order_id: int) -> int:
@@ -72,7 +89,7 @@ class RecordBatch:
     ) -> None:
         """Append one ORDER_EVENT. ``trade_id`` is -1 for anything but a trade, ``state`` FREE where the venue named none.
 
-        Raises ValueError for a number that does not fit its field; nothing is appended then.
+        Raises UnitError for a number that does not fit its field; nothing is appended then.
         """
         venue = self._venue
         try:
@@ -110,8 +127,8 @@ class RecordBatch:
                 qty,
                 price,
             )
-        except struct.error as error:
-            raise ValueError(f"order event of key {key}: {error}") from None
+        except struct.error:
+            raise _misfit(key, {name: value for name, value in locals().items() if name in _ARGUMENTS}) from None
         self._raw += first + second
 
     def control(self, command: Command, t: int, *, symbol: int = NO_SYMBOL, value: int = 0, field: int = 0) -> None:

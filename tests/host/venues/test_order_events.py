@@ -1,8 +1,11 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentinel.errors import UnitError
 from sentinel.host.venues.order_events import RecordBatch, foreign_key
 from sentinel.wire import CLIENT_KEY_SEQUENCE_BITS, CLIENT_KEY_STRATEGY_BITS, Kind, Venue, record_views
 
@@ -31,9 +34,26 @@ def test_order_event_has_the_wire_layout(event: int, key: int, symbol: int, t_re
     assert all(second[name] == fields[name] for name in NAMES_2)
 
 
-def test_figure_that_fits_no_record_is_refused_with_its_order() -> None:
-    with pytest.raises(ValueError, match="key 5"):
-        RecordBatch(Venue.BINANCE_SPOT).order_event(1, 5, 0, 0, cum_qty=2**63)
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"cum_qty": 2**63}, "cum_qty = 9223372036854775808: .*order 5"),
+        ({"error_code": -(2**31) - 1}, "error_code = -2147483649: .*-2147483648 to 2147483647"),
+        ({"side": 256}, "side = 256: .*0 to 255"),
+        ({"price": 1.5}, "price = 1.5: allowed is a whole number"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_figure_that_fits_no_record_is_refused_with_its_field_and_order(fields: dict[str, Any], says: str) -> None:
+    batch = RecordBatch(Venue.BINANCE_SPOT)
+    with pytest.raises(UnitError, match=says):
+        batch.order_event(1, 5, 0, 0, **fields)
+    assert len(batch) == 0
+
+
+def test_key_that_fits_no_record_is_refused() -> None:
+    with pytest.raises(UnitError, match="key = 18446744073709551616"):
+        RecordBatch(Venue.BINANCE_SPOT).order_event(1, 2**64, 0, 0)
 
 
 @given(st.integers(0, 1023), st.integers(0, 2**38 - 1), st.integers(0, 1023), st.integers(0, 2**38 - 1))
