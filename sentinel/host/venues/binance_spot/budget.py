@@ -65,8 +65,9 @@ class RateBudget:
         """Whether a new order may leave, NONE if so; its weight is taken then. ``in_flight``: orders without a reply yet."""
         if now_ns < max(self._paused_until_ns, self._banned_until_ns):
             return LocalCode.PAUSED
-        if any(window.at(now_ns).used + in_flight >= window.limit for window in self._orders.values()):
-            return LocalCode.ORDER_BUDGET
+        for window in self._orders.values():
+            if window.at(now_ns).used + in_flight >= window.limit:
+                return LocalCode.ORDER_BUDGET
         return self.for_request(now_ns, 1)
 
     def for_request(self, now_ns: int, weight: int) -> LocalCode:

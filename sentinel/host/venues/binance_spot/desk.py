@@ -42,7 +42,7 @@ class Ask(Enum):
 
 @dataclass(slots=True)
 class Request:
-    """A request in flight. ``found`` is set for TRADES: the order whose fills are asked for."""
+    """A request in flight. ``found`` is set for TRADES: the order whose fills are asked for. ``identity`` is its id."""
 
     ask: Ask
     key: int
@@ -50,10 +50,11 @@ class Request:
     link: Link
     t_ns: int
     found: VenueOrder | None = None
+    identity: str = ""
 
-    @property
-    def identity(self) -> str:
-        return self.ask.value + client_order_id(self.key)
+    def __post_init__(self) -> None:
+        if not self.identity:
+            self.identity = self.ask.value + client_order_id(self.key)
 
 
 class Desk:

@@ -34,7 +34,7 @@ class Outbound:
             desk.emit(OrderEventKind.NOT_SENT, key, index or 0, now, code)
             desk.deliver()
             return
-        request = Request(Ask.PLACE, key, index, link, now)
+        request = Request(Ask.PLACE, key, index, link, now, identity=text)
         if self._transmit(request, message):
             desk.counters["sent"] += 1
             desk.emit(OrderEventKind.SENT, key, index, desk.now_ns())

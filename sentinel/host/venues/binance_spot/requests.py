@@ -20,6 +20,7 @@ class Requests:
     def __init__(self, credentials: Credentials, recv_window_ms: int) -> None:
         self._credentials = credentials
         self._recv_window_ms = recv_window_ms
+        self._symbols: dict[str, str] = {}
 
     def plain(self, identity: str, method: str) -> bytes:
         return _encode({"id": identity, "method": method})
@@ -38,25 +39,40 @@ class Requests:
     def place(
         self, client_id: str, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int, timestamp_ms: int
     ) -> bytes | None:
-        """order.place with a FULL answer; None for values that cannot be an order."""
+        """order.place with a FULL answer; None for values that cannot be an order.
+
+        Written out as text, signed text and JSON at once: through ``signed`` it takes twice as long.
+        """
         side_text, type_text = _SIDES.get(side), _TYPES.get(order_type)
         if side_text is None or type_text is None or qty <= 0:
             return None
-        params: dict[str, object] = {
-            "newClientOrderId": client_id,
-            "newOrderRespType": "FULL",
-            "quantity": format_e8_short(qty),
-            "side": side_text,
-            "symbol": symbol,
-            "type": type_text,
-        }
+        price_text = price_json = tif_text = tif_json = ""
         if order_type != OrderType.MARKET:
             if price <= 0:
                 return None
-            params["price"] = format_e8_short(price)
+            amount = format_e8_short(price)
+            price_text, price_json = f"&price={amount}", f'"price":"{amount}",'
         if order_type == OrderType.LIMIT:
-            tif_text = _TIFS.get(tif)
-            if tif_text is None:
+            name = _TIFS.get(tif)
+            if name is None:
                 return None
-            params["timeInForce"] = tif_text
-        return self.signed(client_id, "order.place", params, timestamp_ms)
+            tif_text, tif_json = f"&timeInForce={name}", f'"timeInForce":"{name}",'
+        quantity, key, window = format_e8_short(qty), self._credentials.api_key, self._recv_window_ms
+        # In the order of their names, which is what is signed.
+        signature = self._credentials.sign(
+            f"apiKey={key}&newClientOrderId={client_id}&newOrderRespType=FULL{price_text}&quantity={quantity}"
+            f"&recvWindow={window}&side={side_text}&symbol={symbol}{tif_text}&timestamp={timestamp_ms}&type={type_text}".encode()
+        )
+        # Neither key nor id holds anything JSON would escape.
+        return (
+            f'{{"id":"{client_id}","method":"order.place","params":{{"apiKey":"{key}","newClientOrderId":"{client_id}",'
+            f'"newOrderRespType":"FULL",{price_json}"quantity":"{quantity}","recvWindow":{window},"side":"{side_text}",'
+            f'"symbol":{self._quoted(symbol)},{tif_json}"timestamp":{timestamp_ms},"type":"{type_text}",'
+            f'"signature":"{signature}"}}}}'.encode()
+        )
+
+    def _quoted(self, symbol: str) -> str:
+        quoted = self._symbols.get(symbol)
+        if quoted is None:
+            quoted = self._symbols[symbol] = _encode(symbol).decode()
+        return quoted

@@ -6,14 +6,17 @@ encoded, ``apiKey`` included. REST: the percent-encoded query as sent; the key t
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlencode
 
 from sentinel.config import VenueConfig
 from sentinel.errors import ConfigError, VenueError
+
+_BLOCK_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Credentials:
 
     api_key: str = field(repr=False)
     secret: str = field(repr=False)
+    _inner: Any = field(init=False, repr=False, compare=False)
+    _outer: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, value in (("api_key", self.api_key), ("secret", self.secret)):
@@ -29,6 +34,11 @@ class Credentials:
                 raise VenueError(
                     name, "(not shown)", "the printable text the exchange gave", "copy it again without spaces or quotes"
                 )
+        # Hashing the key and looking the digest up take two thirds of hmac.digest's time on a text as short as an order's.
+        key = self.secret.encode()
+        key = (hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
+        for name, pad in (("_inner", 0x36), ("_outer", 0x5C)):
+            object.__setattr__(self, name, hashlib.sha256(bytes(byte ^ pad for byte in key)))
 
     @classmethod
     def from_environment(cls, venue: VenueConfig) -> Credentials:
@@ -41,8 +51,11 @@ class Credentials:
         return cls(*(os.environ[name] for name in names))
 
     def sign(self, payload: bytes) -> str:
-        """Lower-case hex HMAC-SHA256 of ``payload``."""
-        return hmac.digest(self.secret.encode(), payload, "sha256").hex()
+        """Lower-case hex HMAC-SHA256 of ``payload`` (RFC 2104)."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(payload)
+        outer.update(inner.digest())
+        return str(outer.hexdigest())
 
 
 def websocket_payload(params: Mapping[str, object]) -> bytes:
