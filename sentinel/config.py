@@ -116,6 +116,9 @@ class FeedConfig(Section):
     max_connects_per_5min: int = Field(
         default=150, ge=1, le=300, description="connection attempts allowed in five minutes; the venue allows 300"
     )
+    busy_poll: bool = Field(
+        default=False, description="never sleep between messages: keeps one CPU busy, and a message need not wake it first"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> FeedConfig:

@@ -30,6 +30,7 @@ from sentinel.host.ingress import SOURCE_ORDERS, LiveIngress, LockstepIngress, T
 from sentinel.host.lockstep import LockstepClient, VirtualClock
 from sentinel.host.ports import LockstepLink
 from sentinel.host.reconcile import reconcile
+from sentinel.host.tuning import busy_poll
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
 from sentinel.host.warmup import warm_up
 from sentinel.units import NS_PER_MS, NS_PER_S
@@ -38,6 +39,8 @@ from sentinel.wire import Command, TradingState
 _log = logging.getLogger(__name__)
 
 TICK_NS = 100 * NS_PER_MS
+#: Between rehearsals of an order, on wall-clock time.
+REHEARSE_S = 0.01
 #: Orders rehearsed before the first: the interpreter specialises code only after several passes.
 _REHEARSALS = 32
 _RETRY_MIN_S, _RETRY_MAX_S = 0.5, 30.0
@@ -93,6 +96,7 @@ class Daemon:
         self._last_tick_ns = 0
         self._last_snapshot_ns = 0
         self._tasks: list[asyncio.Task[Any]] = []
+        self._stop_polling: Callable[[], None] | None = None
         self.finished = False
         self.steps = 0
         self._arm_again = False
@@ -120,6 +124,7 @@ class Daemon:
             else:
                 await self._keep_time(stop)
         finally:
+            self._end_tasks()
             await self.close()
 
     async def close(self) -> None:
@@ -267,10 +272,25 @@ class Daemon:
             self._boundary("stepped")
 
     async def _keep_time(self, stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(self._stay_warm()))
+        if self.config.feed.busy_poll:
+            self._stop_polling = busy_poll(loop)
         while not stop.is_set():
             self._tick(self.clock.now_ns())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), TICK_NS / NS_PER_S)
+
+    async def _stay_warm(self) -> None:
+        while True:
+            await asyncio.sleep(REHEARSE_S)
+            self.gateway.rehearse()
+
+    def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._stop_polling is not None:
+            self._stop_polling()
 
     def _tick(self, now_ns: int) -> None:
         self._last_tick_ns = now_ns

@@ -83,11 +83,13 @@ class Gateway:
     def rehearse(self) -> None:
         """Take an order through everything but the socket, and forget it.
 
-        Orders are rare, so each one met cold code: measured 340 us, most of it cache misses. Called ten times a second
-        this keeps the path warm.
+        Orders are rare, so each one met cold code: measured 340 us, most of it cache misses. Called often this keeps the
+        path warm: beside 50,000 messages a second an order left after 88 us at ten calls a second, after 42 us at a hundred.
         """
         if self.session is not None:
             key, _, _, _, side, _, _, _, symbol, price, qty, order_type, tif, *_ = _INTENT.unpack(self._rehearsed)
+            if self.permits is not None:
+                self.permits(0, False)
             self.session.rehearse(key, self._symbols[symbol], side, order_type, tif, price, qty)
 
     def _send(self, raw: memoryview, offset: int, ready_ns: int) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
+from collections.abc import Callable
 
 _SWITCH_INTERVAL_S = 1e-4
 
@@ -17,3 +19,22 @@ def quiet_process() -> None:
     gc.collect()
     gc.freeze()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+
+
+def busy_poll(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+    """Keep ``loop`` from ever sleeping: it asks its sockets again and again. Returns what ends that.
+
+    Costs a whole CPU and saves the way out of sleep at every message.
+    """
+    polling = True
+
+    def again() -> None:
+        if polling:
+            loop.call_soon(again)
+
+    def stop() -> None:
+        nonlocal polling
+        polling = False
+
+    again()
+    return stop

@@ -154,3 +154,51 @@ def test_a_reconnect_while_the_feed_is_still_starting_does_not_leave_the_daemon_
         await daemon.close()
 
     asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_daemon_polls_busily_only_where_the_feed_is_set_to_and_ends_it_when_it_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: bool
+) -> None:
+    polling: list[str] = []
+
+    def busy_poll(loop: asyncio.AbstractEventLoop) -> Any:
+        polling.append("started")
+        return lambda: polling.append("ended")
+
+    async def main() -> None:
+        config = plain_config(tmp_path)
+        config = config.model_copy(update={"feed": config.feed.model_copy(update={"busy_poll": busy})})
+        daemon = Daemon(config)
+        stop = asyncio.Event()
+        running = asyncio.create_task(daemon.run(stop))
+        while not daemon._tasks:
+            await asyncio.sleep(0.01)
+        stop.set()
+        await running
+
+    monkeypatch.setattr(daemon_module, "BinanceSpotFeed", Feed)
+    monkeypatch.setattr(daemon_module, "busy_poll", busy_poll)
+    asyncio.run(main())
+    assert polling == (["started", "ended"] if busy else [])
+
+
+def test_orders_are_rehearsed_between_ticks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rehearsed: list[int] = []
+
+    async def main() -> None:
+        daemon = Daemon(plain_config(tmp_path))
+        monkeypatch.setattr(daemon, "_tick", lambda now_ns: None)
+        monkeypatch.setattr(daemon.gateway, "rehearse", lambda: rehearsed.append(1))
+        stop = asyncio.Event()
+        running = asyncio.create_task(daemon.run(stop))
+        while len(rehearsed) < 3:
+            await asyncio.sleep(0.01)
+        stop.set()
+        await running
+        done = len(rehearsed)
+        await asyncio.sleep(5 * daemon_module.REHEARSE_S)
+        assert len(rehearsed) == done
+
+    monkeypatch.setattr(daemon_module, "BinanceSpotFeed", Feed)
+    asyncio.run(asyncio.wait_for(main(), 60))

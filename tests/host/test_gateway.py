@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentinel.engine.step import step_many
-from sentinel.host.engine_host import EngineHost
+from sentinel.host.engine_host import EngineHost, account_words
 from sentinel.host.gateway import Gateway
 from sentinel.host.latency import Stage, new_latency_table
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
@@ -120,7 +121,9 @@ def test_no_order_leaves_that_a_kill_in_the_same_batch_has_overtaken() -> None:
     session = Recorder()
 
     def permits(arm_epoch: int, reduce_only: bool) -> bool:
-        return EngineHost.permits(cast(EngineHost, world), arm_epoch, reduce_only)
+        return EngineHost.permits(
+            cast(EngineHost, SimpleNamespace(_account_words=account_words(world.state))), arm_epoch, reduce_only
+        )
 
     gateway = Gateway(session, SYMBOLS, new_latency_table(), permits=permits)
     world.wait(SECOND).bbo(1.124, 1.136).trade(1.13).control(Command.KILL)
