@@ -2,12 +2,17 @@
 
     python benchmarks/bench_pipeline.py [--rate 50000] [--seconds 8] [--runs 3] [--symbols 100]
 
-A sender in another process first gives an hour of quiet trades, then sends trades, one quote in twenty, at --rate ("paced")
-or 64 frames a write as fast as they are taken ("flood"). Every trade is scored by the forest, a third of the time the rule
-fires, and about 80 times a second an order intent leaves (the engine permits at most 1,000 a minute). Latency runs from
-the write into the socket to the moment a message is done with ("decided") or its intent reaches the order session
-("intent", counted from the oldest message of its read). The peers parse the same messages and compute the two features of
-the rule and the rule in Python: no forest, risk, book, order or journal. The number of times the rule fires must be equal.
+A sender in another process, on the last CPU, first gives an hour of quiet trades, then sends trades, one quote in twenty,
+at --rate ("paced") or 64 frames a write as fast as they are taken ("flood"). Every trade is scored by the forest, a third of
+the time the rule fires, and about 80 times a second an order intent leaves (the engine permits at most 1,000 a minute).
+Latency runs from before the write into the sender's socket to the moment a message is done with ("decided"), its intent
+stands in the journal ("intent"), or the order, signed, was taken by the order connection's socket ("sent"); the last two
+count from the first message of the intent's symbol in the read that caused it. The order connection is the real one to a
+server that never answers; each order expires unfilled after a millisecond. The daemon's tick and rehearsals run too.
+"busy poll" is the daemon with feed.busy_poll, and the same for a peer. The second line of each leaves out the messages
+written while the sender or the client had just been put off its CPU by something else, and says how many are left.
+The peers parse the same messages and compute the two features of the rule and the rule in Python: no forest, risk, book,
+order or journal. The number of times the rule fires must be equal.
 """
 
 from __future__ import annotations
@@ -19,7 +24,6 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +32,29 @@ import numpy as np
 import picows
 import uvloop
 import websockets
-from loopback import CONTEXT, frame, machine, send_frames
+from loopback import CONTEXT, WINDOW_NS, Preemptions, disturbed, frame, machine, send_frames, take_orders
 from numpy.typing import NDArray
 from python_rule import RuleOfSymbol
 
 from sentinel.config import Config, parse_config
 from sentinel.host.clock import LiveClock
+from sentinel.host.daemon import REHEARSE_S, TICK_NS
 from sentinel.host.engine_host import EngineHost, control_record
 from sentinel.host.feeds.binance_spot import BinanceSpotFeed
 from sentinel.host.gateway import Gateway
-from sentinel.host.ingress import LiveIngress, TimedSink
+from sentinel.host.ingress import TimedSink
 from sentinel.host.latency import summarize_table
-from sentinel.host.tuning import quiet_process
-from sentinel.host.venues.order_events import RecordBatch
+from sentinel.host.tuning import busy_poll, quiet_process
+from sentinel.host.venues.binance_spot import Credentials
+from sentinel.host.venues.binance_spot.desk import Desk
+from sentinel.host.venues.binance_spot.link import Link
+from sentinel.host.venues.binance_spot.messages import RateLimitRow
+from sentinel.host.venues.binance_spot.outbound import Outbound
+from sentinel.host.venues.binance_spot.rehearsal import Rehearsal
+from sentinel.host.venues.binance_spot.requests import Requests
 from sentinel.model.artifact import load_model, save_model
 from sentinel.units import E8
-from sentinel.wire import Command, InstrumentField, OrderEventKind, Venue
+from sentinel.wire import Command, InstrumentField, Kind, OrderEventKind, client_order_id
 
 HISTORY_S, HISTORY_STEP_S = 3_700, 20
 QUIET_BEFORE_S = 5
@@ -111,6 +122,7 @@ class Times:
         self.done_ns = np.zeros(total, np.int64)
         self.count = 0
         self.intents: list[tuple[int, int]] = []
+        self.orders: list[tuple[int, int]] = []
         self.fired = 0
         self.stages: dict[str, dict[str, Any]] = {}
         self.ready = asyncio.Event()
@@ -134,27 +146,36 @@ class Times:
             self.finished.set()
 
 
-class ExpiringSession:
-    """Takes orders, notes when, and lets each expire unfilled a millisecond later."""
+class UnansweredSession:
+    """The order session's way out, to a venue that never answers: each order expires unfilled a millisecond later."""
 
-    def __init__(self, times: Times, clock: LiveClock) -> None:
+    def __init__(self, link: Link, coins: list[str], clock: LiveClock) -> None:
         self.host: EngineHost | None = None
-        self._times = times
-        self._clock = clock
+        self.sent_ns: list[int] = []
+        self._link = link
+        self._desk = Desk(coins, clock, self, 0)
+        limits = [("ORDERS", "SECOND", 10), ("ORDERS", "DAY", 1), ("REQUEST_WEIGHT", "MINUTE", 1)]
+        self._desk.budget.observe([RateLimitRow(kind, unit, count, 1_000_000) for kind, unit, count in limits], clock.now_ns())
+        requests = Requests(Credentials("k" * 64, "s" * 64), 5_000)
+        self._outbound = Outbound(self._desk, requests)
+        self._rehearsal = Rehearsal(coins, clock, requests)
+
+    def deliver(self, source: int, records: NDArray[Any]) -> None:
+        assert self.host is not None
+        self.host.accept(records)
 
     def place(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
-        self._times.intents.append((self._times.count, time.monotonic_ns()))
+        self._outbound.place(self._link, key, symbol, side, order_type, tif, price, qty)
+        self.sent_ns.append(time.monotonic_ns())
         asyncio.get_running_loop().call_later(0.001, self._expire, key, int(symbol[1:4]))
 
     def _expire(self, key: int, symbol: int) -> None:
-        batch, now = RecordBatch(Venue.BINANCE_SPOT), self._clock.now_ns()
-        for event in (OrderEventKind.SENT, OrderEventKind.EXPIRED):
-            batch.order_event(event, key, symbol, now)
-        assert self.host is not None
-        self.host.accept(batch.take())
+        self._desk.take(client_order_id(key))
+        self._desk.emit(OrderEventKind.EXPIRED, key, symbol, self._desk.now_ns())
+        self._desk.deliver()
 
     def rehearse(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
-        pass
+        self._rehearsal.place(key, symbol, side, order_type, tif, price, qty)
 
     def deny(self, key: int, symbol: str) -> None:
         raise AssertionError("an order was denied")
@@ -165,21 +186,44 @@ class ExpiringSession:
     def query(self, key: int, symbol: str) -> None:
         raise AssertionError("an order that ended was queried")
 
+    @property
+    def refused(self) -> int:
+        return self._desk.counters["not_sent"]
+
 
 class CountingSink:
-    """Hands records to the engine and then counts them as done with."""
+    """Hands records to the engine and then counts them as done with; notes which of them caused an intent."""
 
-    def __init__(self, ingress: LiveIngress, times: Times, connected: int) -> None:
-        self._ingress = ingress
+    def __init__(self, times: Times, session: UnansweredSession, connected: int) -> None:
+        self.accept: Callable[[NDArray[Any]], None] | None = None
+        self.gateway: Gateway | None = None
         self._times = times
+        self._session = session
         self._statuses = connected
+        self._read: NDArray[Any] | None = None
 
     def deliver(self, source: int, records: NDArray[Any]) -> None:
-        self._ingress.deliver(source, records)
+        assert self.accept is not None
+        self._read = records
+        self.accept(records)
+        self._read = None
         if self._statuses:  # one LIVE a symbol when the connection comes up
             self._statuses -= len(records)
         else:
             self._times.add(len(records))
+
+    def dispatch(self, slots: NDArray[Any], ready_ns: int) -> None:
+        assert self.gateway is not None
+        self._session.sent_ns.clear()
+        self.gateway.dispatch(slots, ready_ns)
+        heads = slots[:, 3]
+        places = heads[(heads & 0xFF == Kind.PLACE) & (heads >> 40 & 0xFF == 0)]
+        if self._read is None:  # an order event may cause an order too
+            return
+        for place, sent_ns in zip(places, self._session.sent_ns, strict=True):
+            cause = self._times.count + int(np.argmax(self._read[:, 3] >> 48 == place >> 48))
+            self._times.intents.append((cause, ready_ns))
+            self._times.orders.append((cause, sent_ns))
 
 
 def pipeline_config(port: int, symbols: int, directory: Path) -> Config:
@@ -215,30 +259,51 @@ def open_market(host: EngineHost, symbols: int, now: int) -> None:
     host.control(Command.ARM, now, id=host.epoch)
 
 
+async def tick(host: EngineHost, gateway: Gateway, clock: LiveClock) -> None:
+    """What the daemon does between messages."""
+    due = 0
+    while True:
+        await asyncio.sleep(REHEARSE_S)
+        gateway.rehearse()
+        now = clock.now_ns()
+        if now >= due:
+            due = now + TICK_NS
+            host.control(Command.TICK, now)
+            host.tend_journal(now)
+
+
 async def ours(port: int, symbols: int, times: Times) -> None:
+    mine, theirs = CONTEXT.Pipe()
+    venue = CONTEXT.Process(target=take_orders, args=(theirs,))
+    venue.start()
+    link = await Link.open(f"ws://127.0.0.1:{mine.recv()}", lambda link, payload: None, lambda link: None)
     with tempfile.TemporaryDirectory() as directory:
         config = pipeline_config(port, symbols, Path(directory))
         clock = LiveClock()
-        session = ExpiringSession(times, clock)
-        gateway: list[Gateway] = []
-        host = EngineHost(config, lambda slots, ready_ns: gateway[0].dispatch(slots, ready_ns))
-        gateway.append(Gateway(session, config.feed.symbols, host.latency))
-        session.host = host
+        session = UnansweredSession(link, config.feed.symbols, clock)
+        counting = CountingSink(times, session, symbols)
+        host = session.host = EngineHost(config, counting.dispatch)
+        counting.gateway = Gateway(session, config.feed.symbols, host.latency, permits=host.permits)
+        counting.accept = host.accept
         open_market(host, symbols, clock.now_ns())
-        sink = TimedSink(CountingSink(LiveIngress(host.accept), times, symbols), host.latency)
+        sink = TimedSink(counting, host.latency)
         feed = BinanceSpotFeed(config.venue, config.feed, sink, clock, on_receive=sink.started)
         quiet_process()
         await feed.start()
+        ticking = asyncio.ensure_future(tick(host, counting.gateway, clock))
         await times.ready.wait()
         host.latency[:] = 0
         await times.finished.wait()
+        ticking.cancel()
         counters, engine = feed.counters, host.counters()
         await feed.stop()
         times.fired, times.stages = engine["anomalies"], summarize_table(host.latency)
         host.close()
+    link.close()
+    venue.join(5)
     refused = {name: counters[name] for name in ("malformed", "duplicates", "unknown_symbol", "missing_trades")}
-    if any(refused.values()) or engine["bad_input"]:
-        raise SystemExit(f"messages were refused: {refused}, bad input {engine['bad_input']}")
+    if any(refused.values()) or engine["bad_input"] or session.refused:
+        raise SystemExit(f"messages were refused: {refused}, bad input {engine['bad_input']}, orders {session.refused}")
 
 
 class Ticker(msgspec.Struct):
@@ -304,45 +369,70 @@ CLIENTS: dict[str, Client] = {
 }
 
 
-def run(client: Client, symbols: int, messages: int, rate: int, pace: int) -> dict[str, Any]:
+def run(client: Client, symbols: int, messages: int, rate: int, pace: int, busy: bool = False) -> dict[str, Any]:
     """One client and one sender. ``rate`` spaces the times in the messages; ``pace`` is that of the sender, 0 for a flood."""
     first = history_frames(symbols)
     total = first + messages
-    memory = SharedMemory(create=True, size=8 * total)
     mine, theirs = CONTEXT.Pipe()
     arguments = (symbols, messages, rate, time.time_ns() // 60_000_000_000 * 60_000)
-    sender = CONTEXT.Process(target=send_frames, args=(theirs, make_stream, arguments, first, pace))
+    sender = CONTEXT.Process(target=send_frames, args=(theirs, make_stream, arguments, first, pace), daemon=True)
     sender.start()
-    mine.send(memory.name)
+    theirs.close()
     port = mine.recv()
+
+    waits = Preemptions()
 
     async def main() -> Times:
         times = Times(first, total)
         task = asyncio.ensure_future(client(port, symbols, times))
         await asyncio.wait({task, asyncio.ensure_future(times.ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        stop = busy_poll(asyncio.get_running_loop()) if busy else None
+        watching = asyncio.ensure_future(watch(waits))
         mine.send("go")
         await asyncio.wait_for(task, 300)
+        watching.cancel()
+        if stop is not None:
+            stop()
         return times
 
     try:
         times = uvloop.run(main())
-        sent = np.ndarray(total, np.int64, memory.buf).copy()
+        sent = np.frombuffer(mine.recv_bytes(), np.int64)
+        bad = disturbed(sent, waits.samples, mine.recv())
     finally:
-        sender.join(1)
         sender.terminate()
-        memory.close()
-        memory.unlink()
+        sender.join()
     settled = first + min(SETTLE, messages // 4)
-    decided = (times.done_ns - sent)[settled:] / 1e3
-    intents = np.array([t - sent[k] for k, t in times.intents if k >= settled]) / 1e3
     return {
-        "decided": np.percentile(decided, (50, 99)).tolist(),
-        "intent": np.percentile(intents, (50, 99)).tolist() if len(intents) else [float("nan")] * 2,
-        "intents": len(intents),
+        "decided": percentiles((times.done_ns - sent)[settled:], bad[settled:]),
+        "intent": percentiles(*since(times.intents, sent, bad, settled)),
+        "sent": percentiles(*since(times.orders, sent, bad, settled)),
+        "undisturbed": 1.0 - float(bad[settled:].mean()),
+        "intents": len(times.intents),
         "rate": messages / (times.done_ns[-1] - sent[first]) * 1e3,
         "fired": times.fired,
         "stages": times.stages,
     }
+
+
+async def watch(waits: Preemptions) -> None:
+    while True:
+        waits.sample(time.monotonic_ns())
+        await asyncio.sleep(WINDOW_NS / 1e9)
+
+
+def since(events: list[tuple[int, int]], sent: Any, bad: Any, settled: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Latency of each event after the write of the message that caused it, and whether that write was disturbed."""
+    cause, at = np.array([event for event in events if event[0] >= settled], np.int64).reshape(-1, 2).T
+    return at - sent[cause], bad[cause]
+
+
+def percentiles(latencies_ns: NDArray[Any], bad: NDArray[Any]) -> list[float]:
+    """p50 and p99, us: of all, then of the undisturbed."""
+    result: list[float] = []
+    for some in (latencies_ns, latencies_ns[~bad]):
+        result += (np.percentile(some, (50, 99)) / 1e3).tolist() if len(some) else [float("nan")] * 2
+    return result
 
 
 def main() -> None:
@@ -352,27 +442,35 @@ def main() -> None:
     parser.add_argument("--flood", type=int, default=500_000, help="messages of a flood")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--symbols", type=int, default=100)
+    parser.add_argument("--only", choices=list(CLIENTS), nargs="+", default=list(CLIENTS), metavar="CLIENT")
     options = parser.parse_args()
     print(machine())
     print(f"picows {picows.__version__}, websockets {websockets.__version__}, uvloop {uvloop.__version__}")
-    paced_messages = int(options.rate * options.seconds)
-    print(f"\n{'':22} {options.rate:>7} msg/s: decided p50 / p99 us    intent p50 / p99 us    flood M msg/s    rule hits")
-    fired: set[tuple[int, int]] = set()
-    for name, client in CLIENTS.items():
-        paced = [run(client, options.symbols, paced_messages, options.rate, options.rate) for _ in range(options.runs)]
-        flood = [run(client, options.symbols, options.flood, options.rate, 0) for _ in range(options.runs)]
-        (d50, d99), (i50, i99) = (
-            [statistics.median(r[which][k] for r in paced) for k in (0, 1)] for which in ("decided", "intent")
-        )
-        fired |= {(r["fired"], f["fired"]) for r, f in zip(paced, flood, strict=True)}
-        intent = f"{i50:8.1f} / {i99:<8.1f}" if client is ours else f"{'-':>19}"
-        speed = statistics.median(r["rate"] for r in flood)
-        print(f"{name:22} {'':>7}        {d50:8.1f} / {d99:<10.1f} {intent:>19} {speed:16.3f}    {sorted(fired)}")
-        if client is ours:
-            stages = "  ".join(f"{k} {v['p50_ns']}/{v['p99_ns']}" for k, v in paced[-1]["stages"].items())
-            print(f"{'':22} {paced[-1]['intents']} intents; stages p50/p99 ns: {stages}")
-    if len(fired) != 1:
-        raise SystemExit(f"the rule fired differently: {sorted(fired)}")
+    messages = int(options.rate * options.seconds)
+    columns = "".join(f"{name + ' p50 / p99 us':>24}" for name in ("decided", "intent", "sent"))
+    print(f"\nat {options.rate} msg/s {'':16}{columns}  flood M msg/s  rule hits")
+    fired: set[int] = set()
+    flooded: set[int] = set()
+    for name, client in ((name, CLIENTS[name]) for name in options.only):
+        for busy in (False, True):
+            paced = [run(client, options.symbols, messages, options.rate, options.rate, busy) for _ in range(options.runs)]
+            floods = [] if busy else [run(client, options.symbols, options.flood, options.rate, 0) for _ in range(options.runs)]
+            fired |= {result["fired"] for result in paced}
+            flooded |= {result["fired"] for result in floods}
+            speed = f"{statistics.median(result['rate'] for result in floods):.3f}" if floods else "-"
+            for k, label in ((0, name + ", busy poll" * busy), (2, "  while both had their CPU")):
+                line = f"{label:30}"
+                for which in ("decided", "intent", "sent"):
+                    p50, p99 = (statistics.median(result[which][k + j] for result in paced) for j in (0, 1))
+                    line += f"{p50:12.1f} / {p99:<9.1f}" if which == "decided" or client is ours else f"{'-':>24}"
+                share = statistics.median(result["undisturbed"] for result in paced)
+                end = f" {share:14.0%}" if k else f" {speed:>14}  {sorted(fired)} {sorted(flooded)}"
+                print(line + end, flush=True)
+            if client is ours:
+                stages = "  ".join(f"{k} {v['p50_ns']}/{v['p99_ns']}" for k, v in paced[-1]["stages"].items())
+                print(f"{'':30}{paced[-1]['intents']} intents; stages p50/p99 ns: {stages}", flush=True)
+    if len(fired) != 1 or len(flooded) != 1:
+        raise SystemExit(f"the rule fired differently: {sorted(fired)}, {sorted(flooded)}")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,10 @@ QUICK = {
 #: What is measured, its target, the benchmark that measures it, and where its figures stand in the output.
 _MEDIAN_AND_BEST = r".* (\S+) +(\S+) +[0-9a-f]{16}$"
 _SPEED = "{} M/s (best {})"
-_PEER_RULE = r" +(\S+) +/ (\S+) +- +(\S+)"
+_PEER_RULE = r" +(\S+) +/ (\S+) +- +- +(\S+)"
+_COLUMN = r" +\S+ +/ \S+"
+_FIGURES = r" +(\S+) +/ (\S+)"
+_P50_P99 = "p50 {}, p99 {} us"
 _PEER_FIGURES = "p50 {}, p99 {} us, {} M/s"
 _RING = r"^ring, 64 Ki slots, processes, 64 a push +"
 ROWS = [
@@ -71,9 +74,18 @@ ROWS = [
     ("nautilus_trader, trade replay", "", "engine", r"^nautilus_trader.*? +(\S+ +\S+ +\S+ .*)$", "{}"),
     ("ring, between processes", ">= 50 M/s", "ring", _RING + r"(\S+) \( *(\S+)\)", _SPEED),
     ("... hop", "<= 200 ns p50", "ring", _RING + r"\S+ \( *\S+\) +(\S+) \( *(\S+)\)", "{} ns p50 (best {})"),
-    ("WebSocket to decided, 50 k/s", "p50 <= 20, p99 <= 100 us", "pipeline", r"^sentinel +(\S+) +/ (\S+)", "p50 {}, p99 {} us"),
-    ("... to intent", "p50 <= 20, p99 <= 100 us", "pipeline", r"^sentinel.*?/ .*? +(\S+) +/ (\S+)", "p50 {}, p99 {} us"),
-    ("... most messages", ">= 0.5 M/s", "pipeline", r"^sentinel.*?/ .*?/ \S+ +(\S+)", "{} M/s"),
+    ("WebSocket to intent, 50 k/s", "p50 <= 20, p99 <= 100 us", "pipeline", "^sentinel" + _COLUMN + _FIGURES, _P50_P99),
+    ("... busy poll", "p50 <= 20, p99 <= 100 us", "pipeline", "^sentinel, busy poll" + _COLUMN + _FIGURES, _P50_P99),
+    (
+        "... while nothing else took a CPU",
+        "p50 <= 20, p99 <= 100 us",
+        "pipeline",
+        r"^sentinel, busy poll.*\n  while both had their CPU" + _COLUMN + _FIGURES + r".* (\d+%)$",
+        _P50_P99 + " ({} of the time)",
+    ),
+    ("... to decided, busy poll", "", "pipeline", "^sentinel, busy poll" + _FIGURES, _P50_P99),
+    ("... to the order in its socket, busy poll", "", "pipeline", "^sentinel, busy poll" + 2 * _COLUMN + _FIGURES, _P50_P99),
+    ("... most messages", ">= 0.5 M/s", "pipeline", "^sentinel" + 3 * _COLUMN + r" +(\S+)", "{} M/s"),
     ("picows + msgspec, rule in Python", "", "pipeline", r"^picows \+ msgspec" + _PEER_RULE, _PEER_FIGURES),
     ("websockets + orjson, rule in Python", "", "pipeline", r"^websockets \+ orjson" + _PEER_RULE, _PEER_FIGURES),
     ("daemon, warm start to first decision", "<= 1.5 s", "daemon_start", r"^warm start.*?median (\S+) s \((.*?),", "{} s ({})"),
