@@ -31,7 +31,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["scripts/setup", "scripts/test", "scripts/demo", ".ci/run"])
+@pytest.mark.parametrize("name", ["scripts/setup", "scripts/test", "scripts/test-python", "scripts/demo", ".ci/run"])
 def test_script_is_executable_and_stops_at_the_first_failure(name: str) -> None:
     path = ROOT / name
     assert os.access(path, os.X_OK)
@@ -39,12 +39,22 @@ def test_script_is_executable_and_stops_at_the_first_failure(name: str) -> None:
     assert _run(["bash", "-n", str(path)], ROOT).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["setup", "test"])
+@pytest.mark.parametrize("name", ["setup", "test", "test-python"])
 def test_help_of_a_script_needs_no_set_up(copy: Path, name: str) -> None:
     shutil.copy2(ROOT / "scripts" / name, copy / "scripts" / name)
     done = _run([str(copy / "scripts" / name), "--help"], copy)
     assert done.returncode == 0
     assert f"scripts/{name}" in done.stdout
+    assert not (copy / ".venv").exists()
+
+
+@pytest.mark.parametrize("version", [[], ["3.10"], ["3.14"], ["three"]])
+def test_python_that_is_not_supported_is_not_tested(copy: Path, version: list[str]) -> None:
+    for name in ("test", "test-python"):
+        shutil.copy2(ROOT / "scripts" / name, copy / "scripts" / name)
+    done = _run(["scripts/test", "--python", *version], copy)
+    assert done.returncode == 1
+    assert "allowed are 3.11, 3.12 and 3.13" in done.stderr
     assert not (copy / ".venv").exists()
 
 
