@@ -59,6 +59,11 @@ class RiskGate(wiring.Component):
 
     def __init__(self, symbols: int = MAX_SYMBOLS, window_depth: int = WINDOW_DEPTH, amount_bits: int = AMOUNT_BITS) -> None:
         self.symbols, self.window_depth, self.amount_bits = symbols, window_depth, amount_bits
+        # The beat in work, and how far it is: seen by proofs.
+        self.beat, self.step = Signal(BEAT, reset_less=True), Signal(LAST + 1)
+        self.number, self.deciding = Signal(64, init=1), Signal()
+        self.given = Signal()  # the order of this beat has its permit
+        self.store = SymbolStore(symbols)
         super().__init__(
             {
                 "beats": In(stream.Signature(RECORD_BITS)),
@@ -85,14 +90,16 @@ class RiskGate(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.store = self._store = SymbolStore(self.symbols)
+        m.submodules.store = self.store
         m.submodules.checks = self._checks = OrderChecks(self.amount_bits, 2 * self.amount_bits + self.symbols.bit_length() + 3)
         m.submodules.window = self._window = PermitWindow(self.window_depth)
         m.submodules.exposure = self._exposure = Exposure(2 * self.amount_bits, self.symbols)
         m.submodules.update = self._update = PositionUpdate(self.amount_bits)
         m.submodules.equity = self._equity = EquityWatch()
         m.submodules.multiplier = self._multiplier = Multiplier(self.amount_bits, self.amount_bits)
-        assert 1 + self._multiplier.latency == PRODUCT
+        # The product of step PRODUCT is of what went in that many steps before.
+        self._first_factors = PRODUCT - self._multiplier.latency + 1
+        assert self._first_factors >= 2
         self._sequence(m)
         self._connect_order(m)
         self._connect_event(m)
@@ -102,18 +109,17 @@ class RiskGate(wiring.Component):
         return m
 
     def _is(self, kind: BeatKind) -> Value:
-        return self._beat.kind == int(kind)
+        return self.beat.kind == int(kind)
 
     def _sequence(self, m: Module) -> None:
         """Takes a beat when idle, and walks through its steps."""
-        self._beat, self._now = Signal(BEAT, reset_less=True), Signal(64, reset_less=True)
-        self._step = step = Signal(LAST + 1)
+        self._now = Signal(64, reset_less=True)
+        step = self.step
         self._product = Signal(2 * self.amount_bits, reset_less=True)
-        self._given = Signal()  # the order of this beat has its permit
-        store, table = self._store, self.table_write
+        store, table = self.store, self.table_write
         take, idle = Signal(), Signal()
         payload = BEAT(self.beats.payload)
-        short = self._is(BeatKind.HEARTBEAT) | (self._is(BeatKind.ORDER) & ~self._given)
+        short = self._is(BeatKind.HEARTBEAT) | (self._is(BeatKind.ORDER) & ~self.given)
         m.d.comb += [
             idle.eq(step == 0),
             self.clearing.eq(store.clearing),
@@ -127,7 +133,7 @@ class RiskGate(wiring.Component):
             self._checks.step.eq(Mux(self._is(BeatKind.ORDER), step[:8], 0)),
         ]
         with m.If(take):
-            m.d.sync += [self._beat.eq(payload), self._now.eq(self.now), step.eq(1 << 1), self._given.eq(0)]
+            m.d.sync += [self.beat.eq(payload), self._now.eq(self.now), step.eq(1 << 1), self.given.eq(0)]
         with m.Elif(step[VERDICT + 1] & short):
             m.d.sync += step.eq(0)
         with m.Else():
@@ -136,50 +142,50 @@ class RiskGate(wiring.Component):
             m.d.sync += self._product.eq(self._multiplier.product)
 
     def _connect_order(self, m: Module) -> None:
-        order, checks, window, exposure = ORDER(self._beat.as_value()), self._checks, self._window, self._exposure
+        order, checks, window, exposure = ORDER(self.beat.as_value()), self._checks, self._window, self._exposure
         self._last_key, self._key_known = Signal(64), Signal()
         m.d.comb += [
             checks.order.eq(order.as_value()),
             checks.now.eq(self._now),
-            checks.row.eq(self._store.row),
+            checks.row.eq(self.store.row),
             checks.limits.eq(self.limits),
             checks.arm_epoch.eq(self.arm_epoch),
             checks.last_key.eq(self._last_key),
             checks.key_known.eq(self._key_known),
-            checks.memory_bad.eq(self._store.uncorrectable),
+            checks.memory_bad.eq(self.store.uncorrectable),
             checks.full.eq(window.full),
             checks.window_bad.eq(window.fault),
             checks.product.eq(self._multiplier.product),
             checks.room.eq(exposure.room),
             checks.no_room.eq(exposure.none),
-            window.ask.eq(self._step[1] & self._is(BeatKind.ORDER)),
+            window.ask.eq(self.step[1] & self._is(BeatKind.ORDER)),
             window.now.eq(self._now),
             window.limit.eq(self.limits.permits_per_window),
             window.window.eq(self.limits.window),
-            window.record.eq(self._step[VERDICT + 1] & self._given),
+            window.record.eq(self.step[VERDICT + 1] & self.given),
             exposure.limit.eq(self.limits.max_gross_notional),
-            exposure.headroom.eq(self._step[1] & self._is(BeatKind.ORDER)),
+            exposure.headroom.eq(self.step[1] & self._is(BeatKind.ORDER)),
         ]
         with m.If(self.armed_pulse):
             m.d.sync += self._key_known.eq(0)
-        with m.Elif(self._step[VERDICT + 1] & self._given):
+        with m.Elif(self.step[VERDICT + 1] & self.given):
             m.d.sync += [self._last_key.eq(order.client_key), self._key_known.eq(1)]
 
     def _connect_event(self, m: Module) -> None:
         """Positions, open quantities and values follow from whatever happened; also while tripped."""
-        update, exposure, store, step = self._update, self._exposure, self._store, self._step
-        event = ORDER_EVENT(self._beat.as_value())
+        update, exposure, store, step = self._update, self._exposure, self.store, self.step
+        event = ORDER_EVENT(self.beat.as_value())
         is_event, is_reference = self._is(BeatKind.ORDER_EVENT), self._is(BeatKind.REFERENCE_PRICE)
         m.d.comb += [
             update.start.eq(step[ROW]),
-            update.beat.eq(self._beat),
+            update.beat.eq(self.beat),
             update.row.eq(store.row),
             update.now.eq(self._now),
-            update.permitted.eq(self._given),
+            update.permitted.eq(self.given),
             update.value.eq(self._product),
             # The notional of the order or event first, then the new value of the position.
-            self._multiplier.a.eq(Mux(step[:5].any(), event.price, update.value_price)),
-            self._multiplier.b.eq(Mux(step[:5].any(), event.qty, update.position_size)),
+            self._multiplier.a.eq(Mux(step[: self._first_factors].any(), event.price, update.value_price)),
+            self._multiplier.b.eq(Mux(step[: self._first_factors].any(), event.qty, update.position_size)),
         ]
         moves = (is_event & update.sound) | (is_reference & update.sound)
         releases = is_event & update.sound & update.takes_open
@@ -187,11 +193,11 @@ class RiskGate(wiring.Component):
             exposure.operand.eq(
                 Mux(step[TAKE_VALUE : TAKE_VALUE + exposure.cycles + 1].any(), store.row.position_value, self._product)
             ),
-            exposure.add_open.eq(step[VERDICT + 1] & self._given),
+            exposure.add_open.eq(step[VERDICT + 1] & self.given),
             exposure.take_open.eq(step[TAKE_OPEN] & releases),
             exposure.take_value.eq(step[TAKE_VALUE] & moves & update.revalues),
             exposure.add_value.eq(step[ADD_VALUE] & moves & update.revalues),
-            exposure.total.eq(step[TOTAL] & (moves | self._given)),
+            exposure.total.eq(step[TOTAL] & (moves | self.given)),
         ]
         table = self.table_write
         with m.If(self.table_ready):
@@ -206,18 +212,18 @@ class RiskGate(wiring.Component):
         with m.Else():
             m.d.comb += [
                 store.write_en.eq(step[WRITE_BACK]),
-                store.write_symbol.eq(self._beat.symbol),
-                store.write_words.eq(Mux(moves | self._given, update.words, 0)),
+                store.write_symbol.eq(self.beat.symbol),
+                store.write_words.eq(Mux(moves | self.given, update.words, 0)),
                 store.write_row.eq(update.new_row),
             ]
 
     def _connect_equity(self, m: Module) -> None:
-        equity, beat = self._equity, EQUITY(self._beat.as_value())
+        equity, beat = self._equity, EQUITY(self.beat.as_value())
         m.d.comb += [
             equity.now.eq(self.now),
             equity.limits.eq(self.limits),
-            equity.beat.eq(self._step[1] & self._is(BeatKind.EQUITY)),
-            equity.heartbeat.eq(self._step[1] & self._is(BeatKind.HEARTBEAT)),
+            equity.beat.eq(self.step[1] & self._is(BeatKind.EQUITY)),
+            equity.heartbeat.eq(self.step[1] & self._is(BeatKind.HEARTBEAT)),
             equity.beat_now.eq(self._now),
             equity.equity.eq(beat.equity),
             equity.day_start.eq(beat.day_start),
@@ -227,10 +233,10 @@ class RiskGate(wiring.Component):
 
     def _verdict(self, m: Module) -> None:
         """The first control that refuses, or a permit."""
-        order, refused = ORDER(self._beat.as_value()), self._checks.refused
+        order, refused = ORDER(self.beat.as_value()), self._checks.refused
         control, passes = Signal(16), Signal()
-        number = Signal(64, init=1)
-        deciding = self._step[VERDICT] & self._is(BeatKind.ORDER)
+        number, deciding = self.number, self.deciding
+        m.d.comb += deciding.eq(self.step[VERDICT] & self._is(BeatKind.ORDER))
         choice: Value = 0 * refused[0]
         for i, check in reversed(list(enumerate(CHECKS))):
             choice = Mux(refused[i], int(check), choice)
@@ -259,13 +265,13 @@ class RiskGate(wiring.Component):
                     )
                 ),
                 number.eq(number + 1),
-                self._given.eq(passes),
+                self.given.eq(passes),
                 self.last_control.eq(control),
             ]
-        self._control, self._deciding, self._passes = control, deciding, passes
+        self._control, self._passes = control, passes
 
     def _causes(self, m: Module) -> None:
-        causes, equity, deciding, control = self.causes, self._equity, self._deciding, self._control
+        causes, equity, deciding, control = self.causes, self._equity, self.deciding, self._control
         rejects = Signal(16)
         rate, oldest, age = Signal(), Signal(64), Signal(64)
         with m.If(self.armed_pulse | (deciding & self._passes)):
@@ -278,19 +284,17 @@ class RiskGate(wiring.Component):
             m.d.sync += [rate.eq(1), oldest.eq(self._window.oldest), age.eq(0)]
         with m.Elif(rate & (age >= self.limits.window) & (age != 0)):
             m.d.sync += rate.eq(0)
-        loaded = self._step[ROW] & (
-            self._is(BeatKind.ORDER) | self._is(BeatKind.ORDER_EVENT) | self._is(BeatKind.REFERENCE_PRICE)
-        )
+        loaded = self.step[ROW] & (self._is(BeatKind.ORDER) | self._is(BeatKind.ORDER_EVENT) | self._is(BeatKind.REFERENCE_PRICE))
         m.d.sync += [
-            causes.memory.eq((loaded & self._store.uncorrectable) | (deciding & (control == int(Control.MEMORY_FAULT)))),
+            causes.memory.eq((loaded & self.store.uncorrectable) | (deciding & (control == int(Control.MEMORY_FAULT)))),
             causes.gross.eq(deciding & (control == int(Control.GROSS_EXPOSURE))),
             causes.rejects.eq(
                 deciding & ~self._passes & (self.limits.reject_trip != 0) & (rejects + 1 >= self.limits.reject_trip)
             ),
-            causes.beat.eq(self._update.bad & self._step[ROW + 1]),
-            causes.exposure.eq((self._update.strained & self._step[WRITE_BACK]) | self._exposure.underflow),
-            causes.illegal.eq((self._step & (self._step - 1)) != 0),
-            self.corrected.eq(loaded & self._store.corrected),
+            causes.beat.eq(self._update.bad & self.step[ROW + 1]),
+            causes.exposure.eq((self._update.strained & self.step[WRITE_BACK]) | self._exposure.underflow),
+            causes.illegal.eq((self.step & (self.step - 1)) != 0),
+            self.corrected.eq(loaded & self.store.corrected),
         ]
         m.d.comb += [
             causes.heartbeat.eq(equity.heartbeat_stale),
