@@ -80,15 +80,15 @@ class Gate:
     def event(self, event: int, side: int, qty: int, price: int = 1000) -> None:
         self.model.beat(make(ORDER_EVENT_BEAT, BeatKind.ORDER_EVENT, event=event, side=side, qty=qty, price=price), 0, False)
 
-    def order(self, now: int = 0, closed: bool = False, **bent: int) -> GateVerdict:
+    def order(self, now: int = 0, closed: int = 0, **bent: int) -> GateVerdict:
         self.key += 1
         values = {"price": 1000, "qty": 10, "side": int(Side.BUY), "client_key": self.key, "arm_epoch": self.model.arm_epoch}
         values |= {"limits_version": self.model.limits.version, **bent}
-        verdict = self.model.beat(make(ORDER_BEAT, BeatKind.ORDER, **values), now, closed)
+        verdict = self.model.beat(make(ORDER_BEAT, BeatKind.ORDER, **values), now, bool(closed))
         assert verdict is not None
         return verdict
 
-    def control(self, now: int = 0, closed: bool = False, **bent: int) -> int:
+    def control(self, now: int = 0, closed: int = 0, **bent: int) -> int:
         return self.order(now, closed, **bent).control
 
 
