@@ -200,6 +200,8 @@ def test_two_processes_pass_every_record_whole_and_in_order() -> None:
     with Ring.create(256, name) as ring:
         producer = multiprocessing.get_context("spawn").Process(target=_produce_in_process, args=(name, total))
         producer.start()
+        while ring.available() == 0:  # compiled code that waits cannot be interrupted
+            assert producer.is_alive()
         wrong = _consume(ring.words, ring.slots, ring.mask, total)
         producer.join(20)
         assert (wrong, producer.exitcode) == (0, 0)
