@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 TICK_NS = 100 * NS_PER_MS
 #: Between rehearsals of an order, on wall-clock time.
-REHEARSE_S = 0.01
+REHEARSE_S = 0.02
 #: Orders rehearsed before the first: the interpreter specialises code only after several passes.
 _REHEARSALS = 32
 _RETRY_MIN_S, _RETRY_MAX_S = 0.5, 30.0

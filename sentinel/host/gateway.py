@@ -84,7 +84,7 @@ class Gateway:
         """Take an order through everything but the socket, and forget it.
 
         Orders are rare, so each one met cold code: measured 340 us, most of it cache misses. Called often this keeps the
-        path warm: beside 50,000 messages a second an order left after 88 us at ten calls a second, after 42 us at a hundred.
+        path warm: beside 50,000 messages a second the session took 88 us at ten calls a second, 57 at fifty, 42 at a hundred.
         """
         if self.session is not None:
             key, _, _, _, side, _, _, _, symbol, price, qty, order_type, tif, *_ = _INTENT.unpack(self._rehearsed)
