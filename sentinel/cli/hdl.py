@@ -73,9 +73,9 @@ def prove(console: Console, *, core: str | None, full: bool, mutants: int | None
 
 def report(console: Console, *, quick: bool) -> dict[str, Any]:
     """Measure cycles, area, depth and Fmax, and show each beside its target."""
-    from sentinel_hdl.tools import report as reporter
+    from sentinel_hdl.tools.report import measure, table
 
     with console.status("measuring") as status:
-        result = reporter.measure(lambda what: status.update(f"measuring: {what}"), quick=quick)
-    console.print(reporter.table(result), markup=False, highlight=False, soft_wrap=True)
+        result = measure(lambda what: status.update(f"measuring: {what}"), quick=quick)
+    console.print(table(result), markup=False, highlight=False, soft_wrap=True)
     return result
