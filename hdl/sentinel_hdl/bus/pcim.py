@@ -13,7 +13,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from sentinel.wire import PERMIT, Control, PermitFlag, Verdict
+from sentinel.wire import PERMIT, Control, Kind, PermitFlag, Verdict
 from sentinel_hdl.beats import RECORD_BITS, SLOT_OFFSET
 from sentinel_hdl.bus import axi4
 from sentinel_hdl.bus.axi_lite import Response
@@ -60,6 +60,8 @@ class Pcim(wiring.Component):
 
     def __init__(self, id_bits: int = axi4.ID_BITS, timeout: int = TIMEOUT) -> None:
         self.timeout = timeout
+        # Writes without an answer, and one being put on the bus: seen by proofs.
+        self.outstanding, self.issuing = Signal(range(OUTSTANDING + 1)), Signal()
         record_stream = stream.Signature(RECORD_BITS)
         super().__init__(
             {
@@ -86,20 +88,19 @@ class Pcim(wiring.Component):
         m.d.comb += usable.eq(self.enable & (self.slots != 0) & (self.base != 0) & ~broken)
         m.d.sync += self.fault.eq(~usable)
 
-        incoming, arrives, is_permit = Signal(RECORD_BITS), Signal(), Signal()
+        incoming, arrives = Signal(RECORD_BITS), Signal()
         decision = ~self.permits.valid & self.decisions.valid
         m.d.comb += [
             incoming.eq(
                 Mux(self.permits.valid, self.permits.payload, Mux(decision, self.decisions.payload, self.statuses.payload))
             ),
             arrives.eq(self.permits.valid | self.decisions.valid | self.statuses.valid),
-            is_permit.eq(self.permits.valid & (self.permits.payload[_offset("verdict") :][:8] == int(Verdict.PERMIT))),
             self.permits.ready.eq(advance | ~usable),
             self.decisions.ready.eq((advance | ~usable) & ~self.permits.valid),
             self.statuses.ready.eq((advance | ~usable) & ~self.permits.valid & ~self.decisions.valid),
         ]
         m.d.sync += self.dropped.eq(arrives & ~usable)
-        valid, record, permit, address = self._number(m, incoming, arrives & usable, is_permit, advance)
+        valid, record, address = self._number(m, incoming, arrives & usable, advance)
 
         # The record keeps pace with its CRC.
         m.submodules.crc = crc = Crc32()
@@ -107,13 +108,13 @@ class Pcim(wiring.Component):
         for stage in range(LATENCY):
             next_valid = Signal(name=f"valid_{stage}")
             next_record = Signal(8 * MESSAGE_BYTES, name=f"record_{stage}", reset_less=True)
-            next_permit = Signal(name=f"permit_{stage}", reset_less=True)
             next_address = Signal(64, name=f"address_{stage}", reset_less=True)
             with m.If(advance):
-                m.d.sync += [next_valid.eq(valid), next_record.eq(record), next_permit.eq(permit), next_address.eq(address)]
-            valid, record, permit, address = next_valid, next_record, next_permit, next_address
+                m.d.sync += [next_valid.eq(valid), next_record.eq(record), next_address.eq(address)]
+            valid, record, address = next_valid, next_record, next_address
 
         stop = Signal()
+        permit = (record[_offset("kind") :][:8] == int(Kind.PERMIT)) & (record[_offset("verdict") :][:8] == int(Verdict.PERMIT))
         m.d.comb += stop.eq(permit & self.closed)
         self._issue(
             m,
@@ -127,11 +128,9 @@ class Pcim(wiring.Component):
         m.d.comb += bus.wstrb.eq(~Const(0, axi4.STROBE_BITS))
         return m
 
-    def _number(
-        self, m: Module, incoming: Signal, arrives: Signal, is_permit: Signal, advance: Signal
-    ) -> tuple[Signal, Signal, Signal, Signal]:
+    def _number(self, m: Module, incoming: Signal, arrives: Signal, advance: Signal) -> tuple[Signal, Signal, Signal]:
         """The record with its number, and its place in the ring."""
-        valid, permit = Signal(), Signal(reset_less=True)
+        valid = Signal()
         record, address = Signal(RECORD_BITS, reset_less=True), Signal(64, reset_less=True)
         number = Signal(32, init=1)
         index = Signal(17)
@@ -139,7 +138,6 @@ class Pcim(wiring.Component):
         with m.If(advance):
             m.d.sync += [
                 valid.eq(arrives),
-                permit.eq(is_permit),
                 record.eq(incoming | number << SLOT_OFFSET),
                 address.eq(self.base + (index << 6)),
             ]
@@ -147,12 +145,12 @@ class Pcim(wiring.Component):
                 m.d.sync += number.eq(Mux(number.all(), 1, number + 1))
         with m.If(~self.enable):
             m.d.sync += number.eq(1)
-        return valid, record, permit, address
+        return valid, record, address
 
     def _issue(self, m: Module, valid: Signal, record: Signal, address: Signal, advance: Signal) -> None:
         bus = self.bus
-        outstanding = Signal(range(OUTSTANDING + 1))
-        busy, room, take = Signal(), Signal(), Signal()
+        outstanding, take = self.outstanding, self.issuing
+        busy, room = Signal(), Signal()
         m.d.comb += [
             busy.eq((bus.awvalid & ~bus.awready) | (bus.wvalid & ~bus.wready)),
             room.eq(outstanding != OUTSTANDING),
@@ -172,14 +170,13 @@ class Pcim(wiring.Component):
             self.stalls.eq(valid & ~advance),
             self.errors.eq(bus.bvalid & (bus.bresp != Response.OKAY)),
         ]
-        self._outstanding = outstanding
 
     def _watch(self, m: Module, broken: Signal) -> None:
         """The bus is stuck when it owes something and nothing has happened for ``timeout`` cycles."""
         bus = self.bus
         silent = Signal(range(self.timeout + 1))
         moved = (bus.awvalid & bus.awready) | (bus.wvalid & bus.wready) | bus.bvalid
-        with m.If(moved | (self._outstanding == 0)):
+        with m.If(moved | (self.outstanding == 0)):
             m.d.sync += silent.eq(0)
         with m.Elif(silent != self.timeout):
             m.d.sync += silent.eq(silent + 1)
