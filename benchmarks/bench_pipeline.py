@@ -274,7 +274,7 @@ async def tick(host: EngineHost, gateway: Gateway, clock: LiveClock) -> None:
 
 async def ours(port: int, symbols: int, times: Times) -> None:
     mine, theirs = CONTEXT.Pipe()
-    venue = CONTEXT.Process(target=take_orders, args=(theirs,))
+    venue = CONTEXT.Process(target=take_orders, args=(theirs,), daemon=True)
     venue.start()
     link = await Link.open(f"ws://127.0.0.1:{mine.recv()}", lambda link, payload: None, lambda link: None)
     with tempfile.TemporaryDirectory() as directory:
