@@ -67,16 +67,19 @@ class KillSwitch(wiring.Component):
                 "locked": Out(1),
             }
         )
+        # Seen by proofs and by tests of upsets.
+        self.latch = VotedFlag("tripped", init=1)
+        self.copies = Cat(self.latch.copies)
+        self.state, self.half_time = Signal(6, name="state", init=Phase.IDLE), Signal(64)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bit, keys = trip_causes(), arming()
-        tripped = VotedFlag("tripped", init=1)
-        phase = Signal(6, init=Phase.IDLE)
+        tripped, phase, half_time = self.latch, self.state, self.half_time
         wrong = Signal(range(WRONG_KEYS + 1))
         idle, half, locked = (phase == word for word in Phase)
         wrong_key, illegal, back = Signal(), Signal(), Signal()
-        last_now, half_time = Signal(64), Signal(64)
+        last_now = Signal(64)
         m.d.sync += last_now.eq(self.now)
         m.d.comb += [
             back.eq(self.now < last_now),

@@ -43,12 +43,14 @@ class Watchdog(wiring.Component):
                 "cause": Out(1, init=1),
             }
         )
+        # When the challenge went out, and whether its answer is wanted: seen by proofs.
+        self.issued, self.waiting = Signal(64), Signal()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         free = Signal(32, init=_SEED)
         m.d.sync += free.eq(lfsr_step(free))
-        issued, waiting, running = Signal(64), Signal(), Signal()
+        issued, waiting, running = self.issued, self.waiting, Signal()
         age = Signal(64)
         # A cycle for the difference and one for the comparisons.
         due, late, early = Signal(), Signal(), Signal()

@@ -7,7 +7,7 @@ from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Signa
 from sentinel.wire import PERMIT, Kind, Verdict
 from sentinel_hdl.beats import layout
 from sentinel_hdl.bus.pcim import OUTSTANDING, Pcim
-from sentinel_hdl.tools.proof import Mutation, Proof
+from sentinel_hdl.tools.proof import Proof
 
 TIMEOUT = 6
 COUNT_BITS = 8
@@ -105,4 +105,3 @@ PROOFS = [
     Proof("pcim_prove", CORE, "P1 P9", _pcim, "prove", 2),
     Proof("pcim_cover", CORE, "P1 P9", lambda: _pcim(True), "cover", 16),
 ]
-MUTATION = Mutation(CORE, "dut", ("pcim_prove", "pcim_cover"))

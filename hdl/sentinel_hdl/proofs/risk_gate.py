@@ -9,7 +9,7 @@ from sentinel.wire import PERMIT, BeatKind, Control, Verdict
 from sentinel_hdl.beats import ORDER, layout
 from sentinel_hdl.permit_window import PermitWindow
 from sentinel_hdl.risk_gate import LAST, VERDICT, RiskGate
-from sentinel_hdl.tools.proof import Mutation, Proof
+from sentinel_hdl.tools.proof import Proof
 
 AMOUNT_BITS, SYMBOLS, WINDOW_DEPTH = 4, 2, 4
 _SOON = (Control.KILLED, Control.BAD_INPUT, Control.ARM_EPOCH, Control.LIMITS_VERSION, Control.SYMBOL_HALTED)
@@ -166,9 +166,3 @@ PROOFS = [
     Proof("risk_gate_answers_prove", CORE, "P1 P2 P5 P6 P12", _gate, "prove", 2),
     Proof("risk_gate_answers_cover", CORE, "P1 P2 P5 P6 P12", lambda: _gate(True), "cover", 13, timeout_s=1800, long=True),
 ]
-MUTATION = Mutation(
-    CORE,
-    "dut",
-    ("risk_gate_answers_prove",),
-    "tests/hdl/test_risk_gate_reference.py::test_emitted_gate_equals_the_reference_on_random_streams",
-)

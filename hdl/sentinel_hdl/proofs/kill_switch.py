@@ -1,0 +1,163 @@
+"""Proofs of the kill switch and the watchdog, in full size.
+
+P11 is proven from *any* state of the flip-flops, reachable or not, so from every state that a flipped bit can make.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal
+
+from sentinel_hdl.causes import arming, trip_causes
+from sentinel_hdl.kill_switch import CAUSES, KillSwitch, Phase
+from sentinel_hdl.tools.proof import Mutation, Proof
+from sentinel_hdl.watchdog import Watchdog, lfsr_step
+
+
+class KillSwitchSpecification(Elaboratable):
+    """The switch under any causes, keys and times. ``view``: "order" (P1..P4), "upset" (P11) or "reach"."""
+
+    def __init__(self, view: str) -> None:
+        self.view = view
+        self.dut = dut = KillSwitch()
+        self.ports = [dut.now, dut.causes, dut.key.as_value()]
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        keys, bit = arming(), trip_causes()
+        started, was_tripped, was_standing, was_locked = Signal(), Signal(init=1), Signal(), Signal()
+        key, was_nonce, was_now, was_phase = Signal.like(dut.key.as_value()), Signal(32), Signal(64), Signal(6)
+        m.d.sync += [
+            started.eq(1),
+            was_tripped.eq(dut.tripped),
+            was_standing.eq(dut.standing.any()),
+            was_locked.eq(dut.locked),
+            key.eq(dut.key.as_value()),
+            was_nonce.eq(dut.nonce),
+            was_now.eq(dut.now),
+            was_phase.eq(dut.state),
+        ]
+        opened = started & was_tripped & ~dut.tripped
+        second_key = key[0] & (key[1:] == ~was_nonce ^ keys["arm_key_2"])
+        if self.view == "reach":
+            m.d.comb += [
+                Cover(opened & (dut.arm_epoch == 1)),
+                Cover(opened & (dut.arm_epoch == 2)),
+                Cover(dut.locked),
+                Cover(dut.trip_pulse & dut.first_cause[bit["WRONG_KEY"]]),
+                Cover(dut.trip_pulse & dut.first_cause[bit["CLOCK"]]),
+            ]
+            return m
+        if self.view == "upset":
+            was_set = Signal(init=1)
+            m.d.sync += was_set.eq(dut.copies.any())
+            legal = Cat(dut.state == word for word in Phase).any()
+            m.d.comb += [
+                Assert(dut.closed | ~dut.copies.any()),
+                Assert(dut.closed | legal),
+                Assert(~(started & was_set & ~dut.copies.all()) | (~dut.copies.any() & second_key & (was_phase == Phase.HALF))),
+            ]
+            return m
+
+        half, half_time = Signal(), Signal(64)
+        first_key = dut.key.valid & (dut.key.value == dut.nonce ^ keys["arm_key_1"])
+        with m.If(dut.standing.any()):
+            m.d.sync += half.eq(0)
+        with m.Elif(dut.key.valid & ~dut.locked):
+            m.d.sync += [half.eq(~half & first_key), half_time.eq(dut.now)]
+        was_half, was_half_time = Signal(), Signal(64)
+        m.d.sync += [was_half.eq(half), was_half_time.eq(half_time)]
+        waited = Signal(64)
+        m.d.comb += waited.eq(was_now - was_half_time)
+        m.d.comb += [
+            # P3, P1
+            Assert(started | dut.tripped),
+            Assert(dut.closed == (dut.tripped | dut.standing.any())),
+            Assert((dut.standing & dut.causes) == dut.causes),
+            # P2
+            Assert(~(started & was_standing) | dut.tripped),
+            # What the switch remembers is what it was told.
+            Assert(dut.copies.all() | ~dut.copies.any()),
+            Assert(Cat(dut.state == word for word in Phase).any()),
+            Assert((dut.state == Phase.HALF) == half),
+            Assert(~half | (dut.half_time == half_time)),
+            Assert(~half | dut.tripped),
+            Assert(~dut.locked | dut.tripped),
+            Assert(~(started & was_locked) | dut.locked),
+        ]
+        # P4
+        with m.If(opened):
+            m.d.comb += [
+                Assert(~was_standing & ~was_locked & was_half & second_key),
+                Assert((waited >= keys["arm_min_ticks"]) & (waited <= keys["arm_max_ticks"])),
+            ]
+        return m
+
+
+class WatchdogSpecification(Elaboratable):
+    """The watchdog with a period that stands still, against what it was asked and told."""
+
+    def __init__(self, reach: bool = False) -> None:
+        self.reach = reach
+        self.dut = dut = Watchdog()
+        self.ports = [dut.now, dut.times.as_value(), dut.answer.as_value()]
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        started, cause, now, times = Signal(), Signal(init=1), Signal(64), Signal.like(dut.times.as_value())
+        m.d.sync += [started.eq(1), cause.eq(dut.cause), now.eq(dut.now), times.eq(dut.times.as_value())]
+        with m.If(started):
+            m.d.comb += [Assume(dut.times.as_value() == times), Assume(dut.now >= now)]
+        answer, challenge, age = Signal.like(dut.answer.as_value()), Signal(32), Signal(64)
+        asked = Signal()
+        m.d.sync += [
+            answer.eq(dut.answer.as_value()),
+            challenge.eq(dut.challenge),
+            age.eq(dut.now - dut.issued),
+            asked.eq(dut.waiting),
+        ]
+        quiet = started & cause & ~dut.cause
+        right = answer[0] & asked & (answer[1:] == lfsr_step(challenge))
+        in_time = (age >= dut.times.min) & (age <= dut.times.max) & (age < dut.times.period)
+        if self.reach:
+            m.d.comb += [
+                Cover(quiet & (dut.times.min > 1)),
+                Cover(started & ~cause & dut.cause & ~answer[0]),
+                Cover(started & ~cause & dut.cause & answer[0]),
+            ]
+            return m
+        m.d.comb += [
+            Assert(started | dut.cause),
+            # Only the right answer, wanted and in time, ends the cause; any other answer, and a missing one, raise it.
+            Assert(~quiet | (right & in_time)),
+            Assert(~(started & answer[0]) | ~dut.cause | ~(right & in_time) | Mux(dut.times.period == 0, 1, 0)),
+            Assert(~(started & answer[0] & ~(right & in_time)) | dut.cause),
+            Assert((dut.times.period != 0) | ~started | dut.cause),
+            Assert(~(started & asked & (age > dut.times.max) & ~right) | dut.cause),
+        ]
+        return m
+
+
+def _switch(view: str) -> tuple[Elaboratable, list[Signal]]:
+    specification = KillSwitchSpecification(view)
+    return specification, specification.ports
+
+
+def _watchdog(reach: bool = False) -> tuple[Elaboratable, list[Signal]]:
+    specification = WatchdogSpecification(reach)
+    return specification, specification.ports
+
+
+assert len(trip_causes()) == CAUSES
+CORE = "kill_switch"
+PROOFS = [
+    Proof("kill_switch_prove", CORE, "P1 P2 P3 P4", lambda: _switch("order"), "prove", 2),
+    Proof("kill_switch_upset_prove", CORE, "P11", lambda: _switch("upset"), "prove", 1),
+    Proof("kill_switch_cover", CORE, "P4 P11", lambda: _switch("reach"), "cover", 10),
+    Proof("watchdog_prove", "watchdog", "P2", _watchdog, "prove", 2),
+    Proof("watchdog_cover", "watchdog", "P2", lambda: _watchdog(True), "cover", 10),
+]
+MUTATION = Mutation(
+    CORE, "dut", ("kill_switch_prove", "kill_switch_upset_prove", "kill_switch_cover"), "tests/hdl/test_kill_switch.py"
+)
