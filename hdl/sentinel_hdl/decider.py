@@ -36,7 +36,7 @@ class _RulesLayout(data.StructLayout):
     """What the pump detector says of a vector."""
 
     def __init__(self) -> None:
-        super().__init__({"fired": RULES, "fault": 1})
+        super().__init__({"fault": 1, "fired": RULES})
 
 
 class Decider(wiring.Component):
@@ -53,9 +53,15 @@ class Decider(wiring.Component):
     """
 
     def __init__(
-        self, engines: int = 32, trees_per_engine: int = 4, features: int = MAX_FEATURES, depth: int = MAX_DEPTH
+        self,
+        engines: int = 32,
+        trees_per_engine: int = 4,
+        features: int = MAX_FEATURES,
+        depth: int = MAX_DEPTH,
+        rules: int = RULES,
+        conditions: int = CONDITIONS,
     ) -> None:
-        self._shape = (engines, trees_per_engine, features, depth)
+        self._shape, self._rules = (engines, trees_per_engine, features, depth), (rules, conditions)
         super().__init__(
             {
                 "vectors": In(stream.Signature(VectorLayout(features))),
@@ -70,7 +76,7 @@ class Decider(wiring.Component):
                 "value": In(32),
                 "status": Out(LoadStatusLayout()),
                 "active_id": Out(32),
-                "rule_index": In(range(RULES * CONDITIONS)),
+                "rule_index": In(range(rules * conditions)),
                 "rule_read": Out(ConditionLayout()),
                 "model_fault": Out(1),
             }
@@ -79,9 +85,10 @@ class Decider(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         engines, slots, features, depth = self._shape
-        m.submodules.loader = loader = ModelLoader(engines, slots, depth)
+        rule_count, conditions = self._rules
+        m.submodules.loader = loader = ModelLoader(engines, slots, depth, rule_count, conditions)
         m.submodules.forest = forest = ForestScorer(engines, slots, features, depth)
-        m.submodules.pump = pump = PumpDetector(features)
+        m.submodules.pump = pump = PumpDetector(features, rule_count, conditions)
         # The forest takes no more vectors than it has room for, and these hold as many.
         m.submodules.tags = tags = SyncFIFO(width=_TagLayout().size, depth=forest.room)
         m.submodules.rules = rules = SyncFIFO(width=_RulesLayout().size, depth=forest.room)
@@ -119,12 +126,12 @@ class Decider(wiring.Component):
             tags.w_en.eq(take),
             tags.w_data.eq(tag),
             rules.w_en.eq(pump.fired_valid),
-            rules.w_data.eq(Cat(pump.fired, pump.fault)),
+            rules.w_data.eq(Cat(pump.fault, pump.fired)),
         ]
         with m.Switch(self.rule_index):
-            for number in range(RULES * CONDITIONS):
+            for number in range(rule_count * conditions):
                 with m.Case(number):
-                    m.d.sync += self.rule_read.eq(loader.table[number // CONDITIONS][number % CONDITIONS])
+                    m.d.sync += self.rule_read.eq(loader.table[number // conditions][number % conditions])
         self._join(m, forest, tags, rules, loader.fault)
         return m
 

@@ -19,12 +19,15 @@ from sentinel.wire import MAX_CLASSES
 from sentinel_hdl.forest import TreeWriteLayout
 from sentinel_hdl.pump_detector import ConditionLayout
 
-RULE_WORDS = 3 * RULES * CONDITIONS
-
 
 def words_per_tree(depth: int = MAX_DEPTH) -> int:
     """Class, two words a node, one a leaf."""
     return 1 + 2 * ((1 << depth) - 1) + (1 << depth)
+
+
+def rule_words(rules: int = RULES, conditions: int = CONDITIONS) -> int:
+    """Three words a condition."""
+    return 3 * rules * conditions
 
 
 class HeaderLayout(data.StructLayout):
@@ -48,6 +51,7 @@ class ModelLoader(wiring.Component):
     ----------
     header : In, as staged by software; taken at ``begin``.
     begin, word, swap : In, strobes with ``value``: start a load; its next word; swap if ``value`` is the CRC-32 of all words.
+        Of two at once ``begin`` counts before ``swap``, and that before ``word``.
     idle : In, no vector is under way. ``hold`` : Out, none may start: the banks are about to be swapped.
     write : Out, words for the trees. bank : Out, the bank in use.
     active : Out, the header in use. table : Out, the conditions in use. loaded : Out, there is a model in use.
@@ -56,9 +60,17 @@ class ModelLoader(wiring.Component):
     fault : Out, the header in use, or which bank that is, failed its parity.
     """
 
-    def __init__(self, engines: int = 32, trees_per_engine: int = 4, depth: int = MAX_DEPTH) -> None:
+    def __init__(
+        self,
+        engines: int = 32,
+        trees_per_engine: int = 4,
+        depth: int = MAX_DEPTH,
+        rules: int = RULES,
+        conditions: int = CONDITIONS,
+    ) -> None:
         self.engines, self.slots, self.depth = engines, trees_per_engine, depth
-        table = data.ArrayLayout(data.ArrayLayout(ConditionLayout(), CONDITIONS), RULES)
+        self.rules, self.conditions = rules, conditions
+        table = data.ArrayLayout(data.ArrayLayout(ConditionLayout(), conditions), rules)
         super().__init__(
             {
                 "header": In(HeaderLayout()),
@@ -82,7 +94,8 @@ class ModelLoader(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         capacity = self.engines * self.slots
-        expected_max = capacity * words_per_tree(self.depth) + RULE_WORDS
+        of_tree, of_rules = words_per_tree(self.depth), rule_words(self.rules, self.conditions)
+        expected_max = capacity * of_tree + of_rules
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=32).create()
         loading, swapping = Signal(), Signal()
         begin = Signal()
@@ -92,7 +105,7 @@ class ModelLoader(wiring.Component):
         take = Signal()
         m.d.comb += [
             begin.eq(self.begin & ~swapping),
-            take.eq(self.word & loading & ~swapping & ~begin),
+            take.eq(self.word & loading & ~swapping & ~begin & ~self.swap),
             crc.start.eq(begin),
             crc.valid.eq(take),
             crc.data.eq(self.value),
@@ -107,8 +120,8 @@ class ModelLoader(wiring.Component):
         self._tree_words(m, begin, take & in_trees & (tree != capacity), tree)
         self._rule_words(m, begin, take & ~in_trees, staged)
 
-        expected = Signal(range(256 * words_per_tree(self.depth) + RULE_WORDS))
-        m.d.sync += expected.eq(header.trees * words_per_tree(self.depth) + RULE_WORDS)
+        expected = Signal(range(256 * of_tree + of_rules))
+        m.d.sync += expected.eq(header.trees * of_tree + of_rules)
         with m.If(begin):
             m.d.sync += [header.eq(self.header), loading.eq(1), count.eq(0), tree.eq(0), self.errors.eq(0)]
         with m.Elif(self.swap & ~swapping):
@@ -174,7 +187,8 @@ class ModelLoader(wiring.Component):
                         m.d.sync += [is_class.eq(1), tree.eq(tree + 1)]
 
     def _rule_words(self, m: Module, begin: Signal, take: Value, staged: data.View[data.ArrayLayout]) -> None:
-        condition, part = Signal(range(RULES * CONDITIONS)), Signal(range(3))
+        count = self.rules * self.conditions
+        condition, part = Signal(range(count)), Signal(range(3))
         with m.If(begin):
             m.d.sync += [condition.eq(0), part.eq(0)]
         with m.Elif(take):
@@ -182,8 +196,8 @@ class ModelLoader(wiring.Component):
             with m.If(part == 2):
                 m.d.sync += [part.eq(0), condition.eq(condition + 1)]
             with m.Switch(Cat(part, condition)):
-                for number in range(RULES * CONDITIONS):
-                    entry = staged[number // CONDITIONS][number % CONDITIONS]
+                for number in range(count):
+                    entry = staged[number // self.conditions][number % self.conditions]
                     with m.Case(number << 2):
                         m.d.sync += [
                             entry.feature.eq(self.value[:5]),
