@@ -37,7 +37,7 @@ class KillSwitch(wiring.Component):
 
     Attributes
     ----------
-    now : In(64), ticks of 4 ns. Where it goes back, the switch trips (CLOCK).
+    now : In(64), ticks of 4 ns. Where it goes back, CLOCK is a cause in the next cycle.
     causes : In(22), pulses or levels, in the bits of register TRIP_CAUSES.
     key : In(KeyLayout). While armed any key trips (WRONG_KEY).
     tripped : Out. closed : Out, tripped or any cause in this very cycle: what gates orders.
@@ -70,19 +70,18 @@ class KillSwitch(wiring.Component):
         # Seen by proofs and by tests of upsets.
         self.latch = VotedFlag("tripped", init=1)
         self.copies = Cat(self.latch.copies)
-        self.state, self.half_time = Signal(6, name="state", init=Phase.IDLE), Signal(64)
+        self.state, self.half_time, self.waited = Signal(6, name="state", init=Phase.IDLE), Signal(64), Signal(64)
+        self.wrong, self.free, self.went_back = Signal(range(WRONG_KEYS + 1)), Signal(32, init=_LFSR_SEED), Signal()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bit, keys = trip_causes(), arming()
-        tripped, phase, half_time = self.latch, self.state, self.half_time
-        wrong = Signal(range(WRONG_KEYS + 1))
+        tripped, phase, wrong, lfsr, back = self.latch, self.state, self.wrong, self.free, self.went_back
         idle, half, locked = (phase == word for word in Phase)
-        wrong_key, illegal, back = Signal(), Signal(), Signal()
+        wrong_key, illegal = Signal(), Signal()
         last_now = Signal(64)
-        m.d.sync += last_now.eq(self.now)
+        m.d.sync += [last_now.eq(self.now), back.eq(self.now < last_now)]
         m.d.comb += [
-            back.eq(self.now < last_now),
             illegal.eq(tripped.torn | ~(idle | half | locked)),
             wrong_key.eq(self.key.valid & ~tripped.value),
         ]
@@ -95,7 +94,6 @@ class KillSwitch(wiring.Component):
             self.phase.eq(Mux(half, 1, Mux(idle, 0, 2))),
         ]
 
-        lfsr = Signal(32, init=_LFSR_SEED)
         m.d.sync += lfsr.eq((lfsr >> 1) ^ Mux(lfsr[0], _LFSR_TAPS, 0))
         renew = Signal()
         with m.If(renew):
@@ -103,17 +101,10 @@ class KillSwitch(wiring.Component):
             m.d.sync += self.nonce.eq(lfsr[:31])
 
         m.d.sync += [self.armed_pulse.eq(0), self.trip_pulse.eq(0), self.sticky.eq(self.sticky | self.standing)]
-        arm, mistaken = Signal(), Signal()
-        waited = Signal(64)
-        m.d.comb += waited.eq(self.now - half_time)
-        in_time = (waited >= keys["arm_min_ticks"]) & (waited <= keys["arm_max_ticks"])
         with m.If(self.standing.any()):
-            # Also the end of an arming under way.
             tripped.set(m, 1)
-            m.d.comb += renew.eq(self.key.valid | ~tripped.value | half)
-            with m.If(~locked):
-                m.d.sync += phase.eq(Mux(idle | half, Phase.IDLE, Phase.LOCKED))
-            with m.If(~tripped.value):
+            # An upset copy of the flag is a trip of its own: it closes the gate at once, and the epoch must say so.
+            with m.If(~tripped.whole):
                 m.d.sync += [
                     self.trip_pulse.eq(1),
                     self.first_cause.eq(self.standing),
@@ -122,23 +113,30 @@ class KillSwitch(wiring.Component):
                     # All ones and 0 are no epochs.
                     self.arm_epoch.eq(Mux(self.arm_epoch[1:].all(), 1, self.arm_epoch + 1)),
                 ]
-        with m.Elif(self.key.valid & ~locked):
-            with m.If(idle & (self.key.value == self.nonce ^ keys["arm_key_1"])):
-                m.d.sync += [phase.eq(Phase.HALF), half_time.eq(self.now)]
-            with m.Elif(half & (self.key.value == ~self.nonce ^ keys["arm_key_2"])):
-                m.d.sync += phase.eq(Phase.IDLE)
-                m.d.comb += [renew.eq(1), arm.eq(in_time)]
-            with m.Else():
-                m.d.comb += [renew.eq(1), mistaken.eq(1)]
+
+        # An illegal state is neither idle nor half, so it need not be asked for here.
+        heard, first, second, arm, mistaken = Signal(), Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            heard.eq(self.key.valid & tripped.whole & ~Cat(self.causes, back).any()),
+            first.eq(heard & idle & (self.key.value == self.nonce ^ keys["arm_key_1"])),
+            second.eq(heard & half & (self.key.value == ~self.nonce ^ keys["arm_key_2"])),
+            arm.eq(second & (self.waited >= keys["arm_min_ticks"]) & (self.waited <= keys["arm_max_ticks"])),
+            mistaken.eq(heard & (idle | half) & ~first & ~second),
+            renew.eq((self.key.valid & ~first & ~locked) | (self.standing.any() & (half | ~tripped.whole))),
+        ]
+        m.d.sync += self.waited.eq(self.now - self.half_time)
+        with m.If(first):
+            m.d.sync += [phase.eq(Phase.HALF), self.half_time.eq(self.now), self.waited.eq(0)]
+        with m.Elif(half & (self.key.valid | self.standing.any())):
+            m.d.sync += phase.eq(Phase.IDLE)
         with m.If(arm):
             tripped.set(m, 0)
             m.d.sync += [self.armed_pulse.eq(1), self.sticky.eq(0), wrong.eq(0)]
         with m.If(mistaken):
-            m.d.sync += [
-                wrong.eq(wrong + 1),
-                phase.eq(Mux(wrong >= WRONG_KEYS - 1, Phase.LOCKED, Phase.IDLE)),
-                self.sticky[bit["WRONG_KEY"]].eq(1),
-            ]
+            m.d.sync += [wrong.eq(wrong + 1), self.sticky[bit["WRONG_KEY"]].eq(1)]
+        # A word that is no phase may have been LOCKED.
+        with m.If((mistaken & (wrong >= WRONG_KEYS - 1)) | ~(idle | half | locked)):
+            m.d.sync += phase.eq(Phase.LOCKED)
         return m
 
 

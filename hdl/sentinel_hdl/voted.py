@@ -16,8 +16,10 @@ class VotedFlag:
     def __init__(self, name: str, init: int) -> None:
         self.copies = [Signal(name=f"{name}_{i}", init=init, attrs={"keep": "true"}) for i in range(COPIES)]
         self.value: Value = Cat(self.copies).any()
+        #: No copy was upset: all are set.
+        self.whole: Value = Cat(self.copies).all()
         #: The copies differ: one of them was upset.
-        self.torn: Value = Cat(self.copies).any() & ~Cat(self.copies).all()
+        self.torn: Value = self.value & ~self.whole
 
     def set(self, m: Module, value: int) -> None:
         """All copies take ``value`` at the next edge, where the surrounding conditions hold."""

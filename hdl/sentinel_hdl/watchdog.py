@@ -51,10 +51,10 @@ class Watchdog(wiring.Component):
         free = Signal(32, init=_SEED)
         m.d.sync += free.eq(lfsr_step(free))
         issued, waiting, running = self.issued, self.waiting, Signal()
+        # A cycle for the difference and one for the comparisons: the age is that of the cycle before.
         age = Signal(64)
-        # A cycle for the difference and one for the comparisons.
         due, late, early = Signal(), Signal(), Signal()
-        m.d.comb += age.eq(self.now - issued)
+        m.d.sync += age.eq(self.now - issued)
         m.d.comb += [
             due.eq(age >= self.times.period),
             late.eq(age > self.times.max),
@@ -73,6 +73,7 @@ class Watchdog(wiring.Component):
                 running.eq(1),
                 waiting.eq(1),
                 issued.eq(self.now),
+                age.eq(0),
                 self.challenge.eq(free),
                 self.challenge_new.eq(1),
             ]

@@ -198,16 +198,20 @@ def test_watchdog_is_quiet_only_after_the_right_answer_in_its_time(after: int | 
         ctx.set(dut.times.period, PERIOD)
         await ctx.tick()
         await ctx.tick()
+        # An age counts one cycle after it was reached.
         ctx.set(dut.now, now + EARLIEST)
+        await ctx.tick()
         await answer(step(ctx.get(dut.challenge)))
         assert ctx.get(dut.cause) == 0
         first = ctx.get(dut.challenge)
         ctx.set(dut.now, now + PERIOD)
         await ctx.tick()
+        await ctx.tick()
         assert ctx.get(dut.challenge_new) == 1
         assert ctx.get(dut.challenge) != first
         if after is not None:
             ctx.set(dut.now, now + PERIOD + after)
+            await ctx.tick()
             await answer(step(ctx.get(dut.challenge)) ^ bend)
         else:
             ctx.set(dut.now, now + PERIOD + LATEST + 1)

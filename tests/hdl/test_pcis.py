@@ -77,7 +77,7 @@ def test_beats_are_the_bytes_that_came_whatever_their_order_and_the_pauses(seed:
             await ctx.tick().until(dut.bus.awready)
             ctx.set(dut.bus.awvalid, 0)
 
-    async def transfers(ctx: Any) -> None:
+    async def writes(ctx: Any) -> None:
         for _, _, moves in bursts:
             for number, (data, strobes) in enumerate(moves):
                 while rng.random() < pauses[1]:
@@ -108,7 +108,7 @@ def test_beats_are_the_bytes_that_came_whatever_their_order_and_the_pauses(seed:
 
     simulator = Simulator(dut)
     simulator.add_clock(4e-9)
-    for bench in (addresses, transfers, answers, beats):
+    for bench in (addresses, writes, answers, beats):
         simulator.add_testbench(bench)
     simulator.run()
     assert got == list(model.beats)

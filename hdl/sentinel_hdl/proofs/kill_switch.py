@@ -65,11 +65,11 @@ class KillSwitchSpecification(Elaboratable):
             m.d.sync += half.eq(0)
         with m.Elif(dut.key.valid & ~dut.locked):
             m.d.sync += [half.eq(~half & first_key), half_time.eq(dut.now)]
-        was_half, was_half_time = Signal(), Signal(64)
-        m.d.sync += [was_half.eq(half), was_half_time.eq(half_time)]
-        waited = Signal(64)
-        m.d.comb += waited.eq(was_now - was_half_time)
+        # Counted to the cycle before: in the first cycle of being half armed nothing has been.
+        was_half, waited, was_waited = Signal(), Signal(64), Signal(64)
+        m.d.sync += [was_half.eq(half), was_waited.eq(waited), waited.eq(Mux(half, dut.now - half_time, 0))]
         m.d.comb += [
+            Assert(~half | (dut.waited == waited)),
             # P3, P1
             Assert(started | dut.tripped),
             Assert(dut.closed == (dut.tripped | dut.standing.any())),
@@ -89,7 +89,7 @@ class KillSwitchSpecification(Elaboratable):
         with m.If(opened):
             m.d.comb += [
                 Assert(~was_standing & ~was_locked & was_half & second_key),
-                Assert((waited >= keys["arm_min_ticks"]) & (waited <= keys["arm_max_ticks"])),
+                Assert((was_waited >= keys["arm_min_ticks"]) & (was_waited <= keys["arm_max_ticks"])),
             ]
         return m
 
