@@ -72,6 +72,7 @@ class KillSwitch(wiring.Component):
         self.copies = Cat(self.latch.copies)
         self.state, self.half_time, self.waited = Signal(6, name="state", init=Phase.IDLE), Signal(64), Signal(64)
         self.wrong, self.free, self.went_back = Signal(range(WRONG_KEYS + 1)), Signal(32, init=_LFSR_SEED), Signal()
+        self.last_now = Signal(64)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -79,8 +80,7 @@ class KillSwitch(wiring.Component):
         tripped, phase, wrong, lfsr, back = self.latch, self.state, self.wrong, self.free, self.went_back
         idle, half, locked = (phase == word for word in Phase)
         wrong_key, illegal = Signal(), Signal()
-        last_now = Signal(64)
-        m.d.sync += [last_now.eq(self.now), back.eq(self.now < last_now)]
+        m.d.sync += [self.last_now.eq(self.now), back.eq(self.now < self.last_now)]
         m.d.comb += [
             illegal.eq(tripped.torn | ~(idle | half | locked)),
             wrong_key.eq(self.key.valid & ~tripped.value),

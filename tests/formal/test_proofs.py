@@ -11,7 +11,7 @@ from sentinel_hdl.tools import prove, traceability
 from sentinel_hdl.tools.proof import Proof
 
 PROOFS = prove.all_proofs()
-SAFETY = ("prove", "bmc")
+SAFETY = ("prove", "bmc", "any")
 
 
 @pytest.mark.parametrize(

