@@ -1,0 +1,172 @@
+"""Builds the core for cocotb, once for each state of its sources, and runs modules of cocotb tests on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import cocotb_tools.config
+from cocotb_tools import runner
+from sentinel_hdl.tools.build import cached
+from sentinel_hdl.tools.emit import emitted
+from sentinel_hdl.tools.merge import merge_modules
+from sentinel_hdl.tools.verilator import environment
+
+from tests.cocotb.top import TOP, top_verilog
+
+#: The whole core but for its sizes: four trees, 64 symbols. A fifth of the time to build.
+SMALL = {"engines": 2, "trees_per_engine": 2, "symbols": 64, "window_depth": 64}
+FULL_SIZE: dict[str, int] = {}
+SEED = 20_240_607
+_TIMESCALE = ("1ns", "1ps")
+
+# What tests upset or look at inside; everything else is Verilator's to optimise. ``ports_of`` the top is always seen.
+_PUBLIC = f"""`verilator_config
+public_flat_rw -module "{TOP}" -var "*"
+public_flat_rw -module "sentinel_core.kill" -var "tripped_0"
+public_flat_rw -module "sentinel_core.kill" -var "state"
+public_flat_rw -module "sentinel_core.kill" -var "closed"
+public_flat_rw -module "sentinel_core.gate.store*" -var "memory"
+public_flat_rw -module "sentinel_core.limits*" -var "shadow_active_limits_version"
+public_flat_rw -module "sentinel_core.decider.forest.engine_0" -var "leaves"
+"""
+_VERILATOR_FLAGS = (
+    *("-Wno-fatal", "-Wno-WIDTH", "-Wno-CASEINCOMPLETE", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
+)
+_OPTIMISATION = {"OPT_FAST": "-O1", "OPT_SLOW": "-O0", "OPT_GLOBAL": "-O1"}
+
+
+class _Verilator(runner.Verilator):
+    """As cocotb has it, but only what ``_PUBLIC`` names can be reached: a quarter of the time to build and to run."""
+
+    def _build_command(self) -> Any:
+        commands = super()._build_command()
+        commands[0].remove("--public-flat-rw")
+        return commands
+
+
+@dataclass(frozen=True)
+class Built:
+    """A compiled simulation, ready to run."""
+
+    simulator: str
+    directory: Path
+    parameters: Mapping[str, int]
+
+
+@contextmanager
+def _environ(values: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def verilated(parameters: Mapping[str, int], flags: Sequence[str] = ()) -> Built:
+    """The core of these parameters under Verilator. Raises ToolError where Verilator or a compiler is missing."""
+    return _built("verilator", _Verilator, parameters, (*_VERILATOR_FLAGS, *flags), {"public.vlt": _PUBLIC})
+
+
+def icarus(parameters: Mapping[str, int]) -> Built:
+    """The same under Icarus Verilog; ``iverilog`` must be on PATH."""
+    return _built("icarus", runner.Icarus, parameters, (), {})
+
+
+def _built(
+    simulator: str, make: type[Any], parameters: Mapping[str, int], flags: Sequence[str], extra: Mapping[str, str]
+) -> Built:
+    core = emitted("core", **parameters).read_text()
+    # Icarus shares nothing between instances, and marks for Verilator are none for it.
+    sources = {**extra, "core.v": merge_modules(core) if simulator == "verilator" else core, f"{TOP}.v": top_verilog(core)}
+    tools = {**environment(), **_OPTIMISATION} if simulator == "verilator" else {}
+
+    def build(directory: Path) -> None:
+        with _environ(tools):
+            make().build(
+                sources=[directory / name for name in sources],
+                hdl_toplevel=TOP,
+                build_dir=directory / "obj",
+                build_args=list(flags),
+                always=True,
+                timescale=_TIMESCALE,
+                log_file=directory / "build.log",
+            )
+        for leftover in [*directory.glob("obj/*.o"), *directory.glob("obj/*.a"), *directory.glob("obj/*.cpp")]:
+            leftover.unlink()
+
+    releases = [version(package) for package in ("cocotb", "verilator")]
+    # The program finds cocotb's library where it was installed.
+    key = (simulator, *releases, str(cocotb_tools.config.libs_dir), *_OPTIMISATION.values(), *flags)
+    return Built(simulator, cached(f"cocotb-{simulator}", sources, key, build), parameters)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One cocotb test as it went; ``trouble`` is empty where it passed."""
+
+    name: str
+    trouble: str
+    seconds: float
+
+
+def run(built: Built, module: str, into: Path, seed: int = SEED, only: str | None = None, **settings: str) -> list[Case]:
+    """Run the cocotb tests of ``tests.cocotb.<module>`` and say how each went; ``settings`` are environment variables.
+
+    Raises RuntimeError where the simulator ended without results: the log says why.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    results, log = into / "results.xml", into / "log.txt"
+    running = (runner.Icarus if built.simulator == "icarus" else _Verilator)()
+    # The runner ends the process where a test failed; the results say which.
+    with suppress(SystemExit):
+        running.test(
+            test_module=f"tests.cocotb.{module}",
+            hdl_toplevel=TOP,
+            hdl_toplevel_lang="verilog",
+            build_dir=built.directory / "obj",
+            test_dir=into,
+            results_xml=str(results),
+            seed=seed,
+            test_filter=only,
+            timescale=None if built.simulator == "verilator" else _TIMESCALE,
+            log_file=log,
+            extra_env={"COCOTB_ANSI_OUTPUT": "0", **settings},
+        )
+    if not results.is_file():
+        raise RuntimeError(f"the simulation of {module} gave no results; the end of {log}:\n{_tail(log)}")
+    return [_case(element) for element in ElementTree.parse(results).getroot().iter("testcase")]
+
+
+def check(cases: Sequence[Case], log: Path) -> None:
+    """Fail with the name and the first lines of each failed case; at least one must have run."""
+    assert cases, f"no case ran; the end of {log}:\n{_tail(log)}"
+    failed = [case for case in cases if case.trouble]
+    report = "\n\n".join(f"{case.name}: {case.trouble}" for case in failed)
+    assert not failed, f"{len(failed)} of {len(cases)} cases failed (log: {log})\n{report}"
+
+
+def missing(program: str) -> bool:
+    """The program is not on PATH."""
+    return shutil.which(program) is None
+
+
+def _case(element: ElementTree.Element) -> Case:
+    trouble = next((part for kind in ("failure", "error") for part in element.findall(kind)), None)
+    text = (
+        "" if trouble is None else f"{trouble.get('error_type', '')} {trouble.get('error_msg', '')} {trouble.text or ''}".strip()
+    )
+    return Case(str(element.get("name")), text or ("" if trouble is None else "failed"), float(element.get("time") or 0))
+
+
+def _tail(log: Path, lines: int = 30) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.is_file() else "(no log)"

