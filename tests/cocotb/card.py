@@ -32,6 +32,7 @@ from sentinel.host.cards.registers import (
 )
 from sentinel.units import E8
 from sentinel.wire import (
+    CARD_BEAT,
     EQUITY_BEAT,
     HEARTBEAT_BEAT,
     ORDER_BEAT,
@@ -92,12 +93,16 @@ class Card:
         for name in ("pcis_arburst", "pcim_arready", "pcim_rvalid", "pcim_rid", "pcim_rdata", "pcim_rresp", "pcim_rlast"):
             getattr(dut, name).value = 0
         self._masters(dut)
-        self.ring, self.stores = Ring(dut), Stores(dut)
+        self.ring = Ring(dut)
         self.limits = LIMITS
 
     def _masters(self, dut: Any) -> None:
+        self.stores = self._write_master(dut)
         self.ocl = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "ocl"), dut.clk, dut.rst)
         self.sda = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "sda"), dut.clk, dut.rst)
+
+    def _write_master(self, dut: Any) -> Stores:
+        return Stores(dut)
 
     @classmethod
     async def out_of_reset(cls, dut: Any, pressure: Pressure = Pressure.IDLE) -> Card:
@@ -132,7 +137,7 @@ class Card:
         """Wait until memories are clear, place the ring, and put the host's side under pressure."""
         await self.until(lambda: not int(self.dut.vled.value) >> 4 & 1, "the end of clearing")
         await self.place_ring()
-        apply(self.pressure, self.clk, [*self.ring.channels, *self.stores.channels], self.random)
+        apply(self.pressure, self.clk, [*self.ring.channels, *(self.stores.channels if self.stores else [])], self.random)
 
     async def place_ring(self) -> None:
         await self.write_wide("PCIM_BASE", self.ring.address)
@@ -269,6 +274,13 @@ class Card:
         """Send an order that would pass, but for what ``fields`` say."""
         values = {"symbol": SYMBOL, "side": Side.BUY, "price": PRICE, "qty": QTY, "limits_version": self.limits.version}
         return self.send(ORDER_BEAT, BeatKind.ORDER, client_key=client_key, arm_epoch=arm_epoch, **{**values, **fields})
+
+    def vector(self, features: np.ndarray[Any, Any], symbol: int = SYMBOL, part: int = 0, last: bool = True) -> int:
+        """Send 13 float32 of a vector; returns its number. ``last`` False: the other 13 follow under the same number."""
+        seq = self.next_seq
+        self.store(self.beat(CARD_BEAT, BeatKind.VECTOR, symbol=symbol, part=part, words=features.view(np.uint32)))
+        self.next_seq = seq + last & ALL_ONES
+        return seq
 
     def heartbeat(self) -> bytes:
         return self.send(HEARTBEAT_BEAT, BeatKind.HEARTBEAT)

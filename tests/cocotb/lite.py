@@ -17,6 +17,7 @@ from cocotbext.axi.axil_channels import (
 )
 
 from tests.cocotb.card import Card
+from tests.cocotb.stores import Stores
 
 FULL_STROBE = 0xF
 
@@ -52,6 +53,7 @@ class BareCard(Card):
     """A card whose register buses are driven channel by channel."""
 
     def _masters(self, dut: Any) -> None:
+        self.stores = Stores(dut)
         self.ocl, self.sda = LiteChannels(dut, "ocl"), LiteChannels(dut, "sda")
 
     async def look(self, master: LiteChannels, address: int) -> tuple[int, int]:

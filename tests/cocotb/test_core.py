@@ -15,7 +15,7 @@ from sentinel_hdl.tools.errors import ToolError
 
 from tests.cocotb.simulators import SMALL, Built, check, run, verilated
 
-MODULES = ("cases_registers", "cases_kill")
+MODULES = ("cases_registers", "cases_pcis", "cases_ring", "cases_kill")
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ class Pcis(wiring.Component):
         Bursts are taken as INCR. Up to ``outstanding`` write addresses wait for their data.
     beats : Out(stream of 512 bits)
         Complete beats in the order they were completed. Data waits for a reader only where it hits a slot whose last
-        beat has not been read.
+        beat has not been read, and for ``slots`` cycles after reset, until no slot has a byte.
     """
 
     def __init__(self, slots: int = 32, outstanding: int = OUTSTANDING, id_bits: int = axi4.ID_BITS) -> None:
@@ -65,10 +65,14 @@ class Pcis(wiring.Component):
         address, slot = Signal(address_bits), Signal(slot_bits)
         size = addresses.r_data[self.id_bits : self.id_bits + 3]
         take, waiting = Signal(), Signal(self.slots)
+        # Bytes of a beat that a reset cut off must not complete another: memories keep what they hold.
+        clearing, walk = Signal(init=1), Signal(range(self.slots))
+        with m.If(clearing):
+            m.d.sync += [walk.eq(walk + 1), clearing.eq(walk != self.slots - 1)]
         m.d.comb += [
             address.eq(Mux(later, offset, addresses.r_data[self.id_bits + 3 :])),
             slot.eq(address[BEAT_SHIFT:]),
-            bus.wready.eq(addresses.r_rdy & answers.w_rdy & ~waiting.bit_select(slot, 1)),
+            bus.wready.eq(addresses.r_rdy & answers.w_rdy & ~waiting.bit_select(slot, 1) & ~clearing),
             take.eq(bus.wvalid & bus.wready),
             addresses.r_en.eq(take & bus.wlast),
             answers.w_en.eq(take & bus.wlast),
@@ -92,9 +96,9 @@ class Pcis(wiring.Component):
             had_read.addr.eq(slot),
             has.eq(had_read.data | bus.wstrb),
             whole.eq(has.all()),
-            had_write.addr.eq(slot),
-            had_write.data.eq(Mux(whole, 0, has)),
-            had_write.en.eq(take),
+            had_write.addr.eq(Mux(clearing, walk, slot)),
+            had_write.data.eq(Mux(whole | clearing, 0, has)),
+            had_write.en.eq(take | clearing),
             complete.w_data.eq(slot),
             complete.w_en.eq(take & whole),
         ]
