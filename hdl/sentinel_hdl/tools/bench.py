@@ -77,8 +77,9 @@ class CoreBench:
                 simulation["pcim_bvalid"] = 1
 
     def pass_time(self, ticks: int) -> None:
-        """Time goes on, the clock does not."""
+        """Time goes on all at once, and a cycle later the cores know."""
         self._now += ticks
+        self.step()
 
     def until(self, condition: Callable[[], bool], what: str) -> int:
         """Step until something holds; the number of that cycle. Raises RuntimeError if it never does."""
