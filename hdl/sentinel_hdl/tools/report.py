@@ -18,7 +18,6 @@ TARGETS: tuple[tuple[str, str, str, float, str], ...] = (
     ("cycles", "pcis_to_pcim", "last PCIS beat -> PCIM write accepted", 48, "cycles"),
     ("cycles", "kill_to_closed", "kill register written -> gate closed", 2, "cycles"),
     ("area", "vu47p_lut_pct", "LUTs of the whole core, VU47P (F2)", 8, "%"),
-    ("area", "vu9p_lut_pct", "LUTs of the whole core, VU9P (F1)", 8, "%"),
     ("", "max_logic_levels", "logic levels between registers", depth.LIMIT, "levels"),
 )
 

@@ -194,6 +194,8 @@ class CardDriver:
         for register, value in header:
             if value > OCL_FIELDS[register]["value"].mask:
                 raise CardError(register.name, value, f"at most {OCL_FIELDS[register]['value'].mask}", "load another model")
+        if load.model_id in (0, ALL_ONES):
+            raise CardError("MODEL_ID", f"{load.model_id:#010x}", "neither 0 nor all ones", "train with another seed")
         for register, value in (*header, (Ocl.MODEL_ID, load.model_id), (Ocl.MODEL_FLAGS, int(flags)), (Ocl.MODEL_BEGIN, 1)):
             self.bus.ocl_write(register, value)
         write = self.bus.ocl_write

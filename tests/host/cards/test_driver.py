@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -270,6 +271,16 @@ def test_model_words_are_in_the_cards_order() -> None:
     # Row 0, first condition: price_delta > threshold; a NaN fails it.
     threshold = float(ARTIFACT.rules.conditions[0, 0]["threshold"])
     assert rule[:3].tolist() == [1 << 8, float_key(threshold) + 1, float_key(float("inf"))]
+
+
+@pytest.mark.parametrize("number", [0, 0xFFFFFFFF])
+def test_model_not_told_from_an_empty_or_lost_card_is_refused(
+    card: FakeCard, driver: CardDriver, number: int
+) -> None:
+    load = replace(model_load(ARTIFACT, ARTIFACT.rules, forest_on_rule=False), model_id=number)
+    with pytest.raises(CardError, match="MODEL_ID"):
+        driver.write_model(load)
+    assert not card.writes
 
 
 def test_decider_of_another_model_than_the_loaded_one_is_refused(driver: CardDriver) -> None:
