@@ -56,7 +56,8 @@ class ForestScorer(wiring.Component):
 
     Parameters
     ----------
-    engines, trees_per_engine : powers of two; the forest holds ``engines * trees_per_engine`` trees.
+    engines, trees_per_engine : powers of two; the forest holds ``engines * trees_per_engine`` trees. An engine takes at
+        least four: a level keeps the features of a vector for its three stages.
     features : slots of a vector. depth : of a tree.
 
     Attributes
@@ -73,6 +74,8 @@ class ForestScorer(wiring.Component):
     def __init__(
         self, engines: int = 32, trees_per_engine: int = 4, features: int = MAX_FEATURES, depth: int = MAX_DEPTH
     ) -> None:
+        if trees_per_engine <= STAGES_PER_LEVEL:
+            raise ValueError(f"trees_per_engine = {trees_per_engine}: more than the {STAGES_PER_LEVEL} stages of a level")
         self.engines, self.slots, self.feature_count, self.depth = engines, trees_per_engine, features, depth
         self.tree_capacity = engines * trees_per_engine
         self._engine_latency = STAGES_PER_LEVEL * depth + 1

