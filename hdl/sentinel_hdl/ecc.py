@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 
 DATA_BITS = 64
 CHECK_BITS = 8
@@ -33,17 +33,22 @@ class Decoded(NamedTuple):
 
 
 def _parity(bits: list[Value]) -> Value:
-    return Cat(bits).xor()
+    """Exclusive or of all, six to a LUT."""
+    while len(bits) > 1:
+        bits = [Cat(bits[i : i + 6]).xor() for i in range(0, len(bits), 6)]
+    return bits[0]
 
 
 def encode(word: Value) -> Value:
     """The 72 bits to store for 64."""
     checks = [_parity([word[i] for i, p in enumerate(POSITIONS) if p >> bit & 1]) for bit in range(CHECK_BITS - 1)]
-    return Cat(word, *checks, Cat(word, *checks).xor())
+    # The even bit covers each data bit as often as it is not in the checks: where it is in an even number of them.
+    even = _parity([word[i] for i, p in enumerate(POSITIONS) if p.bit_count() % 2 == 0])
+    return Cat(word, *checks, even)
 
 
 def decode(m: Module, code: Value) -> Decoded:
-    """The 64 bits stored in 72, combinational. Five LUT levels."""
+    """The 64 bits stored in 72, combinational. Five LUT levels to the data, five to the flags."""
     word, checks = code[:DATA_BITS], code[DATA_BITS : CODE_BITS - 1]
     syndrome, odd = Signal(CHECK_BITS - 1, name="syndrome"), Signal(name="odd")
     m.d.comb += [
@@ -53,11 +58,10 @@ def decode(m: Module, code: Value) -> Decoded:
                 for bit in range(CHECK_BITS - 1)
             )
         ),
-        odd.eq(code.xor()),
+        odd.eq(_parity(list(code))),
     ]
     flips = Cat(odd & (syndrome == p) for p in POSITIONS)
-    # An odd error whose syndrome is no position: more than two bits, three say.
-    known = [*POSITIONS, 0, *(1 << bit for bit in range(CHECK_BITS - 1))]
+    # Positions without a gap: data, checks, and 0 for the even bit. An odd error beyond them is of more than two bits.
     strange = Signal(name="strange")
-    m.d.comb += strange.eq(odd & ~Cat(syndrome == p for p in known).any())
-    return Decoded(word ^ flips, odd & ~strange, (~odd & (syndrome != 0)) | strange)
+    m.d.comb += strange.eq(syndrome > max(POSITIONS))
+    return Decoded(word ^ flips, odd & ~strange, Mux(odd, strange, syndrome != 0))

@@ -10,11 +10,11 @@ from sentinel_hdl.wide_sum import CHUNK, WideSum
 
 
 class Exposure(wiring.Component):
-    """Sums are e16 and wider than any product of amounts by what all symbols can add. Each operation takes ``cycles``.
+    """Sums are e16 and wider than any product of amounts by what all symbols can add. Operations start ``cycles`` apart.
 
     Attributes
     ----------
-    operand : In, held during an operation.
+    operand : In, taken with the strobe.
     add_open, take_open : In, strobes: open notional plus or minus ``operand``; below 0 it becomes 0, with ``underflow``.
     add_value, take_value : In, strobes: value of all positions plus or minus ``operand``.
     total : In, strobe: gross exposure becomes open notional plus value of positions.
@@ -23,7 +23,7 @@ class Exposure(wiring.Component):
 
     def __init__(self, product_bits: int, symbols: int) -> None:
         self.bits = product_bits + symbols.bit_length() + 3
-        self.cycles = -(-self.bits // CHUNK)
+        self.cycles = -(-self.bits // CHUNK) + 2
         super().__init__(
             {
                 "operand": In(128),
@@ -45,17 +45,19 @@ class Exposure(wiring.Component):
         m.submodules.sums = sums = WideSum(self.bits)
         opened, value, gross = (Signal(self.bits, name=name) for name in ("open_notional", "position_value", "gross"))
         operations = Cat(self.add_open, self.take_open, self.add_value, self.take_value, self.total, self.headroom)
-        current, chosen = Signal(6), Signal(6)
-        add_open, take_open, _, take_value, total, headroom = (chosen[i] for i in range(6))
-        with m.If(operations.any()):
-            m.d.sync += current.eq(operations)
-        m.d.comb += [
-            chosen.eq(Mux(operations.any(), operations, current)),
-            sums.start.eq(operations.any()),
-            sums.subtract.eq(take_open | take_value | headroom),
-            sums.a.eq(Mux(headroom, self.limit, Mux(add_open | take_open | total, opened, value))),
-            sums.b.eq(Mux(headroom, gross, Mux(total, value, self.operand))),
-        ]
+        current, asked = Signal(6), Signal()
+        a, b, subtract = Signal(self.bits, reset_less=True), Signal(self.bits, reset_less=True), Signal()
+        # A cycle to choose, so that no sum waits for a multiplexer.
+        m.d.comb += asked.eq(operations.any())
+        m.d.sync += sums.start.eq(asked)
+        with m.If(asked):
+            m.d.sync += [
+                current.eq(operations),
+                subtract.eq(self.take_open | self.take_value | self.headroom),
+                a.eq(Mux(self.headroom, self.limit, Mux(self.add_value | self.take_value, value, opened))),
+                b.eq(Mux(self.headroom, gross, Mux(self.total, value, self.operand))),
+            ]
+        m.d.comb += [sums.subtract.eq(subtract), sums.a.eq(a), sums.b.eq(b)]
         m.d.sync += self.underflow.eq(0)
         with m.If(sums.done):
             with m.If(current[:2].any()):

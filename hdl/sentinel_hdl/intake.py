@@ -57,7 +57,7 @@ class Intake(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         held, full, torn, cycle_in = Signal(BEAT, reset_less=True), Signal(), Signal(), Signal(32)
-        known, symbol_bad = Signal(), Signal()
+        known, symbol_bad, is_vector = Signal(), Signal(), Signal()
         step = Signal()
         incoming = BEAT(self.beats.payload)
         m.d.comb += [self.beats.ready.eq(~full | step), self.counted.eq(step)]
@@ -68,6 +68,7 @@ class Intake(wiring.Component):
                 full.eq(1),
                 held.eq(incoming),
                 torn.eq(incoming.check != ~incoming.seq),
+                is_vector.eq(incoming.kind == int(BeatKind.VECTOR)),
                 known.eq(self._is_one_of(incoming.kind, (BeatKind.VECTOR, *GATE_KINDS))),
                 symbol_bad.eq(self._is_one_of(incoming.kind, SYMBOL_KINDS) & (incoming.symbol >= MAX_SYMBOLS)),
                 cycle_in.eq(self.cycle),
@@ -75,7 +76,6 @@ class Intake(wiring.Component):
 
         next_seq, half = Signal(32), Signal()
         first_seq, first_symbol = Signal(32, reset_less=True), Signal(16, reset_less=True)
-        is_vector = held.kind == int(BeatKind.VECTOR)
         second = Signal()
         ahead = Signal(32)
         replayed, sound, room = Signal(), Signal(), Signal()
@@ -92,10 +92,11 @@ class Intake(wiring.Component):
             faults.part.eq(~torn & ~replayed & (held.part != 0) & ~second),
             sound.eq(full & ~torn & ~replayed & known & ~symbol_bad & ((held.part == 0) | second)),
         ]
+        # Whether there is room is asked of every beat, sound or not, so that ``ready`` does not wait for the checks.
         completes = is_vector & (second | ~self.two_beats)
         m.submodules.queue = queue = SyncFIFO(width=RECORD_BITS, depth=GATE_QUEUE)
         m.d.comb += [
-            room.eq(~sound | Mux(is_vector, ~completes | ~self.vectors.valid | self.vectors.ready, queue.w_rdy)),
+            room.eq(Mux(is_vector, ~self.vectors.valid | self.vectors.ready, queue.w_rdy)),
             step.eq(full & room),
             queue.w_data.eq(held),
             queue.w_en.eq(sound & ~is_vector),

@@ -5,7 +5,7 @@ Every control starts at "refuse" and is cleared only by its own evaluation, so t
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -84,10 +84,13 @@ class OrderChecks(wiring.Component):
         self._at = {control: Signal(name=f"refused_{control.name.lower()}", init=1) for control in CHECKS}
         m.d.comb += self.refused.eq(Cat(self._at[control] for control in CHECKS))
         order, row = self.order, self.row
-        buys, reduces = order.side == int(Side.BUY), order.flags[0]
+        buys, reduces = Signal(), order.flags[0]
+        # The order is held from step 1, the row comes in step 2.
+        m.d.sync += buys.eq(order.side == int(Side.BUY))
         bits = self.amount_bits
         with m.If(self.step[1]):
-            sound = amount(order.price, bits) & amount(order.qty, bits) & (buys | (order.side == int(Side.SELL)))
+            known_side = (order.side == int(Side.BUY)) | (order.side == int(Side.SELL))
+            sound = amount(order.price, bits) & amount(order.qty, bits) & known_side
             self._decide(m, Control.BAD_INPUT, ~sound | (order.flags[1:] != 0))
             self._decide(m, Control.ARM_EPOCH, order.arm_epoch != self.arm_epoch)
             self._decide(m, Control.LIMITS_VERSION, order.limits_version != self.limits.version)
@@ -153,19 +156,17 @@ class OrderChecks(wiring.Component):
     def _position(self, m: Module, buys: Value, reduces: Value) -> None:
         row, qty = self.row, self.order.qty
         position = row.position.as_signed()
-        opened, held, size = Signal(66), Signal(65), Signal(65)
+        opened, size = Signal(66), Signal(65)
         against, worst = Signal(), Signal(67)
         with m.If(self.step[2]):
-            signed_held = Signal(signed(65))
-            m.d.comb += signed_held.eq(Mux(buys, position, -position))
             m.d.sync += [
                 opened.eq(Mux(buys, row.open_buy, row.open_sell) + qty),
-                held.eq(Mux(signed_held < 0, 0, signed_held)),
                 size.eq(Mux(position < 0, -position, position)),
-                against.eq(signed_held < 0),
+                against.eq((position != 0) & (buys == (position < 0))),
             ]
         with m.If(self.step[3]):
-            m.d.sync += worst.eq(held + opened)
+            # A position against the order counts nothing.
+            m.d.sync += worst.eq(Mux(against, 0, size) + opened)
         with m.If(self.step[4]):
             beyond = Mux(reduces, ~against | (opened > size), worst > row.max_position_qty)
             self._decide(m, Control.POSITION_LIMIT, beyond)

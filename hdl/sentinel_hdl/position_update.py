@@ -6,7 +6,7 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from sentinel.wire import BeatKind, ExposureEvent, Side
+from sentinel.wire import ExposureEvent, Side
 from sentinel_hdl.beats import BEAT, ORDER_EVENT, REFERENCE
 from sentinel_hdl.ecc import DATA_BITS
 from sentinel_hdl.order_checks import amount
@@ -28,7 +28,8 @@ class PositionUpdate(wiring.Component):
 
     Attributes
     ----------
-    start : In, with ``beat``, ``row``, ``now`` held from here on. permitted : In, the beat is an order that passed.
+    beat, is_order, is_event, is_reference : In, held from the cycle before ``start``.
+    start : In, with ``row``, ``now`` held from here on. permitted : In, the beat is an order that passed.
     value : In, price x size of the new position, when ``words`` is used.
     value_price, position_size : Out, the factors of that value.
     sound : Out, the beat is an event or a reference with fields in range; ``bad``: it is one, with fields out of range.
@@ -43,6 +44,9 @@ class PositionUpdate(wiring.Component):
             {
                 "start": In(1),
                 "beat": In(BEAT),
+                "is_order": In(1),
+                "is_event": In(1),
+                "is_reference": In(1),
                 "row": In(RowLayout()),
                 "now": In(64),
                 "permitted": In(1),
@@ -65,22 +69,25 @@ class PositionUpdate(wiring.Component):
         bits, row = self.amount_bits, self.row
         most = (1 << bits) - 1
         event, reference = ORDER_EVENT(self.beat.as_value()), REFERENCE(self.beat.as_value())
-        is_order = self.beat.kind == int(BeatKind.ORDER)
-        is_event = self.beat.kind == int(BeatKind.ORDER_EVENT)
-        is_reference = self.beat.kind == int(BeatKind.REFERENCE_PRICE)
-        fills, releases, adjusts = (
-            event.event == int(e) for e in (ExposureEvent.FILL, ExposureEvent.RELEASE, ExposureEvent.ADJUST)
-        )
-        buys = event.side == int(Side.BUY)
+        is_order, is_event, is_reference = self.is_order, self.is_event, self.is_reference
+        fills, releases, adjusts, buys, sells = (Signal(name=n) for n in ("fills", "releases", "adjusts", "buys", "sells"))
+        priced, counted, moved, quoted = (Signal(name=n) for n in ("priced", "counted", "moved", "quoted"))
         qty = event.qty.as_signed()
-
-        event_sound = amount(event.price, bits) & Mux(
-            adjusts,
-            (qty != 0) & (qty <= most) & (qty >= -most),
-            amount(event.qty, bits) & (buys | (event.side == int(Side.SELL))),
-        )
-        quote_sound = (reference.bid.as_signed() <= most) & (reference.ask.as_signed() <= most)
-        sound_now = Mux(is_event, event_sound & (fills | releases | adjusts), is_reference & quote_sound)
+        # What the beat alone says is worked out while the row is read.
+        m.d.sync += [
+            *(
+                flag.eq(event.event == int(e))
+                for flag, e in ((fills, ExposureEvent.FILL), (releases, ExposureEvent.RELEASE), (adjusts, ExposureEvent.ADJUST))
+            ),
+            buys.eq(event.side == int(Side.BUY)),
+            sells.eq(event.side == int(Side.SELL)),
+            priced.eq(amount(event.price, bits)),
+            counted.eq(amount(event.qty, bits)),
+            moved.eq((qty != 0) & (qty <= most) & (qty >= -most)),
+            quoted.eq((reference.bid.as_signed() <= most) & (reference.ask.as_signed() <= most)),
+        ]
+        event_sound = priced & Mux(adjusts, moved, counted & (buys | sells) & (fills | releases))
+        sound_now = Mux(is_event, event_sound, is_reference & quoted)
         position, opened = Signal(signed(66)), Signal(signed(66))
         with m.If(self.start):
             m.d.sync += [

@@ -7,7 +7,7 @@ docs/cores/risk_gate.md, its integer reference ``sentinel.model.gate``.
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -28,7 +28,8 @@ WINDOW_DEPTH = 1024
 VERDICT_CYCLES = 8
 # Steps of a beat. What a step computes, the next one has.
 ROW, PRODUCT, VERDICT = 2, 6, 7
-TAKE_OPEN, VALUED, WRITE_BACK, TAKE_VALUE, ADD_VALUE, TOTAL, LAST = 7, 10, 11, 11, 15, 19, 23
+TAKE_OPEN, VALUED, WRITE_BACK, TAKE_VALUE, ADD_VALUE, TOTAL, LAST = 7, 10, 11, 12, 17, 22, 27
+KINDS = (BeatKind.ORDER, BeatKind.ORDER_EVENT, BeatKind.REFERENCE_PRICE, BeatKind.EQUITY, BeatKind.HEARTBEAT)
 
 
 class GateCausesLayout(data.StructLayout):
@@ -61,6 +62,7 @@ class RiskGate(wiring.Component):
         self.symbols, self.window_depth, self.amount_bits = symbols, window_depth, amount_bits
         # The beat in work, and how far it is: seen by proofs.
         self.beat, self.step = Signal(BEAT, reset_less=True), Signal(LAST + 1)
+        self.kinds = Signal(len(KINDS))  # of the beat in work, one-hot
         self.number, self.deciding = Signal(64, init=1), Signal()
         self.given = Signal()  # the order of this beat has its permit
         self.store = SymbolStore(symbols)
@@ -100,6 +102,8 @@ class RiskGate(wiring.Component):
         # The product of step PRODUCT is of what went in that many steps before.
         self._first_factors = PRODUCT - self._multiplier.latency + 1
         assert self._first_factors >= 2
+        assert min(TAKE_VALUE - TAKE_OPEN, ADD_VALUE - TAKE_VALUE, TOTAL - ADD_VALUE, LAST + 1 - TOTAL) >= self._exposure.cycles
+        assert self._exposure.cycles < PRODUCT
         self._sequence(m)
         self._connect_order(m)
         self._connect_event(m)
@@ -109,7 +113,7 @@ class RiskGate(wiring.Component):
         return m
 
     def _is(self, kind: BeatKind) -> Value:
-        return self.beat.kind == int(kind)
+        return self.kinds[KINDS.index(kind)]
 
     def _sequence(self, m: Module) -> None:
         """Takes a beat when idle, and walks through its steps."""
@@ -125,7 +129,7 @@ class RiskGate(wiring.Component):
             self.clearing.eq(store.clearing),
             self.busy.eq(~idle | store.clearing),
             self.table_ready.eq(idle & ~store.clearing),
-            self.beats.ready.eq(idle & ~store.clearing & ~table.valid & ~self.permits.valid),
+            self.beats.ready.eq(idle & ~store.clearing & ~store.writing & ~table.valid & ~self.permits.valid),
             take.eq(self.beats.valid & self.beats.ready),
             store.read_en.eq(take),
             store.read_symbol.eq(payload.symbol),
@@ -134,6 +138,7 @@ class RiskGate(wiring.Component):
         ]
         with m.If(take):
             m.d.sync += [self.beat.eq(payload), self._now.eq(self.now), step.eq(1 << 1), self.given.eq(0)]
+            m.d.sync += self.kinds.eq(Cat(payload.kind == int(kind) for kind in KINDS))
         with m.Elif(step[VERDICT + 1] & short):
             m.d.sync += step.eq(0)
         with m.Else():
@@ -179,6 +184,9 @@ class RiskGate(wiring.Component):
         m.d.comb += [
             update.start.eq(step[ROW]),
             update.beat.eq(self.beat),
+            update.is_order.eq(self._is(BeatKind.ORDER)),
+            update.is_event.eq(is_event),
+            update.is_reference.eq(is_reference),
             update.row.eq(store.row),
             update.now.eq(self._now),
             update.permitted.eq(self.given),
@@ -190,9 +198,7 @@ class RiskGate(wiring.Component):
         moves = (is_event & update.sound) | (is_reference & update.sound)
         releases = is_event & update.sound & update.takes_open
         m.d.comb += [
-            exposure.operand.eq(
-                Mux(step[TAKE_VALUE : TAKE_VALUE + exposure.cycles + 1].any(), store.row.position_value, self._product)
-            ),
+            exposure.operand.eq(Mux(step[TAKE_VALUE], store.row.position_value, self._product)),
             exposure.add_open.eq(step[VERDICT + 1] & self.given),
             exposure.take_open.eq(step[TAKE_OPEN] & releases),
             exposure.take_value.eq(step[TAKE_VALUE] & moves & update.revalues),
@@ -236,12 +242,15 @@ class RiskGate(wiring.Component):
         order, refused = ORDER(self.beat.as_value()), self._checks.refused
         control, passes = Signal(16), Signal()
         number, deciding = self.number, self.deciding
-        m.d.comb += deciding.eq(self.step[VERDICT] & self._is(BeatKind.ORDER))
-        choice: Value = 0 * refused[0]
-        for i, check in reversed(list(enumerate(CHECKS))):
-            choice = Mux(refused[i], int(check), choice)
+        # The first that refuses, one-hot: side by side instead of one after another.
+        first = {Control.KILLED: self.closed}
+        first |= {check: refused[i] & ~refused[:i].any() & ~self.closed for i, check in enumerate(CHECKS)}
         m.d.comb += [
-            control.eq(Mux(self.closed, int(Control.KILLED), choice)),
+            deciding.eq(self.step[VERDICT] & self._is(BeatKind.ORDER)),
+            *(
+                control[bit].eq(Cat(chosen for check, chosen in first.items() if int(check) >> bit & 1).any())
+                for bit in range(len(control))
+            ),
             passes.eq(~self.closed & ~refused.any()),
         ]
         m.d.sync += [self.permitted.eq(deciding & passes), self.rejected.eq(deciding & ~passes)]
@@ -268,11 +277,13 @@ class RiskGate(wiring.Component):
                 self.given.eq(passes),
                 self.last_control.eq(control),
             ]
-        self._control, self._passes = control, passes
+        self._first, self._passes = first, passes
 
     def _causes(self, m: Module) -> None:
-        causes, equity, deciding, control = self.causes, self._equity, self.deciding, self._control
-        rejects = Signal(16)
+        causes, equity, deciding, first = self.causes, self._equity, self.deciding, self._first
+        rejects, last_reject = Signal(16), Signal()
+        # Whether one reject more trips, a cycle ahead: no order is decided the cycle after another.
+        m.d.sync += last_reject.eq((self.limits.reject_trip != 0) & (rejects + 1 >= self.limits.reject_trip))
         rate, oldest, age = Signal(), Signal(64), Signal(64)
         with m.If(self.armed_pulse | (deciding & self._passes)):
             m.d.sync += rejects.eq(0)
@@ -280,17 +291,15 @@ class RiskGate(wiring.Component):
             m.d.sync += rejects.eq(rejects + 1)
         # A full window stands as a cause until it has room again.
         m.d.sync += age.eq(self.now - oldest)
-        with m.If(deciding & (control == int(Control.TRADES_PER_MINUTE))):
+        with m.If(deciding & first[Control.TRADES_PER_MINUTE]):
             m.d.sync += [rate.eq(1), oldest.eq(self._window.oldest), age.eq(0)]
         with m.Elif(rate & (age >= self.limits.window) & (age != 0)):
             m.d.sync += rate.eq(0)
         loaded = self.step[ROW] & (self._is(BeatKind.ORDER) | self._is(BeatKind.ORDER_EVENT) | self._is(BeatKind.REFERENCE_PRICE))
         m.d.sync += [
-            causes.memory.eq((loaded & self.store.uncorrectable) | (deciding & (control == int(Control.MEMORY_FAULT)))),
-            causes.gross.eq(deciding & (control == int(Control.GROSS_EXPOSURE))),
-            causes.rejects.eq(
-                deciding & ~self._passes & (self.limits.reject_trip != 0) & (rejects + 1 >= self.limits.reject_trip)
-            ),
+            causes.memory.eq((loaded & self.store.uncorrectable) | (deciding & first[Control.MEMORY_FAULT])),
+            causes.gross.eq(deciding & first[Control.GROSS_EXPOSURE]),
+            causes.rejects.eq(deciding & ~self._passes & last_reject),
             causes.beat.eq(self._update.bad & self.step[ROW + 1]),
             causes.exposure.eq((self._update.strained & self.step[WRITE_BACK]) | self._exposure.underflow),
             causes.illegal.eq((self.step & (self.step - 1)) != 0),

@@ -46,13 +46,14 @@ WORDS = RowLayout().size // DATA_BITS
 
 
 class SymbolStore(wiring.Component):
-    """A row is read in two cycles (memory, correction) and written in one; all rows are cleared after reset.
+    """A row is read in two cycles (memory, correction) and written in two (code, memory); all rows are cleared after reset.
 
     Attributes
     ----------
     read_en, read_symbol : In. row : Out, two cycles later, and held until the next read is through.
     corrected, uncorrectable : Out, of that row.
     write_en, write_symbol, write_words : In; only words whose bit is set in ``write_words`` are written, with ``write_row``.
+    writing : Out; a write has not reached the memory: nothing may be read.
     clearing : Out; nothing may be read or written.
     """
 
@@ -70,6 +71,7 @@ class SymbolStore(wiring.Component):
                 "write_symbol": In(bits),
                 "write_words": In(WORDS),
                 "write_row": In(RowLayout()),
+                "writing": Out(1),
                 "clearing": Out(1, init=1),
             }
         )
@@ -80,22 +82,34 @@ class SymbolStore(wiring.Component):
         m.submodules.memory = memory
         write, read = memory.write_port(granularity=1), memory.read_port()
         walk = Signal(range(self.symbols))
+        target, chosen = Signal.like(self.write_symbol), Signal(WORDS)
+        words = Signal(RowLayout().size, reset_less=True)
+        m.d.sync += [
+            target.eq(self.write_symbol),
+            chosen.eq(self.write_words & self.write_en.replicate(WORDS)),
+            words.eq(self.write_row),
+            self.writing.eq(self.write_en),
+        ]
         with m.If(self.clearing):
             m.d.sync += [walk.eq(walk + 1), self.clearing.eq(walk != self.symbols - 1)]
             # Zeros are the code of zeros.
             m.d.comb += [write.addr.eq(walk), write.en.eq(~Const(0, WORDS))]
         with m.Else():
-            m.d.comb += [write.addr.eq(self.write_symbol), write.en.eq(self.write_words & self.write_en.replicate(WORDS))]
-            words = self.write_row.as_value()
-            m.d.comb += write.data.eq(Cat(encode(words[DATA_BITS * i : DATA_BITS * (i + 1)]) for i in range(WORDS)))
+            m.d.comb += [
+                write.addr.eq(target),
+                write.en.eq(chosen),
+                write.data.eq(Cat(encode(words[DATA_BITS * i : DATA_BITS * (i + 1)]) for i in range(WORDS))),
+            ]
         arrived = Signal()
         m.d.comb += [read.addr.eq(self.read_symbol), read.en.eq(self.read_en)]
         m.d.sync += arrived.eq(self.read_en)
         decoded = [decode(m, read.data[i]) for i in range(WORDS)]
+        corrected, uncorrectable = Signal(WORDS), Signal(WORDS)
+        m.d.comb += [self.corrected.eq(corrected.any()), self.uncorrectable.eq(uncorrectable.any())]
         with m.If(arrived):
             m.d.sync += [
                 self.row.eq(Cat(word.data for word in decoded)),
-                self.corrected.eq(Cat(word.corrected for word in decoded).any()),
-                self.uncorrectable.eq(Cat(word.uncorrectable for word in decoded).any()),
+                corrected.eq(Cat(word.corrected for word in decoded)),
+                uncorrectable.eq(Cat(word.uncorrectable for word in decoded)),
             ]
         return m

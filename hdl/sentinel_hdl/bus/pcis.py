@@ -60,27 +60,34 @@ class Pcis(wiring.Component):
             bus.bvalid.eq(answers.r_rdy),
             answers.r_en.eq(bus.bready),
         ]
-        # The address of the data now on the bus: the burst's own, then counted on.
-        later, offset = Signal(), Signal(address_bits)
-        address, slot = Signal(address_bits), Signal(slot_bits)
-        size = addresses.r_data[self.id_bits : self.id_bits + 3]
+        # The burst whose data is now on the bus: its own address, then counted on. The next one is fetched with its last data.
+        burst, address = Signal(), Signal(address_bits)
+        identity, size, slot = Signal(self.id_bits), Signal(3), Signal(slot_bits)
         take, waiting = Signal(), Signal(self.slots)
+        # The slot that got its last byte in the cycle before.
+        filled, filled_slot = Signal(), Signal(slot_bits)
         # Bytes of a beat that a reset cut off must not complete another: memories keep what they hold.
-        clearing, walk = Signal(init=1), Signal(range(self.slots))
-        with m.If(clearing):
-            m.d.sync += [walk.eq(walk + 1), clearing.eq(walk != self.slots - 1)]
+        clearing = Signal(init=1)
         m.d.comb += [
-            address.eq(Mux(later, offset, addresses.r_data[self.id_bits + 3 :])),
             slot.eq(address[BEAT_SHIFT:]),
-            bus.wready.eq(addresses.r_rdy & answers.w_rdy & ~waiting.bit_select(slot, 1) & ~clearing),
+            bus.wready.eq(burst & answers.w_rdy & ~waiting.bit_select(slot, 1) & ~(filled & (slot == filled_slot))),
             take.eq(bus.wvalid & bus.wready),
-            addresses.r_en.eq(take & bus.wlast),
+            addresses.r_en.eq((~burst & ~clearing) | (take & bus.wlast)),
             answers.w_en.eq(take & bus.wlast),
-            answers.w_data.eq(addresses.r_data[: self.id_bits]),
+            answers.w_data.eq(identity),
         ]
-        with m.If(take):
+        with m.If(clearing):
+            m.d.sync += [address.eq(address + (1 << BEAT_SHIFT)), clearing.eq(slot != self.slots - 1)]
+        with m.Elif(addresses.r_en):
+            m.d.sync += [
+                burst.eq(addresses.r_rdy),
+                identity.eq(addresses.r_data[: self.id_bits]),
+                size.eq(addresses.r_data[self.id_bits : self.id_bits + 3]),
+                address.eq(addresses.r_data[self.id_bits + 3 :]),
+            ]
+        with m.Elif(take):
             # The next address is aligned to the size of a transfer, as the protocol has it.
-            m.d.sync += [later.eq(~bus.wlast), offset.eq((((address >> size) + 1) << size)[:address_bits])]
+            m.d.sync += address.eq((((address >> size) + 1) << size)[:address_bits])
 
         memory = Memory(shape=axi4.DATA_BITS, depth=self.slots, init=[])
         m.submodules.memory = memory
@@ -96,12 +103,13 @@ class Pcis(wiring.Component):
             had_read.addr.eq(slot),
             has.eq(had_read.data | bus.wstrb),
             whole.eq(has.all()),
-            had_write.addr.eq(Mux(clearing, walk, slot)),
+            had_write.addr.eq(slot),
             had_write.data.eq(Mux(whole | clearing, 0, has)),
             had_write.en.eq(take | clearing),
-            complete.w_data.eq(slot),
-            complete.w_en.eq(take & whole),
+            complete.w_data.eq(filled_slot),
+            complete.w_en.eq(filled),
         ]
+        m.d.sync += [filled.eq(take & whole), filled_slot.eq(slot)]
         give = Signal()
         m.d.comb += [
             read.addr.eq(complete.r_data),
@@ -110,8 +118,8 @@ class Pcis(wiring.Component):
         ]
         with m.If(give):
             m.d.sync += waiting.bit_select(complete.r_data, 1).eq(0)
-        with m.If(take & whole):
-            m.d.sync += waiting.bit_select(slot, 1).eq(1)
+        with m.If(filled):
+            m.d.sync += waiting.bit_select(filled_slot, 1).eq(1)
         with m.If(self.beats.ready):
             m.d.sync += self.beats.valid.eq(0)
         with m.If(give):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from amaranth.asserts import AnyConst
-from amaranth.hdl import Assert, Assume, Cover, Elaboratable, Module, Mux, Signal
+from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal
 
 from sentinel.wire import PERMIT, BeatKind, Control, Verdict
 from sentinel_hdl.beats import ORDER, layout
 from sentinel_hdl.permit_window import PermitWindow
-from sentinel_hdl.risk_gate import LAST, VERDICT, RiskGate
+from sentinel_hdl.risk_gate import KINDS, LAST, VERDICT, RiskGate
 from sentinel_hdl.tools.proof import Proof
 
 AMOUNT_BITS, SYMBOLS, WINDOW_DEPTH = 4, 2, 4
@@ -61,7 +61,10 @@ class GateSpecification(Elaboratable):
             m.d.sync += at.eq(1)
         with m.Elif(at != 0):
             m.d.sync += at.eq(Mux(at == LAST, 0, at + 1))
-        m.d.comb += Assert((dut.step == 0) | (dut.step == 1 << at))
+        m.d.comb += [
+            Assert((dut.step == 0) | (dut.step == 1 << at)),
+            Assert((dut.step == 0) | (dut.kinds == Cat(dut.beat.kind == int(kind) for kind in KINDS))),
+        ]
 
     def _answers(self, m: Module, taken: Signal, is_order: Signal, fresh: Signal, record: Signal) -> None:
         """P6 and P5: each order has one record, in order, of its own key and symbol, with the next number."""
