@@ -26,7 +26,7 @@ from sentinel.model.float_key import float_key
 from sentinel.wire import DECISION, DecisionFlag
 from tests.hdl.axi_lite_master import simulate
 
-DEPTH, FEATURES, ENGINES, SLOTS = 2, 3, 2, 2
+DEPTH, FEATURES, ENGINES, SLOTS = 2, 3, 2, 4
 TREES, NODES, LEAVES = ENGINES * SLOTS, 3, 4
 VECTOR = [0.25, -1.0, float("nan")]
 PATIENCE = 200
