@@ -57,9 +57,9 @@ def prove(console: Console, *, core: str | None, full: bool, mutants: int | None
         raise ToolError("proofs", failed, "proofs that pass", "read the traces named above")
     count = mutants if mutants is not None else mutate.FULL if full else 0
     scores = []
-    for mutation in prover.all_mutations() if count else ():
-        if core in (None, mutation.core):
-            scores.append(mutate.run(mutation, count))
+    for campaign in mutate.campaigns() if count else ():
+        if core in (None, campaign.core):
+            scores.append(mutate.run(campaign, count))
             console.print(mutate.table(scores[-1]), markup=False, highlight=False, soft_wrap=True)
     open_holes = [f"{score.core} {mutant.number}" for score in scores for mutant in score.mutants if mutant.alive]
     if open_holes:

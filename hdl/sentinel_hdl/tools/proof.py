@@ -45,10 +45,8 @@ class Mutation:
     ``module``: the name of the core's module within the RTLIL of the proofs' specifications (the submodule
     name its ``build`` gives it). ``proofs``: names of the Proofs that are run on a mutant, cheapest first; a
     mutant is killed by the first that fails, be it an assertion violated or a cover no longer reached.
-    ``test``: a pytest node that simulates the mutant where no proof kills it, or None.
     """
 
     core: str
     module: str
     proofs: tuple[str, ...]
-    test: str | None = None

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -64,22 +67,46 @@ def _bytes_of(width: int) -> int:
     return next((size for size in (1, 2, 4, 8) if width <= 8 * size), (width + 31) // 32 * 4)
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """A Verilated module: its ports by name, and the library. ``flags`` go to Verilator."""
+
+    ports: dict[str, Port]
+    library: Path
+
+    @classmethod
+    def of(cls, top: str, verilog: str, flags: Sequence[str] = ()) -> Compiled:
+        """Compile module ``top``, or find it compiled."""
+        ports = {port.name: port for port in ports_of(verilog, top)}
+        # Verilator writes a second of two underscores as its code.
+        entries = [name.replace("__", "___05F") for name in ports]
+        table = ", ".join(f"{{&top.{name}, sizeof(top.{name})}}" for name in entries)
+        wrapper = _WRAPPER.format(top=top, count=len(entries), table=table)
+        return cls(ports, shared_library(top, verilog, wrapper, flags))
+
+
 class Simulation:
     """One Verilated component, out of reset. Reading a port evaluates the logic first; ``tick`` is one rising edge each."""
 
     def __init__(self, component: str, **parameters: Any) -> None:
-        top = top_name(component)
-        verilog = emitted(component, **parameters).read_text()
-        self.ports = {port.name: port for port in ports_of(verilog, top)}
+        self._start(Compiled.of(top_name(component), emitted(component, **parameters).read_text()), {})
+
+    @classmethod
+    def of(cls, compiled: Compiled, **inputs: int) -> Simulation:
+        """A simulation of any module; ``inputs`` are set before its reset."""
+        made = cls.__new__(cls)
+        made._start(compiled, inputs)
+        return made
+
+    def _start(self, compiled: Compiled, inputs: dict[str, int]) -> None:
+        self.ports = compiled.ports
         self._index = {name: number for number, name in enumerate(self.ports)}
-        # Verilator writes a second of two underscores as its code.
-        entries = [name.replace("__", "___05F") for name in self.ports]
-        table = ", ".join(f"{{&top.{name}, sizeof(top.{name})}}" for name in entries)
-        wrapper = _WRAPPER.format(top=top, count=len(entries), table=table)
-        self._library = ctypes.CDLL(str(shared_library(top, verilog, wrapper)))
+        self._library = ctypes.CDLL(str(compiled.library))
         self._library.sim_new.restype = ctypes.c_void_p
         self._sim = ctypes.c_void_p(self._library.sim_new())
         self.cycle = 0
+        for name, value in inputs.items():
+            self[name] = value
         self["rst"] = 1
         self.tick(2)
         self["rst"] = 0

@@ -10,8 +10,9 @@ import re
 import sys
 from pathlib import Path
 
-from sentinel_hdl.tools.proof import Proof
-from sentinel_hdl.tools.prove import all_mutations, all_proofs
+from sentinel_hdl.tools import mutate
+from sentinel_hdl.tools.proof import Mutation, Proof
+from sentinel_hdl.tools.prove import all_proofs
 
 COMMAND = "python -m sentinel_hdl.tools.traceability"
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "proofs.md"
@@ -62,11 +63,15 @@ def page() -> str:
         )
         parts += [f"| {p.core} | {p.property} | `{p.name}` | {_MODES[p.mode]} | {p.depth} |\n" for p in others]
         parts.append("\n")
-    parts.append("## Mutation\n\nThe proofs that must notice a wrong gate in a core:\n\n")
-    parts.append("| core | proofs, in this order | then |\n|---|---|---|\n")
-    for mutation in all_mutations():
-        names = ", ".join(f"`{name}`" for name in mutation.proofs)
-        parts.append(f"| {mutation.core} | {names} | {f'`{mutation.test}`' if mutation.test else ''} |\n")
+    parts.append(
+        "## Mutation\n\nWhat must notice a wrong gate in a core: proofs, or a bench, a simulation beside the reference.\n\n"
+    )
+    parts.append("| core | proofs, in this order, or bench |\n|---|---|\n")
+    for campaign in mutate.campaigns():
+        if isinstance(campaign, Mutation):
+            parts.append(f"| {campaign.core} | {', '.join(f'`{name}`' for name in campaign.proofs)} |\n")
+        else:
+            parts.append(f"| {campaign.core} | `{campaign.run.__module__.replace('.', '/')}.py` |\n")
     return "".join(parts)
 
 

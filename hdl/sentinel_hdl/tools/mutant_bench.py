@@ -1,0 +1,69 @@
+"""Mutants in simulation: all of a core's in one compiled netlist, and its bench run on each."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sentinel_hdl.tools.emit import rtlil_text, top_name
+from sentinel_hdl.tools.netlist import draw, flatten, with_upsets, yosys
+from sentinel_hdl.tools.simulation import Compiled, Simulation
+
+PROCESSES = 2
+# Half an hour of optimisation for milliseconds of simulation would be a bad trade.
+_FLAGS = ("-MAKEFLAGS", "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A core under a stimulus, every answer compared with its reference.
+
+    ``run`` drives the simulation and raises AssertionError where the core differs from the reference.
+    ``component``, ``parameters`` : as ``sentinel_hdl.tools.emit`` has them.
+    ``upsets`` : registers, or memories, of the flat netlist that ``run`` may flip through the inputs ``upset_<name>``.
+    """
+
+    core: str
+    run: Callable[[Simulation], None]
+    component: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    upsets: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> str:
+        """Name of the netlist's module."""
+        return top_name(self.component)
+
+
+class BenchTrial:
+    """A core's mutants, compiled. ``changes``: what each does. ``netlist``: what they are mutants of."""
+
+    def __init__(self, bench: Bench, directory: Path, count: int, seed: int) -> None:
+        self.bench, self.root, self.netlist = bench, bench.root, directory / "netlist.il"
+        self.unused: tuple[str, ...] = ()
+        flatten(directory, rtlil_text(bench.component, **bench.parameters), bench.root, "core.il")
+        self.changes = draw(directory, count, seed)
+        self.netlist.write_text(with_upsets((directory / "core.il").read_text(), bench.upsets))
+        script = ["read_rtlil netlist.il", "script mutants.ys", f"hierarchy -top {bench.root}", "proc", "opt_clean"]
+        yosys(directory, [*script, "write_verilog -noattr mutants.v"], "verilog")
+        self._compiled = Compiled.of(bench.root, (directory / "mutants.v").read_text(), _FLAGS)
+
+    def differs(self, number: int) -> str:
+        """How mutant ``number`` differs from the reference, or nothing where it doesn't."""
+        with Simulation.of(self._compiled, mutant=number) as simulation:
+            try:
+                self.bench.run(simulation)
+            except AssertionError as difference:
+                return f"cycle {simulation.cycle}: {str(difference).splitlines()[0] if str(difference) else 'differs'}"
+        return ""
+
+    def run(self, numbers: Iterable[int]) -> Iterator[str]:
+        """``differs`` of each."""
+        # A mutant may bring its simulation down, which must not be this process.
+        context = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
+            yield from pool.map(self.differs, numbers)
