@@ -35,6 +35,7 @@ public_flat_rw -module "sentinel_core.kill" -var "state"
 public_flat_rw -module "sentinel_core.kill" -var "closed"
 public_flat_rw -module "sentinel_core.pcis" -var "beats__*"
 public_flat_rw -module "sentinel_core.gate.store*" -var "memory"
+public_flat_rw -module "sentinel_core.gate.window*" -var "memory"
 public_flat_rw -module "sentinel_core.limits*" -var "shadow_active_limits_version"
 public_flat_rw -module "sentinel_core.decider.forest.engine_0" -var "leaves"
 """
@@ -120,8 +121,10 @@ class Case:
     seconds: float
 
 
-def run(built: Built, module: str, into: Path, seed: int = SEED, only: str | None = None, **settings: str) -> list[Case]:
-    """Run the cocotb tests of ``tests.cocotb.<module>`` and say how each went; ``settings`` are environment variables.
+def run(
+    built: Built, modules: Sequence[str], into: Path, seed: int = SEED, only: str | None = None, **settings: str
+) -> list[Case]:
+    """Run the cocotb tests of modules ``tests.cocotb.<module>`` and say how each went; ``settings`` are environment variables.
 
     Raises RuntimeError where the simulator ended without results: the log says why.
     """
@@ -131,7 +134,7 @@ def run(built: Built, module: str, into: Path, seed: int = SEED, only: str | Non
     # The runner ends the process where a test failed; the results say which.
     with suppress(SystemExit):
         running.test(
-            test_module=f"tests.cocotb.{module}",
+            test_module=[f"tests.cocotb.{module}" for module in modules],
             hdl_toplevel=TOP,
             hdl_toplevel_lang="verilog",
             build_dir=built.directory / "obj",
@@ -144,7 +147,7 @@ def run(built: Built, module: str, into: Path, seed: int = SEED, only: str | Non
             extra_env={"COCOTB_ANSI_OUTPUT": "0", **settings},
         )
     if not results.is_file():
-        raise RuntimeError(f"the simulation of {module} gave no results; the end of {log}:\n{_tail(log)}")
+        raise RuntimeError(f"the simulation of {modules} gave no results; the end of {log}:\n{_tail(log)}")
     return [_case(element) for element in ElementTree.parse(results).getroot().iter("testcase")]
 
 

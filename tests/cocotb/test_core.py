@@ -16,7 +16,15 @@ from sentinel_hdl.tools.errors import ToolError
 
 from tests.cocotb.simulators import SMALL, Built, check, run, verilated
 
-MODULES = ("cases_registers", "cases_pcis", "cases_ring", "cases_model", "cases_kill")
+#: Modules of cases that share a run of the simulator.
+RUNS = {
+    "registers": ("cases_registers",),
+    "pcis": ("cases_pcis",),
+    "ring": ("cases_ring",),
+    "model": ("cases_model",),
+    "gate": ("cases_gate", "cases_trips", "cases_cross"),
+    "kill": ("cases_kill",),
+}
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +36,9 @@ def small() -> Built:
         pytest.skip(f"no Verilated core: {error}")
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_core_passes_every_case_of(module: str, small: Built, tmp_path: Path) -> None:
-    check(run(small, module, tmp_path), tmp_path / "log.txt")
+@pytest.mark.parametrize("name", RUNS)
+def test_core_passes_every_case_of(name: str, small: Built, tmp_path: Path) -> None:
+    check(run(small, RUNS[name], tmp_path), tmp_path / "log.txt")
 
 
 def test_engine_shared_by_fewer_trees_than_its_stages_take_is_refused() -> None:
