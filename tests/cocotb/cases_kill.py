@@ -16,7 +16,7 @@ from tests.cocotb.card import ALL_ONES, LIMITS, SLVERR, Card, other, random_of
 from tests.cocotb.pressure import TICK_NS
 
 #: A heartbeat may be as old as the second key may be late.
-PATIENT = other(LIMITS, heartbeat_max_age=2 * ARM_MAX_TICKS, equity_max_age=2 * ARM_MAX_TICKS, watchdog_period=8 * ARM_MAX_TICKS)
+PATIENT = other(LIMITS, heartbeat_max_age=8 * ARM_MAX_TICKS, equity_max_age=8 * ARM_MAX_TICKS, watchdog_period=16 * ARM_MAX_TICKS)
 
 
 def cycle_now() -> int:
