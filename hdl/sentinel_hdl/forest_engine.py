@@ -95,7 +95,10 @@ class TreeEngine(wiring.Component):
 
     def _memory(self, m: Module, name: str, shape: data.StructLayout, level: int, path: Signal) -> Signal:
         """The word of this stage's tree and bank at ``path``, a cycle later."""
-        memory = Memory(shape=unsigned(shape.size), depth=1 << (level + self.slot_bits + 1), init=[])
+        # Block RAM for the larger levels: in LUTs the fifth alone would take 4,000 more, over all engines.
+        words = 1 << (level + self.slot_bits + 1)
+        attributes = {"ram_style": "block"} if words >= 128 else {}
+        memory = Memory(shape=unsigned(shape.size), depth=words, init=[], attrs=attributes)
         m.submodules[name] = memory
         write, read = memory.write_port(), memory.read_port()
         stage = self.stages[STAGES_PER_LEVEL * level]
