@@ -1,4 +1,9 @@
-"""The core: everything on the card, with one clock and the ports a shell connects (docs/cores/core.md)."""
+"""The core: everything on the card, with one clock and the ports a shell connects (docs/cores/core.md).
+
+What decides whether an order passes is there twice: kill switch, watchdog, gate and the rows on their way to it. Each has its
+own state and, where a flip-flop would only repeat an input, its own copy of that. Either closes the gate, and where the two
+do not say the same they trip: no single flipped bit lets an order pass.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +24,15 @@ from sentinel_hdl.intake import Intake
 from sentinel_hdl.kill_switch import CAUSES, KillSwitch
 from sentinel_hdl.latency import BINS, LatencyHistogram
 from sentinel_hdl.limits import Limits, staged_registers
-from sentinel_hdl.register_file import RegisterFile
-from sentinel_hdl.risk_gate import WINDOW_DEPTH, RiskGate
+from sentinel_hdl.register_file import WORD_SHIFT, RegisterFile
+from sentinel_hdl.register_map import load
+from sentinel_hdl.risk_gate import WINDOW_DEPTH, GateCausesLayout, RiskGate
 from sentinel_hdl.symbol_table import SymbolTablePort
 from sentinel_hdl.watchdog import Watchdog
 
 COUNT_BITS = 31
+#: Synthesis must not merge what is there twice.
+_KEPT: dict[str, str | int] = {"keep": "true"}
 _BUSES = {
     "ocl": In(axi_lite.Signature()),
     "sda": In(axi_lite.Signature()),
@@ -82,7 +90,8 @@ class Core(wiring.Component):
         m = Module()
         self._clock(m)
         self._now, self._cycle = Signal(64), Signal(32)
-        m.d.sync += [self._now.eq(self.now), self._cycle.eq(self._cycle + 1)]
+        self._now_again = Signal(64, attrs=_KEPT)
+        m.d.sync += [self._now.eq(self.now), self._now_again.eq(self.now), self._cycle.eq(self._cycle + 1)]
         m.submodules.ocl = self.ocl_file = Ocl()
         m.submodules.sda = self.sda_file = Sda()
         m.submodules.limits = self.limits = Limits()
@@ -93,12 +102,17 @@ class Core(wiring.Component):
         m.submodules.intake = self.intake = Intake()
         m.submodules.decider = self.decider = Decider(*self._forest)
         m.submodules.gate = self.gate = RiskGate(*self._gate)
+        m.submodules.table_again = self.table_again = SymbolTablePort()
+        m.submodules.kill_again = self.kill_again = KillSwitch()
+        m.submodules.watchdog_again = self.watchdog_again = Watchdog()
+        m.submodules.gate_again = self.gate_again = RiskGate(*self._gate)
         m.submodules.status = self.status = CardStatus()
         m.submodules.pcim = self.pcim = Pcim()
         m.submodules.latency = self.latency = LatencyHistogram()
         self._buses(m)
         self._streams(m)
         self._safety(m)
+        self._second_channel(m)
         self._configuration(m)
         self._registers(m)
         return m
@@ -130,7 +144,15 @@ class Core(wiring.Component):
     def _streams(self, m: Module) -> None:
         wiring.connect(m, self.pcis.beats, self.intake.beats)
         wiring.connect(m, self.intake.vectors, self.decider.vectors)
-        wiring.connect(m, self.intake.gate, self.gate.beats)
+        gate, again, beats = self.gate, self.gate_again, self.intake.gate
+        both = gate.beats.ready & again.beats.ready
+        m.d.comb += [
+            self.intake.parity.eq(self.pcis.parity),
+            beats.ready.eq(both),
+            again.permits.ready.eq(gate.permits.ready),
+        ]
+        for one in (gate, again):
+            m.d.comb += [one.beats.payload.eq(beats.payload), one.beats.valid.eq(beats.valid & both)]
         wiring.connect(m, self.gate.permits, self.pcim.permits)
         wiring.connect(m, self.decider.decisions, self.pcim.decisions)
         wiring.connect(m, self.status.statuses, self.pcim.statuses)
@@ -151,60 +173,133 @@ class Core(wiring.Component):
 
     def _safety(self, m: Module) -> None:
         ocl, kill, gate = self.ocl_file, self.kill, self.gate
-        switches, switches_1 = Signal(16), Signal(16)
-        m.d.sync += [switches_1.eq(self.vdip), switches.eq(switches_1)]
-        faults = self.intake.faults.as_value()
+        self._differ = Signal()
+        self._trip_pulse = kill.trip_pulse | self.kill_again.trip_pulse
+        again = self.gate_again
+        either = GateCausesLayout()(gate.causes.as_value() | again.causes.as_value())
         causes: dict[str, Value] = {
-            "SOFTWARE_OCL": ocl.kill_we,
-            "SOFTWARE_SDA": self.sda_file.kill_we,
-            "VDIP": switches[0],
-            "WATCHDOG": self.watchdog.cause,
-            "HEARTBEAT": gate.causes.heartbeat,
-            "PERMIT_RATE": gate.causes.permit_rate,
-            "GROSS_EXPOSURE": gate.causes.gross,
-            "DRAWDOWN": gate.causes.drawdown,
-            "DAILY_LOSS": gate.causes.daily_loss,
-            "STALE_EQUITY": gate.causes.stale_equity,
-            "MEMORY_FAULT": gate.causes.memory,
+            "SOFTWARE_OCL": ocl.kill_we | self._kill_addressed(m, "ocl"),
+            "SOFTWARE_SDA": self.sda_file.kill_we | self._kill_addressed(m, "sda"),
+            "VDIP": self._switch(m, "switch") | self._switch(m, "switch_again"),
+            "WATCHDOG": self.watchdog.cause | self.watchdog_again.cause,
+            "HEARTBEAT": either.heartbeat,
+            "PERMIT_RATE": either.permit_rate,
+            "GROSS_EXPOSURE": either.gross,
+            "DRAWDOWN": either.drawdown,
+            "DAILY_LOSS": either.daily_loss,
+            "STALE_EQUITY": either.stale_equity,
+            "MEMORY_FAULT": either.memory | self.intake.upset | self.pcim.upset,
             "LIMIT_FAULT": self.limits.fault,
-            "BEAT_FAULT": faults.any() | gate.causes.beat,
-            "REJECTS": gate.causes.rejects,
+            "BEAT_FAULT": self.intake.faults.as_value().any() | self.intake.faulty | either.beat,
+            "REJECTS": either.rejects,
             "PCIM_FAULT": self.pcim.fault,
-            "EXPOSURE_FAULT": gate.causes.exposure,
-            "ILLEGAL_STATE": gate.causes.illegal,
+            "EXPOSURE_FAULT": either.exposure,
+            "ILLEGAL_STATE": either.illegal | self._differ,
             "MODEL_FAULT": self.decider.model_fault,
-            "CLEARING": gate.clearing,
+            "CLEARING": gate.clearing | again.clearing,
         }
         bits = trip_causes()
         names = {bit: name for name, bit in bits.items()}
+        self._closed, self._tripped, self._causes = Signal(), Signal(), Signal(CAUSES)
         m.d.comb += [
-            kill.causes.eq(Cat(causes.get(names[i], Const(0, 1)) for i in range(CAUSES))),
+            self._causes.eq(Cat(causes.get(names[i], Const(0, 1)) for i in range(CAUSES))),
+            # Both trip in the same cycle, so that their nonces stay the same and the card can be armed again.
+            kill.causes.eq(self._causes | self.kill_again.own),
+            self._closed.eq(kill.closed | self.kill_again.closed),
+            self._tripped.eq(kill.tripped | self.kill_again.tripped),
             kill.now.eq(self._now),
             kill.key.valid.eq(ocl.arm_key_we),
             kill.key.value.eq(ocl.arm_key_value),
-            gate.closed.eq(kill.closed),
+            gate.closed.eq(self._closed),
             gate.causes_now.eq(kill.sticky | kill.standing),
             gate.arm_epoch.eq(kill.arm_epoch),
             gate.armed_pulse.eq(kill.armed_pulse),
-            self.pcim.closed.eq(kill.closed),
+            self.pcim.closed.eq(self._closed),
             self.watchdog.now.eq(self._now),
             self.watchdog.times.eq(self.limits.watchdog),
             self.watchdog.answer.valid.eq(ocl.watchdog_answer_we),
             self.watchdog.answer.value.eq(ocl.watchdog_answer_value),
-            self.status.send.eq(self.watchdog.challenge_new | kill.trip_pulse | kill.armed_pulse),
+            self.status.send.eq(self.watchdog.challenge_new | self._trip_pulse | kill.armed_pulse),
             self.status.challenge.eq(self.watchdog.challenge),
             self.status.now.eq(self._now),
             self.status.causes.eq(kill.sticky),
             self.status.first_cause.eq(kill.first_cause),
-            self.status.tripped.eq(kill.tripped),
+            self.status.tripped.eq(self._tripped),
             self.status.arm_epoch.eq(kill.arm_epoch),
             self.status.model_crc.eq(self.decider.active_id),
-            self.vled.eq(Cat(kill.tripped, ~kill.tripped, self.decider.status.loaded, ocl.pcim_enable_enable, gate.clearing)),
+            self.vled.eq(Cat(self._tripped, ~self._tripped, self.decider.status.loaded, ocl.pcim_enable_enable, gate.clearing)),
         ]
-        with m.If(kill.trip_pulse):
+        with m.If(self._trip_pulse):
             m.d.sync += self.irq.eq(1)
         with m.Elif(ocl.irq_ack_we):
             m.d.sync += self.irq.eq(0)
+
+    def _kill_addressed(self, m: Module, bus: str) -> Value:
+        """The address of KILL was on the bus: enough to trip, whatever becomes of the write."""
+        addressed = Signal(name=f"{bus}_kill_addressed", attrs=_KEPT)
+        word = load()[f"sentinel_{bus}"]["KILL"].address >> WORD_SHIFT
+        m.d.sync += addressed.eq(getattr(self, f"{bus}_awvalid") & (getattr(self, f"{bus}_awaddr")[WORD_SHIFT:] == word))
+        return addressed
+
+    def _switch(self, m: Module, name: str) -> Value:
+        """The operator's kill, through two flip-flops."""
+        first, second = (Signal(name=f"{name}_{i}", attrs=_KEPT) for i in range(2))
+        m.d.sync += [first.eq(self.vdip[0]), second.eq(first)]
+        return second
+
+    def _second_channel(self, m: Module) -> None:
+        """The same again, and where the two differ."""
+        ocl, limits, table = self.ocl_file, self.limits, self.table_again
+        kill, gate, watchdog = self.kill_again, self.gate_again, self.watchdog_again
+        m.d.comb += [
+            kill.causes.eq(self._causes | self.kill.own),
+            kill.now.eq(self._now_again),
+            kill.key.eq(self.kill.key),
+            watchdog.now.eq(self._now_again),
+            watchdog.times.eq(limits.watchdog),
+            watchdog.answer.eq(self.watchdog.answer),
+            gate.now.eq(self._now_again),
+            gate.limits.eq(limits.limits),
+            gate.closed.eq(self._closed),
+            gate.causes_now.eq(self.gate.causes_now),
+            gate.arm_epoch.eq(kill.arm_epoch),
+            gate.armed_pulse.eq(kill.armed_pulse),
+            gate.table_write.eq(table.table_write),
+            table.table_ready.eq(gate.table_ready),
+            table.commit.eq(ocl.symbol_commit_we),
+            table.row.symbol.eq(self._again(m, "symbol_index_value", "symbol_index_we")),
+            table.row.enabled.eq(self._again(m, "symbol_flags_enabled", "symbol_flags_we")),
+        ]
+        for limit in ("max_qty", "max_position"):
+            words = [self._again(m, f"symbol_{limit}_{half}_value", f"symbol_{limit}_{half}_we") for half in ("lo", "hi")]
+            m.d.comb += table.row[{"max_qty": "max_order_qty", "max_position": "max_position_qty"}[limit]].eq(Cat(words))
+        peak_written = Signal()
+        m.d.sync += peak_written.eq(ocl.equity_peak_hi_we)
+        m.d.comb += [
+            gate.peak_write.eq(peak_written),
+            gate.peak.eq(Cat(self._again(m, f"equity_peak_{half}_value", f"equity_peak_{half}_we") for half in ("lo", "hi"))),
+        ]
+        one, other = self.gate.permits, gate.permits
+        m.d.sync += self._differ.eq(
+            Cat(
+                self.kill.tripped != kill.tripped,
+                self.kill.arm_epoch != kill.arm_epoch,
+                self.kill.nonce != kill.nonce,
+                self.kill.phase != kill.phase,
+                self.watchdog.challenge != watchdog.challenge,
+                self.gate.beats.ready != gate.beats.ready,
+                one.valid != other.valid,
+                one.valid & (one.payload != other.payload),
+            ).any()
+        )
+
+    def _again(self, m: Module, name: str, strobe: str) -> Value:
+        """A register's value in flip-flops of its own, a cycle after it was written."""
+        value = getattr(self.ocl_file, name)
+        again = Signal(len(value), name=f"{name}_again", attrs=_KEPT)
+        with m.If(getattr(self.ocl_file, strobe)):
+            m.d.sync += again.eq(value)
+        return again
 
     def _configuration(self, m: Module) -> None:
         ocl, limits, table, decider, gate = self.ocl_file, self.limits, self.table, self.decider, self.gate
@@ -216,8 +311,8 @@ class Core(wiring.Component):
             limits.staged_we.eq(Cat(getattr(ocl, f"{r.member}_we") for r in staged).any()),
             limits.commit.valid.eq(ocl.limits_commit_we),
             limits.commit.crc.eq(ocl.limits_commit_value),
-            limits.tripped.eq(self.kill.tripped),
-            ocl.tripped.eq(self.kill.tripped),
+            limits.tripped.eq(self._tripped),
+            ocl.tripped.eq(self._tripped),
             gate.limits.eq(limits.limits),
             table.row.symbol.eq(ocl.symbol_index_value),
             table.row.enabled.eq(ocl.symbol_flags_enabled),
@@ -250,13 +345,13 @@ class Core(wiring.Component):
     def _registers(self, m: Module) -> None:
         kill, limits, decider, gate, pcim = self.kill, self.limits, self.decider, self.gate, self.pcim
         status = {
-            "status_tripped": kill.tripped,
-            "status_armed": ~kill.tripped,
+            "status_tripped": self._tripped,
+            "status_armed": ~self._tripped,
             "status_locked": kill.locked,
             "status_phase": kill.phase,
             "status_model_loaded": decider.status.loaded,
             "status_limits_loaded": limits.loaded & ~limits.fault,
-            "status_clearing": gate.clearing,
+            "status_clearing": gate.clearing | self.gate_again.clearing,
             "status_gate_busy": gate.busy,
             "status_pcim_enabled": ~pcim.fault,
             "status_irq": self.irq,
@@ -275,11 +370,11 @@ class Core(wiring.Component):
             "faults_kind": faults.kind,
             "faults_symbol": faults.symbol,
             "faults_part": faults.part,
-            "faults_fields": gate.causes.beat,
+            "faults_fields": gate.causes.beat | self.gate_again.causes.beat,
             "pcim_writes": pcim.writes,
             "pcim_stalls": pcim.stalls,
             "pcim_errors": pcim.errors,
-            "ecc_corrected": gate.corrected,
+            "ecc_corrected": gate.corrected | self.gate_again.corrected,
         }
         counters = {name: self._counter(m, name, pulse) for name, pulse in counts.items()}
         m.d.comb += [

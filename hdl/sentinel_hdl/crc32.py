@@ -35,10 +35,10 @@ def parity_sets(length: int = MESSAGE_BYTES) -> tuple[int, tuple[tuple[int, ...]
 
 
 class Crc32(wiring.Component):
-    """``crc`` of the ``message`` of LATENCY enabled cycles ago; without ``enable`` everything stands still."""
+    """``crc`` of the ``message`` of LATENCY enabled cycles ago; a stage without its bit of ``enable`` stands still."""
 
     def __init__(self) -> None:
-        super().__init__({"message": In(8 * MESSAGE_BYTES), "enable": In(1), "crc": Out(32)})
+        super().__init__({"message": In(8 * MESSAGE_BYTES), "enable": In(LATENCY), "crc": Out(32)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -47,9 +47,9 @@ class Crc32(wiring.Component):
             groups: list[Value] = []
             for start in range(0, len(positions), _GROUP):
                 part = Signal(name=f"part_{bit}_{start}", reset_less=True)
-                with m.If(self.enable):
+                with m.If(self.enable[0]):
                     m.d.sync += part.eq(Cat(self.message[p] for p in positions[start : start + _GROUP]).xor())
                 groups.append(part)
-            with m.If(self.enable):
+            with m.If(self.enable[1]):
                 m.d.sync += self.crc[bit].eq(reduce(xor, groups) ^ (zeros >> bit & 1))
         return m

@@ -39,16 +39,18 @@ def _parity(bits: list[Value]) -> Value:
     return bits[0]
 
 
-def encode(word: Value) -> Value:
-    """The 72 bits to store for 64."""
+def encode(m: Module, word: Value) -> Value:
+    """The 72 bits to store for 64, combinational; the check bits are zeros where the condition it stands under does not hold."""
     checks = [_parity([word[i] for i, p in enumerate(POSITIONS) if p >> bit & 1]) for bit in range(CHECK_BITS - 1)]
     # The even bit covers each data bit as often as it is not in the checks: where it is in an even number of them.
     even = _parity([word[i] for i, p in enumerate(POSITIONS) if p.bit_count() % 2 == 0])
-    return Cat(word, *checks, even)
+    check = Signal(CHECK_BITS, name="check")
+    m.d.comb += check.eq(Cat(*checks, even))
+    return Cat(word, check)
 
 
 def decode(m: Module, code: Value) -> Decoded:
-    """The 64 bits stored in 72, combinational. Five LUT levels to the data, five to the flags."""
+    """The 64 bits stored in 72, combinational, under a condition as ``encode``. Five LUT levels to data and flags."""
     word, checks = code[:DATA_BITS], code[DATA_BITS : CODE_BITS - 1]
     syndrome, odd = Signal(CHECK_BITS - 1, name="syndrome"), Signal(name="odd")
     m.d.comb += [

@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from sentinel_hdl.float_key import is_nan
-from sentinel_hdl.mux import select_into
+from sentinel_hdl.mux import above, select_in_groups
 
 STAGES_PER_LEVEL = 3
 FEATURE_BITS = 5
@@ -121,13 +121,13 @@ class TreeEngine(wiring.Component):
             Signal(level + (i == 2), name=f"path_{level}_{i}", reset_less=True) for i in range(3)
         )
         bad_read, bad_selected, bad_next = (Signal(name=f"bad_{level}_{i}", reset_less=True) for i in range(3))
-        chosen, threshold = (Signal(32, name=f"{what}_{level}", reset_less=True) for what in ("chosen", "threshold"))
+        threshold = Signal(32, name=f"threshold_{level}", reset_less=True)
         default_left = Signal(name=f"default_left_{level}", reset_less=True)
         tap = self.taps[level]
         with m.If(self.stages[base].valid):
             m.d.sync += [path_read.eq(path), bad_read.eq(bad)]
         with m.If(selecting):
-            select_into(m, chosen, [tap[f] for f in range(self.features)], node.feature)
+            chosen = select_in_groups(m, f"chosen_{level}", [tap[f] for f in range(self.features)], node.feature)
             m.d.sync += [
                 threshold.eq(node.key),
                 default_left.eq(node.default_left),
@@ -136,7 +136,8 @@ class TreeEngine(wiring.Component):
             ]
         with m.If(comparing):
             # The key of a NaN is above every threshold, so it goes right unless it is told not to.
-            right = (chosen >= threshold) & ~(is_nan(chosen) & default_left)
+            missing = Cat(is_nan(part) for part in chosen).any()
+            right = ~above(threshold, chosen) & ~(missing & default_left)
             m.d.sync += [path_next.eq(Cat(right, path_selected)), bad_next.eq(bad_selected)]
         return path_next, bad_next
 

@@ -2,11 +2,14 @@
 
 A beat is torn where its last word is not the complement of its first. ``seq`` numbers messages: one seen before is dropped,
 a gap is reported and the stream goes on. The two beats of a long vector share one ``seq``.
+
+A beat comes with the parity of its words, and is compared with it for as long as it is held here; beats for the gate are
+numbered through their queue. So no flipped bit changes, loses or repeats one unnoticed.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
@@ -18,6 +21,14 @@ from sentinel_hdl.vector import ABSENT, VectorLayout
 GATE_KINDS = (BeatKind.ORDER, BeatKind.ORDER_EVENT, BeatKind.REFERENCE_PRICE, BeatKind.EQUITY, BeatKind.HEARTBEAT)
 SYMBOL_KINDS = (BeatKind.VECTOR, BeatKind.ORDER, BeatKind.ORDER_EVENT, BeatKind.REFERENCE_PRICE)
 GATE_QUEUE = 16
+WORDS, WORD_BITS = 8, 64
+NUMBER_BITS = 8  # more than the queue's depth takes
+
+
+def _differ(beat: Value, parity: Value, valid: Value) -> Value:
+    """The words of a beat, if there is one, that do not have the parity they came with."""
+    differ = Cat(beat[WORD_BITS * i : WORD_BITS * (i + 1)].xor() for i in range(WORDS)) ^ parity
+    return differ & valid.replicate(WORDS)
 
 
 class FaultLayout(data.StructLayout):
@@ -32,16 +43,19 @@ class Intake(wiring.Component):
 
     Attributes
     ----------
-    beats : In(stream of 512 bits). vectors : Out(stream of VectorLayout). gate : Out(stream of 512 bits), through a queue.
-    two_beats : In; a vector is two beats. cycle : In; the cycle counter that ``cycle_in`` is taken from.
+    beats : In(stream of 512 bits). parity : In(8), of each of its 64-bit words. two_beats : In; a vector is two beats.
+    vectors : Out(stream of VectorLayout). gate : Out(stream of 512 bits), through a queue.
+    cycle : In; the cycle counter that ``cycle_in`` is taken from.
     set_seq, seq : In; the next message is to have this number.
-    faults : Out, pulses. counted : Out, pulse for each beat; vector_counted : Out, pulse for each vector.
+    faults : Out, pulses. faulty : Out, with any of them, in a flip-flop of its own. upset : Out, pulse: a bit has flipped.
+    counted : Out, pulse for each beat; vector_counted : Out, pulse for each vector.
     """
 
     def __init__(self) -> None:
         super().__init__(
             {
                 "beats": In(stream.Signature(RECORD_BITS)),
+                "parity": In(WORDS),
                 "vectors": Out(stream.Signature(VectorLayout())),
                 "gate": Out(stream.Signature(RECORD_BITS)),
                 "two_beats": In(1),
@@ -49,6 +63,8 @@ class Intake(wiring.Component):
                 "set_seq": In(1),
                 "seq": In(32),
                 "faults": Out(FaultLayout()),
+                "faulty": Out(1),
+                "upset": Out(1),
                 "counted": Out(1),
                 "vector_counted": Out(1),
             }
@@ -58,6 +74,7 @@ class Intake(wiring.Component):
         m = Module()
         held, full, torn, cycle_in = Signal(BEAT, reset_less=True), Signal(), Signal(), Signal(32)
         known, symbol_bad, is_vector = Signal(), Signal(), Signal()
+        held_parity = Signal(WORDS)
         step = Signal()
         incoming = BEAT(self.beats.payload)
         m.d.comb += [self.beats.ready.eq(~full | step), self.counted.eq(step)]
@@ -67,11 +84,9 @@ class Intake(wiring.Component):
             m.d.sync += [
                 full.eq(1),
                 held.eq(incoming),
-                torn.eq(incoming.check != ~incoming.seq),
-                is_vector.eq(incoming.kind == int(BeatKind.VECTOR)),
-                known.eq(self._is_one_of(incoming.kind, (BeatKind.VECTOR, *GATE_KINDS))),
-                symbol_bad.eq(self._is_one_of(incoming.kind, SYMBOL_KINDS) & (incoming.symbol >= MAX_SYMBOLS)),
+                Cat(torn, is_vector, known, symbol_bad).eq(self._judge(incoming)),
                 cycle_in.eq(self.cycle),
+                held_parity.eq(self.parity),
             ]
 
         next_seq, half = Signal(32), Signal()
@@ -94,16 +109,21 @@ class Intake(wiring.Component):
         ]
         # Whether there is room is asked of every beat, sound or not, so that ``ready`` does not wait for the checks.
         completes = is_vector & (second | ~self.two_beats)
-        m.submodules.queue = queue = SyncFIFO(width=RECORD_BITS, depth=GATE_QUEUE)
+        m.submodules.queue = queue = SyncFIFO(width=RECORD_BITS + WORDS + NUMBER_BITS, depth=GATE_QUEUE)
+        queued, given = Signal(NUMBER_BITS), Signal(NUMBER_BITS)
         m.d.comb += [
             room.eq(Mux(is_vector, ~self.vectors.valid | self.vectors.ready, queue.w_rdy)),
             step.eq(full & room),
-            queue.w_data.eq(held),
+            queue.w_data.eq(Cat(held, held_parity, queued)),
             queue.w_en.eq(sound & ~is_vector),
-            self.gate.payload.eq(queue.r_data),
+            self.gate.payload.eq(queue.r_data[:RECORD_BITS]),
             self.gate.valid.eq(queue.r_rdy),
             queue.r_en.eq(self.gate.ready),
         ]
+        with m.If(queue.w_en & queue.w_rdy):
+            m.d.sync += queued.eq(queued + 1)
+        with m.If(queue.r_en & queue.r_rdy):
+            m.d.sync += given.eq(given + 1)
         m.d.sync += [self.faults.eq(Mux(step, faults.as_value(), 0)), self.vector_counted.eq(step & sound & completes)]
         with m.If(step & ~torn & ~replayed & ~second):
             m.d.sync += next_seq.eq(held.seq + 1)
@@ -113,6 +133,26 @@ class Intake(wiring.Component):
             m.d.sync += half.eq(0)
         with m.If(self.set_seq):
             m.d.sync += [next_seq.eq(self.seq), half.eq(0)]
+
+        # A flip-flop of its own says that there was a fault, so that none is lost with one of the others.
+        faulty = Signal(attrs={"keep": "true"})
+        m.d.sync += faulty.eq(step & faults.as_value().any())
+        m.d.comb += self.faulty.eq(faulty)
+        expected = Signal(32, init=(1 << 32) - 1, attrs={"keep": "true"})
+        with m.If(step & ~torn & ~replayed & ~second):
+            m.d.sync += expected.eq(~(held.seq + 1))
+        with m.If(self.set_seq):
+            m.d.sync += expected.eq(~self.seq)
+        self._upset(
+            m,
+            Cat(
+                _differ(held.as_value(), held_parity, full),
+                full & (Cat(torn, is_vector, known, symbol_bad) != self._judge(held)),
+                expected != ~next_seq,
+                _differ(queue.r_data[:RECORD_BITS], queue.r_data[RECORD_BITS : RECORD_BITS + WORDS], queue.r_rdy),
+                queue.r_rdy & (queue.r_data[RECORD_BITS + WORDS :] != given),
+            ),
+        )
 
         with m.If(self.vectors.ready):
             m.d.sync += self.vectors.valid.eq(0)
@@ -143,6 +183,21 @@ class Intake(wiring.Component):
                 m.d.sync += vector.features[f].eq(held.words[f])
             for f in range(BEAT_FEATURES, MAX_FEATURES):
                 m.d.sync += vector.features[f].eq(ABSENT)
+
+    def _upset(self, m: Module, signs: Value) -> None:
+        """A cycle to look, one to tell."""
+        found = Signal(len(signs))
+        m.d.sync += found.eq(signs)
+        m.d.comb += self.upset.eq(found.any())
+
+    def _judge(self, beat: data.View[data.Layout]) -> Value:
+        """Whether a beat is torn, a vector, of a known kind, and of no symbol there is."""
+        return Cat(
+            beat.check != ~beat.seq,
+            beat.kind == int(BeatKind.VECTOR),
+            self._is_one_of(beat.kind, (BeatKind.VECTOR, *GATE_KINDS)),
+            self._is_one_of(beat.kind, SYMBOL_KINDS) & (beat.symbol >= MAX_SYMBOLS),
+        )
 
     @staticmethod
     def _is_one_of(kind: Signal, kinds: tuple[BeatKind, ...]) -> Signal:

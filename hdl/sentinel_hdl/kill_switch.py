@@ -44,7 +44,8 @@ class KillSwitch(wiring.Component):
     arm_epoch : Out(32), 1 after reset, one more at each trip, never 0 nor all ones.
     armed_pulse, trip_pulse : Out, in the first cycle after.
     sticky : Out(22), every cause since the last arming. first_cause, first_time : Out, of the trip.
-    standing : Out(22), the causes of this cycle. nonce : Out(32). phase : Out(2), 0 idle, 1 half armed, 2 locked. locked : Out.
+    standing : Out(22), the causes of this cycle; own : those found here. nonce : Out(32).
+    phase : Out(2), 0 idle, 1 half armed, 2 locked. locked : Out.
     """
 
     def __init__(self) -> None:
@@ -62,6 +63,7 @@ class KillSwitch(wiring.Component):
                 "first_cause": Out(CAUSES, init=1 << trip_causes()["POWER_ON"]),
                 "first_time": Out(64),
                 "standing": Out(CAUSES),
+                "own": Out(CAUSES),
                 "nonce": Out(32, init=_LFSR_SEED),
                 "phase": Out(2),
                 "locked": Out(1),
@@ -87,7 +89,8 @@ class KillSwitch(wiring.Component):
         ]
         own = {"CLOCK": back, "ILLEGAL_STATE": illegal, "WRONG_KEY": wrong_key}
         m.d.comb += [
-            self.standing.eq(self.causes | Cat(*_at(own, bit))),
+            self.own.eq(Cat(*_at(own, bit))),
+            self.standing.eq(self.causes | self.own),
             self.tripped.eq(tripped.value),
             self.closed.eq(tripped.value | self.standing.any()),
             self.locked.eq(locked),

@@ -103,6 +103,8 @@ class Limits(wiring.Component):
         # What a proof by induction must see of the check.
         self.index = Signal(range(len(self.registers) + CHECK_STAGES + 1))
         self.raced = Signal()
+        # From a commit until one succeeds: ``busy`` and the errors in a flip-flop of its own, so that no upset ends the fault.
+        self.pending = Signal(attrs=kept)
         self.out_of_range = Signal()
         self.differs = Signal(len(self.registers))
         super().__init__(
@@ -147,7 +149,7 @@ class Limits(wiring.Component):
         committed = self.limits.version.any()  # its range begins at 1, and it has a shadow as all limits have
         errors = Cat(self.error_crc, self.error_range, self.error_raced, self.error_shadow)
         m.d.comb += [
-            self.fault.eq(~committed | self.busy | differs.any() | errors.any()),
+            self.fault.eq(~committed | self.busy | differs.any() | errors.any() | self.pending),
             self.loaded.eq(committed & ~errors.any()),
         ]
         return m
@@ -178,6 +180,7 @@ class Limits(wiring.Component):
             m.d.sync += [
                 self.busy.eq(1),
                 index.eq(0),
+                self.pending.eq(1),
                 expected.eq(self.commit.crc),
                 raced.eq(self.staged_we | ~self.tripped),
                 feeding.eq(0),
@@ -190,6 +193,7 @@ class Limits(wiring.Component):
                     self.error_crc.eq(~crc_right),
                     self.error_range.eq(out_of_range),
                     self.error_raced.eq(~undisturbed),
+                    self.pending.eq(~take),
                 ]
 
     def _out(self, m: Module, words: dict[str, Value]) -> None:

@@ -52,10 +52,13 @@ class PermitWindow(wiring.Component):
         enough, age = Signal(), Signal(64)
         steps = Signal(self.LATENCY - 1)
         uncorrectable = Signal()
-        word = decode(m, read.data)
+        with m.If(steps[0]):
+            word = decode(m, read.data)
+        with m.If(self.record):
+            code = encode(m, self.now)
         m.d.comb += [
             write.addr.eq(head),
-            write.data.eq(encode(self.now)),
+            write.data.eq(code),
             write.en.eq(self.record),
             read.addr.eq((head - self.limit)[: len(head)]),
             read.en.eq(self.ask),

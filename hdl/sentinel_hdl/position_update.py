@@ -28,7 +28,7 @@ class PositionUpdate(wiring.Component):
 
     Attributes
     ----------
-    beat, is_order, is_event, is_reference : In, held from the cycle before ``start``.
+    begin : In, the cycle before ``start``, with ``beat``, ``is_order``, ``is_event``, ``is_reference`` held from here on.
     start : In, with ``row``, ``now`` held from here on. permitted : In, the beat is an order that passed.
     value : In, price x size of the new position, when ``words`` is used.
     value_price, position_size : Out, the factors of that value.
@@ -42,6 +42,7 @@ class PositionUpdate(wiring.Component):
         self.amount_bits = amount_bits
         super().__init__(
             {
+                "begin": In(1),
                 "start": In(1),
                 "beat": In(BEAT),
                 "is_order": In(1),
@@ -74,18 +75,18 @@ class PositionUpdate(wiring.Component):
         priced, counted, moved, quoted = (Signal(name=n) for n in ("priced", "counted", "moved", "quoted"))
         qty = event.qty.as_signed()
         # What the beat alone says is worked out while the row is read.
-        m.d.sync += [
-            *(
-                flag.eq(event.event == int(e))
-                for flag, e in ((fills, ExposureEvent.FILL), (releases, ExposureEvent.RELEASE), (adjusts, ExposureEvent.ADJUST))
-            ),
-            buys.eq(event.side == int(Side.BUY)),
-            sells.eq(event.side == int(Side.SELL)),
-            priced.eq(amount(event.price, bits)),
-            counted.eq(amount(event.qty, bits)),
-            moved.eq((qty != 0) & (qty <= most) & (qty >= -most)),
-            quoted.eq((reference.bid.as_signed() <= most) & (reference.ask.as_signed() <= most)),
-        ]
+        with m.If(self.begin):
+            m.d.sync += [
+                fills.eq(event.event == int(ExposureEvent.FILL)),
+                releases.eq(event.event == int(ExposureEvent.RELEASE)),
+                adjusts.eq(event.event == int(ExposureEvent.ADJUST)),
+                buys.eq(event.side == int(Side.BUY)),
+                sells.eq(event.side == int(Side.SELL)),
+                priced.eq(amount(event.price, bits)),
+                counted.eq(amount(event.qty, bits)),
+                moved.eq((qty != 0) & (qty <= most) & (qty >= -most)),
+                quoted.eq((reference.bid.as_signed() <= most) & (reference.ask.as_signed() <= most)),
+            ]
         event_sound = priced & Mux(adjusts, moved, counted & (buys | sells) & (fills | releases))
         sound_now = Mux(is_event, event_sound, is_reference & quoted)
         position, opened = Signal(signed(66)), Signal(signed(66))

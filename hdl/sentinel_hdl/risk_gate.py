@@ -182,6 +182,7 @@ class RiskGate(wiring.Component):
         event = ORDER_EVENT(self.beat.as_value())
         is_event, is_reference = self._is(BeatKind.ORDER_EVENT), self._is(BeatKind.REFERENCE_PRICE)
         m.d.comb += [
+            update.begin.eq(step[1]),
             update.start.eq(step[ROW]),
             update.beat.eq(self.beat),
             update.is_order.eq(self._is(BeatKind.ORDER)),

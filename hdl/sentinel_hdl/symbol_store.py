@@ -83,30 +83,26 @@ class SymbolStore(wiring.Component):
         write, read = memory.write_port(granularity=1), memory.read_port()
         walk = Signal(range(self.symbols))
         target, chosen = Signal.like(self.write_symbol), Signal(WORDS)
-        words = Signal(RowLayout().size, reset_less=True)
-        m.d.sync += [
-            target.eq(self.write_symbol),
-            chosen.eq(self.write_words & self.write_en.replicate(WORDS)),
-            words.eq(self.write_row),
-            self.writing.eq(self.write_en),
-        ]
+        words = Signal(RowLayout().size)
+        m.d.sync += [chosen.eq(self.write_words & self.write_en.replicate(WORDS)), self.writing.eq(self.write_en)]
+        with m.If(self.write_en):
+            m.d.sync += [target.eq(self.write_symbol), words.eq(self.write_row)]
+        with m.If(self.writing):
+            codes = [encode(m, words[DATA_BITS * i : DATA_BITS * (i + 1)]) for i in range(WORDS)]
+        # While the rows are cleared the words are zeros, as reset left them, and so is their code.
+        m.d.comb += write.data.eq(Cat(codes))
         with m.If(self.clearing):
             m.d.sync += [walk.eq(walk + 1), self.clearing.eq(walk != self.symbols - 1)]
-            # Zeros are the code of zeros.
             m.d.comb += [write.addr.eq(walk), write.en.eq(~Const(0, WORDS))]
         with m.Else():
-            m.d.comb += [
-                write.addr.eq(target),
-                write.en.eq(chosen),
-                write.data.eq(Cat(encode(words[DATA_BITS * i : DATA_BITS * (i + 1)]) for i in range(WORDS))),
-            ]
+            m.d.comb += [write.addr.eq(target), write.en.eq(chosen)]
         arrived = Signal()
         m.d.comb += [read.addr.eq(self.read_symbol), read.en.eq(self.read_en)]
         m.d.sync += arrived.eq(self.read_en)
-        decoded = [decode(m, read.data[i]) for i in range(WORDS)]
         corrected, uncorrectable = Signal(WORDS), Signal(WORDS)
         m.d.comb += [self.corrected.eq(corrected.any()), self.uncorrectable.eq(uncorrectable.any())]
         with m.If(arrived):
+            decoded = [decode(m, read.data[i]) for i in range(WORDS)]
             m.d.sync += [
                 self.row.eq(Cat(word.data for word in decoded)),
                 corrected.eq(Cat(word.corrected for word in decoded)),

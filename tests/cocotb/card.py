@@ -364,6 +364,11 @@ def inside(handle: Any, name: str) -> Any:
     return next(child for child in handle if str(child._name).strip("\\ ").split("$")[0] == name)
 
 
+def gates(card: Card) -> tuple[Any, Any]:
+    """The gate and its second."""
+    return card.dut.core.gate, card.dut.core.gate_again
+
+
 def next_answer(challenge: int) -> int:
     """One step of the watchdog's Galois register."""
     return challenge >> 1 ^ (0xA3000000 if challenge & 1 else 0)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import reduce
+from operator import xor
 from random import Random
 from typing import Any
 
 import cocotb
+from sentinel_hdl.ecc import CODE_BITS, DATA_BITS, POSITIONS
 
 from sentinel.host.cards.limits import CardLimits
 from sentinel.host.cards.registers import Ocl, TripCause
@@ -14,7 +17,7 @@ from sentinel.model.gate import AMOUNT_MAX, SymbolLimits
 from sentinel.units import E8
 from sentinel.wire import Control, ExposureEvent, OrderBeatFlag, Side, Verdict
 from tests.cocotb import cross
-from tests.cocotb.card import EQUITY, PRICE, QTY, SYMBOL, Card, inside, other, random_of
+from tests.cocotb.card import EQUITY, PRICE, QTY, SYMBOL, Card, gates, inside, other, random_of
 from tests.cocotb.pressure import Pressure
 from tests.cocotb.shadow import JUMP, Shadow
 
@@ -54,6 +57,13 @@ async def armed(dut: Any, pressure: Pressure, limits: CardLimits = LIMITS) -> Sh
     for symbol in (NARROW, ALSO):
         shadow.reference(symbol=symbol)
     return shadow
+
+
+def code_of(word: int) -> int:
+    """The word as it is stored, from the definition of an extended Hamming code."""
+    syndrome = reduce(xor, (position for bit, position in enumerate(POSITIONS) if word >> bit & 1), 0)
+    code = word | syndrome << DATA_BITS
+    return code | (code.bit_count() & 1) << CODE_BITS - 1
 
 
 def asking(**fields: Any) -> Scenario:
@@ -112,9 +122,10 @@ async def _lost_time_of_a_permit(shadow: Shadow) -> None:
     for key in range(1, LIMITS.permits_per_window + 1):
         shadow.order(key, qty=key * E8)
     await shadow.check()
-    memory = inside(shadow.card.dut.core.gate, "window").memory
-    for i in range(len(memory)):
-        memory[i].value = int(memory[i].value) ^ 0b11
+    for gate in gates(shadow.card):
+        memory = inside(gate, "window").memory
+        for i in range(len(memory)):
+            memory[i].value = int(memory[i].value) ^ 0b11
 
 
 #: The refusals besides KILLED, by what leads to them; those of the reference, so that it can be asked.
@@ -178,6 +189,20 @@ async def time_of_a_permit_that_can_not_be_read_refuses(dut: Any, pressure: Pres
     raised = TripCause.MEMORY_FAULT | (TripCause.REJECTS if reject_trip else TripCause(0))
     assert await card.causes() == await card.read(Ocl.FIRST_CAUSE) == raised
     cross.hit(raised, "MEMORY_FAULT", pressure)
+
+
+@cocotb.test()
+@cocotb.parametrize(number=[0, 1], pressure=list(Pressure))
+async def gate_that_differs_from_its_second_lets_nothing_pass(dut: Any, number: int, pressure: Pressure) -> None:
+    """In one of the two the position is at its limit, and well coded: that one refuses, the other permits."""
+    shadow = await armed(dut, pressure)
+    memory = inside(gates(shadow.card)[number], "store").memory
+    assert int(memory[SYMBOL].value) & (1 << CODE_BITS) - 1 == 0
+    memory[SYMBOL].value = int(memory[SYMBOL].value) | code_of(ROWS[SYMBOL].max_position_qty)
+    shadow.card.order(50, shadow.epoch)
+    assert (await shadow.card.verdict())["verdict"] == Verdict.REJECT
+    await shadow.card.until(lambda: shadow.card.tripped, "the trip")
+    assert await shadow.card.read(Ocl.FIRST_CAUSE) == TripCause.ILLEGAL_STATE
 
 
 @cocotb.test()

@@ -34,6 +34,7 @@ from tests.cocotb.card import (
     QTY,
     SYMBOL,
     Card,
+    gates,
     inside,
     next_answer,
     other,
@@ -151,9 +152,9 @@ async def _three_bad(card: Card) -> None:
 
 
 async def _flip_row(card: Card) -> None:
-    memory = inside(card.dut.core.gate, "store").memory
-    word = memory[SYMBOL]
-    word.value = int(word.value) ^ 0b11 << WORD_OF_LIMITS * CODE_BITS
+    for gate in gates(card):
+        word = inside(gate, "store").memory[SYMBOL]
+        word.value = int(word.value) ^ 0b11 << WORD_OF_LIMITS * CODE_BITS
     card.reference()
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Mapping
+from functools import partial
 
 from sentinel.wire import PERMIT, Control, Kind, PermitFlag, Verdict
 from sentinel_hdl.bus.axi_lite import Response
+from sentinel_hdl.bus.pcim import Pcim
 from sentinel_hdl.tools.mutant_bench import Bench
 from sentinel_hdl.tools.simulation import Simulation
 
@@ -186,4 +188,4 @@ def run(sim: Simulation) -> None:
             model = Ring()
 
 
-BENCH = Bench("pcim", run, "pcim", {"id_bits": ID_BITS, "timeout": TIMEOUT}, ("number",))
+BENCH = Bench("pcim", run, partial(Pcim, ID_BITS, TIMEOUT), ("number",))

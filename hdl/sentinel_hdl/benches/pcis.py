@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from functools import partial
 
 from sentinel_hdl.bus.axi_lite import Response
+from sentinel_hdl.bus.pcis import Pcis
 from sentinel_hdl.tools.mutant_bench import Bench
 from sentinel_hdl.tools.simulation import Simulation
 
@@ -25,6 +27,10 @@ class Slots:
         self._had = [0] * SLOTS
         self.beats: deque[int] = deque()
 
+    def missing(self) -> list[int]:
+        """By slot, the bytes of a begun beat that have not come."""
+        return [FULL & ~had if had else 0 for had in self._had]
+
     def transfer(self, address: int, data: int, strobes: int) -> None:
         """Take the bytes that are strobed; a slot that has all gives a beat."""
         slot = address // BEAT % SLOTS
@@ -37,8 +43,8 @@ class Slots:
             self.beats.append(int.from_bytes(self._bytes[slot], "little"))
 
 
-def make_burst(rng: random.Random, before: Burst | None) -> Burst:
-    """(id, address, size, transfers of data and strobes), or what the one before left out.
+def make_burst(rng: random.Random, before: Burst | None, missing: list[int]) -> Burst:
+    """(id, address, size, transfers of data and strobes), or what the one before left out, or what a slot still misses.
 
     Strobes lie in the bytes that the transfer's size and address name.
     """
@@ -48,10 +54,18 @@ def make_burst(rng: random.Random, before: Burst | None) -> Burst:
         windows = [_window(address, size, i) for i in range(len(transfers))]
         left_out = [(rng.getrandbits(512), window & ~strobes) for window, (_, strobes) in zip(windows, transfers, strict=True)]
         return number, address, size, left_out
+    if any(missing) and rng.random() < 0.3:
+        slot = rng.choice([slot for slot, strobes in enumerate(missing) if strobes])
+        # Now and then all but one byte, which must not do.
+        strobes = missing[slot] & ~(1 << rng.randrange(BEAT) if rng.random() < 0.6 else 0)
+        return number, rng.randrange(1 << 20) * SLOTS * BEAT + slot * BEAT, 6, [(rng.getrandbits(512), strobes)]
     size = rng.choice([6, 6, 6, 6, 5, 4, 3, 2, 0])
     # An address that is not aligned begins in the middle of its first transfer.
     address = rng.randrange(1 << 64) if rng.random() < 0.2 else rng.randrange(1 << 64) >> size << size
     transfers = []
+    if size < 4 and rng.random() < 0.5:
+        # Narrow transfers that go on in the next beat.
+        address = (address | BEAT - 1) - rng.randrange(3 << size)
     for i in range(rng.choice([1, 1, 2, 4, 7])):
         window = _window(address, size, i)
         transfers.append((rng.getrandbits(512), window if rng.random() < 0.6 else window & rng.getrandbits(BEAT)))
@@ -63,6 +77,11 @@ def _window(address: int, size: int, number: int) -> int:
     start = address if number == 0 else (address >> size) + number << size
     end = (start >> size) + 1 << size
     return (1 << end - start // BEAT * BEAT) - (1 << start % BEAT)
+
+
+def _parity(beat: int) -> int:
+    """Of each of its words of 64 bits."""
+    return sum(((beat >> 64 * i & FULL).bit_count() & 1) << i for i in range(8))
 
 
 class _Bus:
@@ -95,7 +114,7 @@ class _Bus:
         if rng.random() < 0.01:
             self.pauses = pauses = [rng.choice([0.0, 0.0, 0.3, 0.8, 0.97]) for _ in range(7)]
         if self.address is None and rng.random() >= pauses[0]:
-            self.address = self.last = make_burst(rng, self.last)
+            self.address = self.last = make_burst(rng, self.last, self.slots.missing())
         self._drive_address()
         if not self.valid_data and self.data and rng.random() >= pauses[1]:
             self.valid_data = True
@@ -121,6 +140,7 @@ class _Bus:
         if sim["beats__valid"]:
             self.payload = self.slots.beats[0] if self.slots.beats else -1
         assert sim["beats__payload"] == self.payload, "other bytes than came, or a payload that does not stand still"
+        assert sim["parity"] == _parity(self.payload), "another parity than that of the bytes that came"
         if moves["beats"]:
             assert self.slots.beats, "a beat that never came"
             self.slots.beats.popleft()
@@ -210,7 +230,8 @@ def run(sim: Simulation) -> None:
             sim.tick(rng.randrange(1, 3))
             sim["rst"] = 0
             bus.reset()
+            assert sim["bus__rid"] == 0, "an id that a reset leaves"
         bus.cycle()
 
 
-BENCH = Bench("pcis", run, "pcis", {"slots": SLOTS, "outstanding": OUTSTANDING, "id_bits": ID_BITS})
+BENCH = Bench("pcis", run, partial(Pcis, SLOTS, OUTSTANDING, ID_BITS))

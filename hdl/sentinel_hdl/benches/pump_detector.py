@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import struct
 from collections import deque
+from functools import partial
 
 from amaranth.lib import data
 
 from sentinel.model.float_key import float_key
-from sentinel_hdl.pump_detector import LATENCY, ConditionLayout
+from sentinel_hdl.pump_detector import LATENCY, ConditionLayout, PumpDetector
 from sentinel_hdl.tools.mutant_bench import Bench
 from sentinel_hdl.tools.simulation import Simulation
 
@@ -98,4 +99,4 @@ def run(sim: Simulation) -> None:
         sim.tick()
 
 
-BENCH = Bench("pump_detector", run, "pump_detector", {"features": FEATURES, "rules": RULES, "conditions": CONDITIONS})
+BENCH = Bench("pump_detector", run, partial(PumpDetector, FEATURES, RULES, CONDITIONS))

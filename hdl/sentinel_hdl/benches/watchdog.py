@@ -8,6 +8,7 @@ from sentinel.model.kill_switch import WatchdogModel, galois_step
 from sentinel_hdl.limits import WatchdogLayout
 from sentinel_hdl.tools.mutant_bench import Bench
 from sentinel_hdl.tools.simulation import Simulation
+from sentinel_hdl.watchdog import Watchdog
 
 CYCLES = 20_000
 TIME = (1 << 64) - 1
@@ -59,4 +60,4 @@ def run(sim: Simulation) -> None:
             issued = now if model.challenge_new else issued
 
 
-BENCH = Bench("watchdog", run, "watchdog")
+BENCH = Bench("watchdog", run, Watchdog)

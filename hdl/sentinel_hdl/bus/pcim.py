@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import reduce
 from operator import xor
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -41,6 +41,14 @@ _STOP_CRC = reduce(
 )
 
 
+_PARITY_BITS = 64
+
+
+def _parity(record: Value) -> Value:
+    """Of each word of a record before its number."""
+    return Cat(record[start : start + _PARITY_BITS].xor() for start in range(0, SLOT_OFFSET, _PARITY_BITS))
+
+
 class Pcim(wiring.Component):
     """Permits go first, then decisions, then status records.
 
@@ -55,7 +63,7 @@ class Pcim(wiring.Component):
     bus : Out(axi4.WriteSignature())
     fault : Out, level: disabled, no ring, or the bus stuck or in error (the last two until ``enable`` falls). Then
         records are dropped and the streams run on, so that nothing before them can stall.
-    writes, stalls, errors, dropped : Out, pulses to count.
+    writes, stalls, errors, dropped : Out, pulses to count. upset : Out, pulse: a bit flipped before the CRC was made.
     """
 
     def __init__(self, id_bits: int = axi4.ID_BITS, timeout: int = TIMEOUT) -> None:
@@ -78,6 +86,7 @@ class Pcim(wiring.Component):
                 "stalls": Out(1),
                 "errors": Out(1),
                 "dropped": Out(1),
+                "upset": Out(1),
             }
         )
 
@@ -100,22 +109,28 @@ class Pcim(wiring.Component):
             self.statuses.ready.eq((advance | ~usable) & ~self.permits.valid & ~self.decisions.valid),
         ]
         m.d.sync += self.dropped.eq(arrives & ~usable)
-        valid, record, address = self._number(m, incoming, arrives & usable, advance)
+        valid, record, address, torn = self._number(m, incoming, arrives & usable, advance)
 
-        # The record keeps pace with its CRC.
+        # The record keeps pace with its CRC; a bit that flips from here on is one the CRC tells of.
         m.submodules.crc = crc = Crc32()
-        m.d.comb += [crc.message.eq(record[: 8 * MESSAGE_BYTES]), crc.enable.eq(advance)]
+        m.d.comb += crc.message.eq(record[: 8 * MESSAGE_BYTES])
         for stage in range(LATENCY):
-            next_valid = Signal(name=f"valid_{stage}")
+            next_valid, next_torn = Signal(name=f"valid_{stage}"), Signal.like(torn, name=f"torn_{stage}")
             next_record = Signal(8 * MESSAGE_BYTES, name=f"record_{stage}", reset_less=True)
             next_address = Signal(64, name=f"address_{stage}", reset_less=True)
+            m.d.comb += crc.enable[stage].eq(advance & valid)
             with m.If(advance):
-                m.d.sync += [next_valid.eq(valid), next_record.eq(record), next_address.eq(address)]
-            valid, record, address = next_valid, next_record, next_address
+                m.d.sync += [next_valid.eq(valid), next_torn.eq(torn)]
+                with m.If(valid):
+                    m.d.sync += [next_record.eq(record), next_address.eq(address)]
+            valid, record, address, torn = next_valid, next_record, next_address, next_torn
+            if stage == 0:
+                torn = torn.any()
+                m.d.sync += self.upset.eq(valid & torn)
 
         stop = Signal()
         permit = (record[_offset("kind") :][:8] == int(Kind.PERMIT)) & (record[_offset("verdict") :][:8] == int(Verdict.PERMIT))
-        m.d.comb += stop.eq(permit & self.closed)
+        m.d.comb += stop.eq(permit & (self.closed | torn))
         self._issue(
             m,
             valid,
@@ -128,24 +143,27 @@ class Pcim(wiring.Component):
         m.d.comb += bus.wstrb.eq(~Const(0, axi4.STROBE_BITS))
         return m
 
-    def _number(self, m: Module, incoming: Signal, arrives: Signal, advance: Signal) -> tuple[Signal, Signal, Signal]:
-        """The record with its number, and its place in the ring."""
+    def _number(self, m: Module, incoming: Signal, arrives: Signal, advance: Signal) -> tuple[Signal, Signal, Signal, Value]:
+        """The record with its number, its place in the ring, and its words that are not as they came."""
         valid = Signal()
         record, address = Signal(RECORD_BITS, reset_less=True), Signal(64, reset_less=True)
         number = Signal(32, init=1)
         index = Signal(17)
         m.d.comb += index.eq((number - 1) & (self.slots - 1))
         with m.If(advance):
-            m.d.sync += [
-                valid.eq(arrives),
-                record.eq(incoming | number << SLOT_OFFSET),
-                address.eq(self.base + (index << 6)),
-            ]
+            m.d.sync += valid.eq(arrives)
             with m.If(arrives):
-                m.d.sync += number.eq(Mux(number.all(), 1, number + 1))
+                m.d.sync += [
+                    record.eq(incoming | number << SLOT_OFFSET),
+                    address.eq(self.base + (index << 6)),
+                    number.eq(Mux(number.all(), 1, number + 1)),
+                ]
         with m.If(~self.enable):
             m.d.sync += number.eq(1)
-        return valid, record, address
+        parity = Signal(SLOT_OFFSET // _PARITY_BITS, reset_less=True)
+        with m.If(advance & arrives):
+            m.d.sync += parity.eq(_parity(incoming))
+        return valid, record, address, _parity(record) ^ parity
 
     def _issue(self, m: Module, valid: Signal, record: Signal, address: Signal, advance: Signal) -> None:
         bus = self.bus

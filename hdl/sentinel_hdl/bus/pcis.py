@@ -6,7 +6,7 @@ order and even over several bursts, so a slot collects bytes until it has all 64
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
@@ -18,6 +18,7 @@ from sentinel_hdl.bus.axi_lite import Response
 
 BEAT_SHIFT = 6  # log2 of the bytes of a beat
 OUTSTANDING = 32
+WORDS, WORD_BYTES = 8, 8
 
 
 class Pcis(wiring.Component):
@@ -34,7 +35,8 @@ class Pcis(wiring.Component):
 
     def __init__(self, slots: int = 32, outstanding: int = OUTSTANDING, id_bits: int = axi4.ID_BITS) -> None:
         self.slots, self.outstanding, self.id_bits = slots, outstanding, id_bits
-        super().__init__({"bus": In(axi4.Signature(id_bits)), "beats": Out(stream.Signature(axi4.DATA_BITS))})
+        beats = stream.Signature(axi4.DATA_BITS)
+        super().__init__({"bus": In(axi4.Signature(id_bits)), "beats": Out(beats), "parity": Out(WORDS)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -92,6 +94,15 @@ class Pcis(wiring.Component):
         memory = Memory(shape=axi4.DATA_BITS, depth=self.slots, init=[])
         m.submodules.memory = memory
         write, read = memory.write_port(granularity=8), memory.read_port(domain="comb")
+        parities = Memory(shape=axi4.STROBE_BITS, depth=self.slots, init=[])
+        m.submodules.parities = parities
+        parity_write, parity_read = parities.write_port(granularity=1), parities.read_port(domain="comb")
+        m.d.comb += [
+            parity_write.addr.eq(write.addr),
+            parity_write.data.eq(Cat(bus.wdata.word_select(i, 8).xor() for i in range(axi4.STROBE_BITS))),
+            parity_write.en.eq(write.en),
+            parity_read.addr.eq(read.addr),
+        ]
         had = Memory(shape=axi4.STROBE_BITS, depth=self.slots, init=[])
         m.submodules.had = had
         had_write, had_read = had.write_port(), had.read_port(domain="comb")
@@ -124,6 +135,7 @@ class Pcis(wiring.Component):
             m.d.sync += self.beats.valid.eq(0)
         with m.If(give):
             m.d.sync += [self.beats.valid.eq(1), self.beats.payload.eq(read.data)]
+            m.d.sync += self.parity.eq(Cat(parity_read.data.word_select(i, WORD_BYTES).xor() for i in range(WORDS)))
 
     def _reads(self, m: Module) -> None:
         bus = self.bus

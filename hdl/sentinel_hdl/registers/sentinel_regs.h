@@ -536,14 +536,14 @@
 #define SENTINEL_TRIP_CAUSE_DRAWDOWN 0x000100u /* Equity fell from its peak by max_drawdown_bps. */
 #define SENTINEL_TRIP_CAUSE_DAILY_LOSS 0x000200u /* Equity fell by max_daily_loss since the day began. */
 #define SENTINEL_TRIP_CAUSE_STALE_EQUITY 0x000400u /* No equity beat within equity_max_age. */
-#define SENTINEL_TRIP_CAUSE_MEMORY_FAULT 0x000800u /* An uncorrectable error in the gate's memory. */
+#define SENTINEL_TRIP_CAUSE_MEMORY_FAULT 0x000800u /* An uncorrectable error in the gate's memory, or a beat or permit with a wrong parity. */
 #define SENTINEL_TRIP_CAUSE_LIMIT_FAULT 0x001000u /* No limits, refused limits, or limits that differ from their shadow. */
 #define SENTINEL_TRIP_CAUSE_BEAT_FAULT 0x002000u /* A beat was dropped or out of sequence; BEAT_FAULTS says why. */
 #define SENTINEL_TRIP_CAUSE_REJECTS 0x004000u /* reject_trip orders in a row were rejected. */
 #define SENTINEL_TRIP_CAUSE_PCIM_FAULT 0x008000u /* A write to the host's ring was refused or not answered. */
 #define SENTINEL_TRIP_CAUSE_EXPOSURE_FAULT 0x010000u /* A position or open quantity saturated or went below zero. */
 #define SENTINEL_TRIP_CAUSE_WRONG_KEY 0x020000u /* A wrong arm key, or a key while armed. */
-#define SENTINEL_TRIP_CAUSE_ILLEGAL_STATE 0x040000u /* The kill switch found itself in no state it knows. */
+#define SENTINEL_TRIP_CAUSE_ILLEGAL_STATE 0x040000u /* The kill switch is in no state it knows, or the two channels differ. */
 #define SENTINEL_TRIP_CAUSE_MODEL_FAULT 0x080000u /* A stored model word failed its parity. */
 #define SENTINEL_TRIP_CAUSE_CLOCK 0x100000u /* The time `now` went back. */
 #define SENTINEL_TRIP_CAUSE_CLEARING 0x200000u /* The gate still clears its memories after reset. */

@@ -60,8 +60,7 @@ def build(component: str = "core", **parameters: Any) -> Any:
 
 def verilog_text(component: str = "core", **parameters: Any) -> str:
     """The component as Verilog, module ``sentinel_<component>``."""
-    built = build(component, **parameters)
-    return str(verilog.convert(built, name=top_name(component), emit_src=False))
+    return str(verilog.convert(build(component, **parameters), name=top_name(component), emit_src=False))
 
 
 def rtlil_text(component: str = "core", **parameters: Any) -> str:

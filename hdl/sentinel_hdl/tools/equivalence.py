@@ -2,43 +2,105 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
+from sentinel_hdl.tools.errors import CoreError
 from sentinel_hdl.tools.netlist import yosys
 from sentinel_hdl.tools.programs import program
 
 #: Seconds for one mutant.
-PATIENCE_S = 20
+PATIENCE_S = 60
 # ABC comes inside Yosys, which asks it only to map gates: here it maps one, and is sent to read another circuit first.
 _GATE = "module gate(input a, b, output y); assign y = a & b; endmodule\n"
+_MODULE = re.compile(r"^module \S+\n.*?^end\n", re.MULTILINE | re.DOTALL)
+_MEMORY = re.compile(r"^  cell \$mem_v2 (\S+)\n.*?^  end\n", re.MULTILINE | re.DOTALL)
 # Equivalent registers are merged, in most cases all of them; what is left is searched for a reachable difference.
 _COMMANDS = f"read_aiger,miter.aig;scorr;write_aiger,merged.aig;pdr,-T,{PATIENCE_S};write_status,status.txt"
 
 
 def compare(directory: Path, netlist: Path, root: str, change: str) -> tuple[str, str]:
-    """Verdict on one change of a flat netlist, which is equivalent, undecided or SURVIVED, and how it was found."""
+    """Verdict on one change of a flat netlist, which is equivalent, undecided or SURVIVED, and how it was found.
+
+    The registers of the two are paired by name first, which takes seconds for the largest core; ABC finds what that can't.
+    """
     directory.mkdir()
     shutil.copy2(netlist, directory / netlist.name)
-    script = [
-        f"read_rtlil {netlist.name}",
-        f"rename {root} gold",
-        "copy gold gate",
-        f"mutate {change.replace(f'-module {root}', '-module gate')}",
-        "miter -equiv -flatten gold gate miter",
-        "hierarchy -top miter",
-        "memory_map",
-        "opt -full -nosdff -nodffe",
-        "techmap",
-        "opt -fast -nosdff -nodffe",
-        "simplemap",
+    script = [f"read_rtlil {netlist.name}", f"rename {root} gold", "copy gold gate"]
+    script += [f"mutate {change.replace(f'-module {root}', '-module gate')}", "write_rtlil pair.il"]
+    yosys(directory, script, "pair")
+    pair = (directory / "pair.il").read_text()
+    if _paired(directory / "paired", cut_memories(pair)):
+        return "equivalent", "register by register, whatever the memories give"
+    return _decide(directory / "whole", pair)
+
+
+def _paired(directory: Path, pair: str) -> bool:
+    """Whether every register that an output depends on equals the one of its name, if all did in the cycle before."""
+    directory.mkdir()
+    (directory / "pair.il").write_text(pair)
+    script = ["read_rtlil pair.il", "opt_dff -nosdff -nodffe", "opt_expr -full", "opt_clean", "equiv_make gold gate equiv"]
+    script += ["hierarchy -top equiv", "opt_clean", "equiv_struct", "equiv_simple -seq 1", "equiv_induct -seq 2", "equiv_remove"]
+    script += ["simplemap", "splitnets", "opt_clean -purge"]
+    script += ["tee -o left.txt select -count o:* %ci* t:$equiv %i"]
+    try:
+        yosys(directory, script, "paired")
+    except CoreError:  # of a change that leaves a register without a name or a reset
+        return False
+    return (directory / "left.txt").read_text().startswith("0 ")
+
+
+def _decide(directory: Path, pair: str) -> tuple[str, str]:
+    directory.mkdir()
+    (directory / "pair.il").write_text(pair)
+    script = ["read_rtlil pair.il", "miter -equiv -flatten gold gate miter", "hierarchy -top miter"]
+    script += ["memory_map", "opt -full -nosdff -nodffe", "techmap", "opt -fast -nosdff -nodffe", "simplemap"]
+    script += [
         "dfflegalize -cell $_DFF_P_ 01",
+        "opt -full -nosdff -nodffe",
+        "simplemap",
         "aigmap",
         "write_aiger -zinit miter.aig",
     ]
     yosys(directory, script, "miter")
     return _verdict(directory)
+
+
+def cut_memories(pair: str) -> str:
+    """Two modules with the same memories, cut open: what a memory gives is an input, what it is given are outputs.
+
+    Two modules that are equal so are equal with their memories too: while all that goes into a memory is the same, so is what
+    comes out. Not the other way round.
+    """
+    return _MODULE.sub(lambda module: _cut(module[0]), pair)
+
+
+def _cut(module: str) -> str:
+    port = max((int(number) for number in re.findall(r"^  wire .*(?:input|output) (\d+) ", module, re.M)), default=0)
+    ports: list[str] = []
+    joins: list[str] = []
+
+    def opened(memory: re.Match[str]) -> str:
+        nonlocal port
+        size = {name: int(value) for name, value in re.findall(r"^    parameter \\(\w+) (\d+)$", memory[0], re.M)}
+        widths = {"ADDR": size["ABITS"], "DATA": size["WIDTH"], "EN": 1}
+        for name, signal in re.findall(r"^    connect \\((?:RD|WR)_(?:ADDR|DATA|EN)) (.*?)\s*$", memory[0], re.M):
+            side, _, what = name.partition("_")
+            width = size[f"{side}_PORTS"] * (size["WIDTH"] if name == "WR_EN" else widths[what])
+            if not width:
+                continue
+            port += 1
+            wire, given = f"\\cut${memory[1]}${name}", name == "RD_DATA"
+            ports.append(f"  wire width {width} {'input' if given else 'output'} {port} {wire}\n")
+            joins.append(f"  connect {signal} {wire}\n" if given else f"  connect {wire} {signal}\n")
+        return ""
+
+    text = _MEMORY.sub(opened, module)
+    head, end = re.search(r"^module \S+\n", text, re.M), text.rindex("end\n")
+    assert head is not None
+    return text[: head.end()] + "".join(ports) + text[head.end() : end] + "".join(joins) + text[end:]
 
 
 def _verdict(directory: Path) -> tuple[str, str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sentinel_hdl.tools.emit import rtlil_text, top_name
+from amaranth.back import rtlil
+from amaranth.hdl import Elaboratable
+
+from sentinel_hdl.tools.emit import top_name
 from sentinel_hdl.tools.netlist import draw, flatten, with_upsets, yosys
 from sentinel_hdl.tools.simulation import Compiled, Simulation
 
@@ -22,21 +24,20 @@ _FLAGS = ("-MAKEFLAGS", "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1")
 class Bench:
     """A core under a stimulus, every answer compared with its reference.
 
-    ``run`` drives the simulation and raises AssertionError where the core differs from the reference.
-    ``component``, ``parameters`` : as ``sentinel_hdl.tools.emit`` has them.
+    ``run`` drives the simulation and raises AssertionError where the core differs from the reference. ``build`` makes the
+    core, of whatever size ``run`` expects.
     ``upsets`` : registers, or memories, of the flat netlist that ``run`` may flip through the inputs ``upset_<name>``.
     """
 
     core: str
     run: Callable[[Simulation], None]
-    component: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    build: Callable[[], Elaboratable]
     upsets: tuple[str, ...] = ()
 
     @property
     def root(self) -> str:
         """Name of the netlist's module."""
-        return top_name(self.component)
+        return top_name(self.core)
 
 
 class BenchTrial:
@@ -45,7 +46,7 @@ class BenchTrial:
     def __init__(self, bench: Bench, directory: Path, count: int, seed: int) -> None:
         self.bench, self.root, self.netlist = bench, bench.root, directory / "netlist.il"
         self.unused: tuple[str, ...] = ()
-        flatten(directory, rtlil_text(bench.component, **bench.parameters), bench.root, "core.il")
+        flatten(directory, str(rtlil.convert(bench.build(), name=bench.root, emit_src=False)), bench.root, "core.il")
         self.changes = draw(directory, count, seed)
         self.netlist.write_text(with_upsets((directory / "core.il").read_text(), bench.upsets))
         script = ["read_rtlil netlist.il", "script mutants.ys", f"hierarchy -top {bench.root}", "proc", "opt_clean"]

@@ -18,7 +18,7 @@ namespace {
 constexpr int kRing = 64, kQueue = 32, kRegisters = 16;
 constexpr uint64_t kRingAddress = 0x10000000;
 constexpr uint32_t kPatience = 300;      // cycles until the host gives an access up
-constexpr uint32_t kSnapshots = 64;      // cycles between two snapshots of the run without upset
+constexpr uint32_t kSnapshots = 32;      // cycles between two snapshots of the run without upset
 constexpr int kDrift = 48;               // cycles a run may lag behind or be ahead
 constexpr uint32_t kOvertime = 1200;     // cycles a run may last longer
 constexpr uint32_t kTaps = 0xA3000000;

@@ -31,19 +31,19 @@ from sentinel_hdl.tools.seu_script import PARAMETERS, Mark, Script
 
 BITS, SEED = 10_000, 1
 #: Cycles a run is watched after its upset.
-WINDOW = 3000
+WINDOW = 2000
 _HARNESS = Path(__file__).with_suffix(".cpp")
 _RESULT = np.dtype([(n, "<u4") for n in ("differs", "seen", "broken", "latent", "cycle", "key", "first", "pad")])
 _MOST = 4096
 _AT_ONCE = 256
 #: What closes the gate, and what passes on that it is closed; with the gate's own state and the verdicts on their way.
 KILL_PATH = re.compile(
-    r"(kill\w*|watchdog\w*|gate)\.[^.]*"
-    r"|gate\.checks\.(refused_\w+|compared|above_\w+|level_\w+|low_\w+)"
-    r"|gate\.equity\.(\w+_stale|\w+_known|known|drawdown|daily_loss)"
-    r"|limits\.(differs|busy|raced|error_\w+|crc_right|out_of_range)"
-    r"|intake\.(faults|torn|known|symbol_bad)"
-    r"|(ocl|sda)\.kill_we|pcim\.(valid\w*|fault|broken|silent)|switches\w*|rst|irq"
+    r"(kill\w*|watchdog\w*|gate\w*)\.[^.]*"
+    r"|gate\w*\.checks\.(refused_\w+|compared|above_\w+|level_\w+|low_\w+)"
+    r"|gate\w*\.equity\.(\w+_stale|\w+_known|known|drawdown|daily_loss)"
+    r"|limits\.(differs|busy|pending|raced|error_\w+|crc_right|out_of_range)"
+    r"|intake\.(faults|faulty|torn|known|symbol_bad|is_vector|expected|queued|given)"
+    r"|(ocl|sda)\.kill_we|pcim\.(valid\w*|torn\w*|parity|fault|broken|silent)|switch\w*|\w+_kill_addressed|\w+_again|rst|irq"
 )
 #: Cycles after a mark, from and to, within which it is upset.
 _MOMENTS = {

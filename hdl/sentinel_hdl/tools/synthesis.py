@@ -1,7 +1,8 @@
 """A component as a netlist of UltraScale+ primitives: Yosys ``synth_xilinx -family xcup``, without I/O pads.
 
-Everything is flattened but modules of which there are many equal ones (the tree engines): such a module is synthesised
-once, and its netlist is put in the place of each of them afterwards. The whole core fits no 32-bit Yosys otherwise.
+Everything is flattened but large modules of which there are equal ones (the tree engines, the memories of the two gates): such
+a module is synthesised once, and its netlist is put in the place of each of them afterwards. The whole core fits no 32-bit
+Yosys otherwise.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from sentinel_hdl.tools.verilator import run_tool
 #: A netlist: one module in the form of Yosys's write_json.
 Netlist = dict[str, Any]
 
-# So many equal modules, and so many characters each, are worth a synthesis of their own.
-_MANY, _LARGE = 8, 10_000
+# Equal modules that make the design longer by so many characters are worth a synthesis of their own.
+_WORTH = 100_000
 _MODULE = re.compile(r"^module \\(\S+)\n(.*?)^end\n", re.MULTILINE | re.DOTALL)
 _CELL = re.compile(r"^  cell \\(\S+) ", re.MULTILINE)
 
 
 def equal_modules(rtlil: str) -> dict[str, str]:
-    """Modules that occur many times under different names -> the one of them that stands for all.
+    """Modules that occur again under different names -> the one of them that stands for all.
 
     Modules within such a module are left out.
     """
@@ -40,7 +41,7 @@ def equal_modules(rtlil: str) -> dict[str, str]:
 
     kinds = Counter(content(name) for name in bodies)
     first: dict[str, str] = {}
-    many = [name for name in bodies if kinds[content(name)] >= _MANY and len(bodies[name]) >= _LARGE]
+    many = [name for name in bodies if (kinds[content(name)] - 1) * len(bodies[name]) >= _WORTH]
     found = {name: first.setdefault(content(name), name) for name in many}
     return {name: kept for name, kept in found.items() if not any(name.startswith(f"{outer}.") for outer in found)}
 

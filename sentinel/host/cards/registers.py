@@ -165,14 +165,14 @@ class TripCause(IntFlag):
     DRAWDOWN = 0x000100  # Equity fell from its peak by max_drawdown_bps.
     DAILY_LOSS = 0x000200  # Equity fell by max_daily_loss since the day began.
     STALE_EQUITY = 0x000400  # No equity beat within equity_max_age.
-    MEMORY_FAULT = 0x000800  # An uncorrectable error in the gate's memory.
+    MEMORY_FAULT = 0x000800  # An uncorrectable error in the gate's memory, or a beat or permit with a wrong parity.
     LIMIT_FAULT = 0x001000  # No limits, refused limits, or limits that differ from their shadow.
     BEAT_FAULT = 0x002000  # A beat was dropped or out of sequence; BEAT_FAULTS says why.
     REJECTS = 0x004000  # reject_trip orders in a row were rejected.
     PCIM_FAULT = 0x008000  # A write to the host's ring was refused or not answered.
     EXPOSURE_FAULT = 0x010000  # A position or open quantity saturated or went below zero.
     WRONG_KEY = 0x020000  # A wrong arm key, or a key while armed.
-    ILLEGAL_STATE = 0x040000  # The kill switch found itself in no state it knows.
+    ILLEGAL_STATE = 0x040000  # The kill switch is in no state it knows, or the two channels differ.
     MODEL_FAULT = 0x080000  # A stored model word failed its parity.
     CLOCK = 0x100000  # The time `now` went back.
     CLEARING = 0x200000  # The gate still clears its memories after reset.

@@ -274,9 +274,7 @@ def test_model_words_are_in_the_cards_order() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 0xFFFFFFFF])
-def test_model_not_told_from_an_empty_or_lost_card_is_refused(
-    card: FakeCard, driver: CardDriver, number: int
-) -> None:
+def test_model_not_told_from_an_empty_or_lost_card_is_refused(card: FakeCard, driver: CardDriver, number: int) -> None:
     load = replace(model_load(ARTIFACT, ARTIFACT.rules, forest_on_rule=False), model_id=number)
     with pytest.raises(CardError, match="MODEL_ID"):
         driver.write_model(load)
