@@ -43,16 +43,15 @@ class Watchdog(wiring.Component):
                 "cause": Out(1, init=1),
             }
         )
-        # When the challenge went out, and whether its answer is wanted: seen by proofs.
-        self.issued, self.waiting = Signal(64), Signal()
+        # When the challenge went out, its age in the cycle before, and whether its answer is wanted: seen by proofs.
+        self.issued, self.age, self.waiting = Signal(64), Signal(64), Signal()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         free = Signal(32, init=_SEED)
         m.d.sync += free.eq(lfsr_step(free))
-        issued, waiting, running = self.issued, self.waiting, Signal()
         # A cycle for the difference and one for the comparisons: the age is that of the cycle before.
-        age = Signal(64)
+        issued, age, waiting, running = self.issued, self.age, self.waiting, Signal()
         due, late, early = Signal(), Signal(), Signal()
         m.d.sync += age.eq(self.now - issued)
         m.d.comb += [

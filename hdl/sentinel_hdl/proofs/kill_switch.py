@@ -213,12 +213,13 @@ class WatchdogSpecification(Elaboratable):
         with m.If(started):
             m.d.comb += [Assume(dut.times.as_value() == times), Assume(dut.now >= now)]
         answer, challenge, age = Signal.like(dut.answer.as_value()), Signal(32), Signal(64)
-        asked = Signal()
+        asked, issued = Signal(), Signal(64)
         m.d.sync += [
             answer.eq(dut.answer.as_value()),
             challenge.eq(dut.challenge),
-            age.eq(dut.now - dut.issued),
+            age.eq(dut.age),
             asked.eq(dut.waiting),
+            issued.eq(dut.issued),
         ]
         quiet = started & cause & ~dut.cause
         right = answer[0] & asked & (answer[1:] == lfsr_step(challenge))
@@ -232,6 +233,8 @@ class WatchdogSpecification(Elaboratable):
             return m
         m.d.comb += [
             Assert(started | dut.cause),
+            # The age compared is that of the cycle before.
+            Assert(~started | (dut.age == Mux(dut.challenge_new, 0, now - issued))),
             # Only the right answer, wanted and in time, ends the cause; any other answer, and a missing one, raise it.
             Assert(~quiet | (right & in_time)),
             Assert(~(started & answer[0]) | ~dut.cause | ~(right & in_time) | Mux(dut.times.period == 0, 1, 0)),
