@@ -69,8 +69,13 @@ class _Forest:
         rng, tree, words = self.rng, Tree(), []
         self.banks[bank][number_] = tree
 
+        # One bad word in a bank shows that it is noticed by itself; now and then there are more.
+        places = [("class", 0), *(("node", n) for n in range(NODES)), *(("leaf", i) for i in range(LEAVES))]
+        if not any(one.bad for one in self.banks[bank]) and rng.random() < 0.7:
+            tree.bad.add(rng.choice(places))
+
         def upset(kind: str, index: int) -> int:
-            if rng.random() < 0.02:
+            if rng.random() < 0.003:
                 tree.bad.add((kind, index))
             return int((kind, index) in tree.bad)
 
