@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from typing import Any
 
 import pytest
@@ -11,30 +10,11 @@ import pytest
 pytest.importorskip("amaranth", reason="the hdl extra is not installed")
 
 from amaranth.sim import Simulator
+from sentinel_hdl.benches.pcis import BEAT, Slots
 from sentinel_hdl.bus.axi_lite import Response
 from sentinel_hdl.bus.pcis import Pcis
 
-SLOTS, BEAT = 4, 64
-FULL = (1 << BEAT) - 1
-
-
-class Slots:
-    """What PCIS should do with the bytes of a transfer."""
-
-    def __init__(self) -> None:
-        self._bytes = [bytearray(BEAT) for _ in range(SLOTS)]
-        self._had = [0] * SLOTS
-        self.beats: deque[int] = deque()
-
-    def transfer(self, address: int, data: int, strobes: int) -> None:
-        slot = address // BEAT % SLOTS
-        for byte in range(BEAT):
-            if strobes >> byte & 1:
-                self._bytes[slot][byte] = data >> 8 * byte & 0xFF
-        self._had[slot] |= strobes
-        if self._had[slot] == FULL:
-            self._had[slot] = 0
-            self.beats.append(int.from_bytes(self._bytes[slot], "little"))
+SLOTS = 4
 
 
 def make_bursts(rng: random.Random, count: int) -> list[tuple[int, int, list[tuple[int, int]]]]:
@@ -58,7 +38,7 @@ def make_bursts(rng: random.Random, count: int) -> list[tuple[int, int, list[tup
 def test_beats_are_the_bytes_that_came_whatever_their_order_and_the_pauses(seed: int) -> None:
     rng = random.Random(seed)
     bursts = make_bursts(rng, 120)
-    model = Slots()
+    model = Slots(SLOTS)
     for address, size, transfers in bursts:
         for number, (data, strobes) in enumerate(transfers):
             model.transfer(address + (number << size), data, strobes)

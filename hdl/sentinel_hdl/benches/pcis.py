@@ -22,9 +22,9 @@ Burst = tuple[int, int, int, list[tuple[int, int]]]
 class Slots:
     """What PCIS should do with the bytes of a transfer."""
 
-    def __init__(self) -> None:
-        self._bytes = [bytearray(BEAT) for _ in range(SLOTS)]
-        self._had = [0] * SLOTS
+    def __init__(self, count: int = SLOTS) -> None:
+        self._bytes = [bytearray(BEAT) for _ in range(count)]
+        self._had = [0] * count
         self.beats: deque[int] = deque()
 
     def missing(self) -> list[int]:
@@ -33,7 +33,7 @@ class Slots:
 
     def transfer(self, address: int, data: int, strobes: int) -> None:
         """Take the bytes that are strobed; a slot that has all gives a beat."""
-        slot = address // BEAT % SLOTS
+        slot = address // BEAT % len(self._had)
         for byte in range(BEAT):
             if strobes >> byte & 1:
                 self._bytes[slot][byte] = data >> 8 * byte & 0xFF
