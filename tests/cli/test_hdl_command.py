@@ -86,7 +86,7 @@ def test_a_proof_that_fails_or_a_mutant_that_lives_fails_the_command(
 
     monkeypatch.setattr(prove, "all_proofs", lambda core: [SimpleNamespace()])
     monkeypatch.setattr(prove, "prove", lambda proof, again: _outcome(status))
-    monkeypatch.setattr(prove, "all_mutations", lambda: [Mutation("gate", "gate", ("safe",))])
+    monkeypatch.setattr(mutate, "campaigns", lambda: [Mutation("gate", "gate", ("safe",))])
     counts: list[int] = []
 
     def run(mutation: Mutation, count: int) -> mutate.Score:
