@@ -50,7 +50,8 @@ class EquityWatch(wiring.Component):
         self._age(m, self.heartbeat, self.limits.heartbeat_max_age, self.heartbeat_stale, "heartbeat")
         self._age(m, self.beat, self.limits.equity_max_age, self.equity_stale, "equity")
 
-        peak, known = Signal(signed(64)), Signal()
+        peak = Signal(signed(64))
+        known = Signal()
         reference = Signal(signed(64))
         fallen, lost = Signal(signed(65)), Signal(signed(65))
         m.submodules.fall_bps = fall_bps = Multiplier(65, BPS_BITS)

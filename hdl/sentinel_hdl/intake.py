@@ -72,9 +72,14 @@ class Intake(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        held, full, torn, cycle_in = Signal(BEAT, reset_less=True), Signal(), Signal(), Signal(32)
-        known, symbol_bad, is_vector = Signal(), Signal(), Signal()
+        full = Signal()
+        held = Signal(BEAT, reset_less=True)
         held_parity = Signal(WORDS)
+        cycle_in = Signal(32)
+        torn = Signal()
+        is_vector = Signal()
+        known = Signal()
+        symbol_bad = Signal()
         step = Signal()
         incoming = BEAT(self.beats.payload)
         m.d.comb += [self.beats.ready.eq(~full | step), self.counted.eq(step)]
@@ -89,8 +94,10 @@ class Intake(wiring.Component):
                 held_parity.eq(self.parity),
             ]
 
-        next_seq, half = Signal(32), Signal()
-        first_seq, first_symbol = Signal(32, reset_less=True), Signal(16, reset_less=True)
+        next_seq = Signal(32)
+        half = Signal()
+        first_seq = Signal(32, reset_less=True)
+        first_symbol = Signal(16, reset_less=True)
         second = Signal()
         ahead = Signal(32)
         replayed, sound, room = Signal(), Signal(), Signal()
@@ -110,7 +117,8 @@ class Intake(wiring.Component):
         # Whether there is room is asked of every beat, sound or not, so that ``ready`` does not wait for the checks.
         completes = is_vector & (second | ~self.two_beats)
         m.submodules.queue = queue = SyncFIFO(width=RECORD_BITS + WORDS + NUMBER_BITS, depth=GATE_QUEUE)
-        queued, given = Signal(NUMBER_BITS), Signal(NUMBER_BITS)
+        queued = Signal(NUMBER_BITS)
+        given = Signal(NUMBER_BITS)
         m.d.comb += [
             room.eq(Mux(is_vector, ~self.vectors.valid | self.vectors.ready, queue.w_rdy)),
             step.eq(full & room),

@@ -113,7 +113,9 @@ class OrderChecks(wiring.Component):
 
     def _duplicate(self, m: Module) -> None:
         order, row = self.order, self.row
-        old_key, same, age = Signal(), Signal(), Signal(64)
+        old_key = Signal()
+        same = Signal()
+        age = Signal(64)
         with m.If(self.step[2]):
             m.d.sync += [
                 old_key.eq(self.key_known & (order.client_key <= self.last_key)),
@@ -157,7 +159,8 @@ class OrderChecks(wiring.Component):
         row, qty = self.row, self.order.qty
         position = row.position.as_signed()
         opened, size = Signal(66), Signal(65)
-        against, worst = Signal(), Signal(67)
+        against = Signal()
+        worst = Signal(67)
         with m.If(self.step[2]):
             m.d.sync += [
                 opened.eq(Mux(buys, row.open_buy, row.open_sell) + qty),

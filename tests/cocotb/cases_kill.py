@@ -13,6 +13,7 @@ from sentinel.host.cards.limits import commit_crc
 from sentinel.host.cards.registers import ARM_KEY_1, ARM_KEY_2, ARM_MAX_TICKS, ARM_MIN_TICKS, Ocl, Sda, Status, TripCause
 from sentinel.wire import Control, Kind, Verdict
 from tests.cocotb.card import ALL_ONES, LIMITS, SLVERR, Card, other, random_of
+from tests.cocotb.cases_trips import CAUSES
 from tests.cocotb.pressure import TICK_NS
 
 #: A heartbeat may be as old as the second key may be late.
@@ -69,18 +70,6 @@ async def operators_switch_closes_the_gate_in_three_cycles(dut: Any) -> None:
     assert not card.tripped
 
 
-async def _by_ocl(card: Card) -> None:
-    await card.write(Ocl.KILL, 1)
-
-
-async def _by_sda(card: Card) -> None:
-    assert await card.put(card.sda, Sda.KILL, 1) == 0
-
-
-async def _by_vdip(card: Card) -> None:
-    card.dut.vdip.value = 1
-
-
 async def _by_watchdog(card: Card) -> None:
     # The host hangs, but for a thread that goes on sending heartbeats.
     for _ in range(12):
@@ -90,9 +79,9 @@ async def _by_watchdog(card: Card) -> None:
 
 
 KILLS: dict[str, Callable[[Card], Awaitable[None]]] = {
-    "ocl": _by_ocl,
-    "sda": _by_sda,
-    "vdip": _by_vdip,
+    "ocl": CAUSES[TripCause.SOFTWARE_OCL][0],
+    "sda": CAUSES[TripCause.SOFTWARE_SDA][0],
+    "vdip": CAUSES[TripCause.VDIP][0],
     "watchdog": _by_watchdog,
 }
 

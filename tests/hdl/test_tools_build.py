@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -51,15 +53,23 @@ def test_failed_build_leaves_nothing() -> None:
     assert list((build_root() / "hdl").iterdir()) == []
 
 
-def test_a_build_that_another_process_finished_first_is_used() -> None:
+def test_who_comes_while_another_builds_waits_for_the_result() -> None:
     runs: list[Path] = []
+    building, done = threading.Event(), threading.Event()
 
     def build(directory: Path) -> None:
-        if not runs:
-            cached("thing", {"input": "x"}, [], _builder(runs, "first"))
-        (directory / "result").write_text("second")
+        building.set()
+        assert done.wait(10)
+        _builder(runs)(directory)
 
-    assert (cached("thing", {"input": "x"}, [], build) / "result").read_text() == "firstx"
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cached, "thing", {"input": "x"}, [], build)
+        assert building.wait(10)
+        second = pool.submit(cached, "thing", {"input": "x"}, [], _builder(runs, "second"))
+        assert not wait([second], timeout=0.2).done
+        done.set()
+        assert (second.result(10) / "result").read_text() == (first.result(10) / "result").read_text() == "madex"
+    assert len(runs) == 1
 
 
 def test_parts_of_a_key_do_not_run_into_each_other() -> None:

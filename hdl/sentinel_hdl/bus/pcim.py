@@ -93,7 +93,9 @@ class Pcim(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bus = self.bus
-        broken, usable, advance = Signal(), Signal(), Signal()
+        broken = Signal()
+        usable = Signal()
+        advance = Signal()
         m.d.comb += usable.eq(self.enable & (self.slots != 0) & (self.base != 0) & ~broken)
         m.d.sync += self.fault.eq(~usable)
 

@@ -1,17 +1,19 @@
 """Where built things lie, and which of them can be used again.
 
 A build is keyed by everything it is made of: its sources, its flags, the machine and the tools' versions. It appears
-under its key in one rename, so a half-made one is never found and two processes may build the same thing.
+under its key in one rename, so a half-made one is never found. Who wants one that another process is making waits for it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
@@ -48,16 +50,30 @@ def cached(name: str, sources: Mapping[str, str | bytes], flags: Iterable[str], 
     if final.is_dir():
         return final
     final.parent.mkdir(parents=True, exist_ok=True)
-    working = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=final.parent))
-    try:
-        for file_name, text in sources.items():
-            (working / file_name).write_bytes(text.encode() if isinstance(text, str) else text)
-        build(working)
+    with _alone(final.parent / f".{final.name}.lock"):
+        if final.is_dir():
+            return final
+        working = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=final.parent))
         try:
-            working.rename(final)
-        except OSError:
-            if not final.is_dir():  # otherwise another process was first, with the same result
-                raise
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
+            for file_name, text in sources.items():
+                (working / file_name).write_bytes(text.encode() if isinstance(text, str) else text)
+            build(working)
+            try:
+                working.rename(final)
+            except OSError:
+                if not final.is_dir():  # otherwise another process was first, with the same result
+                    raise
+        finally:
+            shutil.rmtree(working, ignore_errors=True)
     return final
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Holds the lock of that file; it ends with the process, too."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

