@@ -50,8 +50,9 @@ def prove(console: Console, *, core: str | None, full: bool, mutants: int | None
 
     outcomes = []
     for proof in prover.all_proofs(core):
-        outcomes.append(prover.prove(proof, again=full))
-        console.print(prover.line(outcomes[-1]), markup=False, highlight=False, soft_wrap=True)
+        for solver in proof.solvers if full else proof.solvers[:1]:
+            outcomes.append(prover.prove(proof, solver=solver, again=full))
+            console.print(prover.line(outcomes[-1]), markup=False, highlight=False, soft_wrap=True)
     failed = [outcome.name for outcome in outcomes if not outcome.passed]
     if failed:
         raise ToolError("proofs", failed, "proofs that pass", "read the traces named above")

@@ -73,7 +73,7 @@ def test_unknown_component_and_core_are_refused(tmp_path: Path) -> None:
 def _outcome(status: str) -> object:
     from sentinel_hdl.tools.prove import Outcome
 
-    return Outcome("safe", "gate", "P1", "prove", 3, status, 0.1, False, None, "")
+    return Outcome("safe", "gate", "P1", "prove", 3, "boolector", status, 0.1, False, None, "")
 
 
 @pytest.mark.parametrize(("status", "verdict", "code"), [("PASS", "killed", 0), ("FAIL", "killed", 2), ("PASS", "SURVIVED", 2)])
@@ -84,8 +84,8 @@ def test_a_proof_that_fails_or_a_mutant_that_lives_fails_the_command(
     from sentinel_hdl.tools import mutate, prove
     from sentinel_hdl.tools.proof import Mutation
 
-    monkeypatch.setattr(prove, "all_proofs", lambda core: [SimpleNamespace()])
-    monkeypatch.setattr(prove, "prove", lambda proof, again: _outcome(status))
+    monkeypatch.setattr(prove, "all_proofs", lambda core: [SimpleNamespace(solvers=("boolector",))])
+    monkeypatch.setattr(prove, "prove", lambda proof, solver, again: _outcome(status))
     monkeypatch.setattr(mutate, "campaigns", lambda: [Mutation("gate", "gate", ("safe",))])
     counts: list[int] = []
 

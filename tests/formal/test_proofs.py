@@ -22,6 +22,14 @@ def test_proof_passes(proof: Proof) -> None:
     assert outcome.passed, prove.line(outcome)
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("proof", [proof for proof in PROOFS if proof.solvers[1:]], ids=lambda proof: proof.name)
+def test_another_solver_says_the_same(proof: Proof) -> None:
+    for solver in proof.solvers[1:]:
+        outcome = prove.prove(proof, solver=solver)
+        assert outcome.passed, prove.line(outcome)
+
+
 @pytest.mark.parametrize("core", sorted({proof.core for proof in PROOFS}))
 def test_every_core_with_assertions_also_covers_their_antecedents(core: str) -> None:
     modes = {proof.mode for proof in PROOFS if proof.core == core}

@@ -166,6 +166,7 @@ CORE = "risk_gate"
 PROOFS = [
     Proof("risk_gate_window_bmc", CORE, "P7", _window, "bmc", 14),
     Proof("risk_gate_window_cover", CORE, "P7", lambda: _window(True), "cover", 26),
-    Proof("risk_gate_answers_prove", CORE, "P1 P2 P5 P6 P12", _gate, "prove", 2),
+    # Boolector finds no end to it.
+    Proof("risk_gate_answers_prove", CORE, "P1 P2 P5 P6 P12", _gate, "prove", 2, solvers=("z3",)),
     Proof("risk_gate_answers_cover", CORE, "P1 P2 P5 P6 P12", lambda: _gate(True), "cover", 13, timeout_s=1800, long=True),
 ]

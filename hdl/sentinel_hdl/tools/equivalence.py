@@ -35,7 +35,7 @@ def compare(directory: Path, netlist: Path, root: str, change: str) -> tuple[str
     pair = (directory / "pair.il").read_text()
     cut = cut_memories(pair)
     if _paired(directory / "paired", cut):
-        return "equivalent", "register by register, whatever the memories give"
+        return "equivalent", f"register by register{', whatever the memories give' if cut != pair else ''}"
     if cut != pair:
         verdict, how = _decide(directory / "cut", cut, CUT_PATIENCE_S)
         if verdict == "equivalent":

