@@ -169,7 +169,14 @@ PROOFS = [
     # Boolector finds no end to these two.
     Proof("risk_gate_answers_prove", CORE, "P1 P2 P5 P6 P12", _gate, "prove", 2, solvers=("z3",)),
     Proof(
-        "risk_gate_answers_cover", CORE, "P1 P2 P5 P6 P12", lambda: _gate(True), "cover", 13, timeout_s=1800, long=True,
+        "risk_gate_answers_cover",
+        CORE,
+        "P1 P2 P5 P6 P12",
+        lambda: _gate(True),
+        "cover",
+        13,
+        timeout_s=1800,
+        long=True,
         solvers=("z3",),
-    ),  # fmt: skip
+    ),
 ]
