@@ -89,6 +89,8 @@ class _Bus:
 
     def __init__(self, sim: Simulation, rng: random.Random) -> None:
         self.sim, self.rng = sim, rng
+        #: Bursts to send before any at random.
+        self.planned: deque[Burst] = deque()
         self.reset()
 
     def reset(self) -> None:
@@ -114,7 +116,9 @@ class _Bus:
         if rng.random() < 0.01:
             self.pauses = pauses = [rng.choice([0.0, 0.0, 0.3, 0.8, 0.97]) for _ in range(7)]
         if self.address is None and rng.random() >= pauses[0]:
-            self.address = self.last = make_burst(rng, self.last, self.slots.missing())
+            self.address = self.last = (
+                self.planned.popleft() if self.planned else make_burst(rng, self.last, self.slots.missing())
+            )
         self._drive_address()
         if not self.valid_data and self.data and rng.random() >= pauses[1]:
             self.valid_data = True
@@ -218,19 +222,30 @@ class _Bus:
             assert self.waited[name] < PATIENCE, f"{name} waits"
 
 
+def _reset(sim: Simulation, bus: _Bus) -> None:
+    sim["rst"] = 1
+    for name in ("bus__awvalid", "bus__wvalid", "bus__arvalid"):
+        sim[name] = 0
+    sim.tick(bus.rng.randrange(1, 3))
+    sim["rst"] = 0
+    bus.reset()
+    assert sim["bus__rid"] == 0, "an id that a reset leaves"
+
+
 def run(sim: Simulation) -> None:
-    """Traffic with changing pauses, and a reset now and then in the middle of it."""
+    """Traffic with changing pauses, and a reset now and then in the middle of it; then each byte of each slot alone too late."""
     rng = random.Random(5)
     bus = _Bus(sim, rng)
     for _ in range(CYCLES):
         if rng.random() < 0.003:
-            sim["rst"] = 1
-            for name in ("bus__awvalid", "bus__wvalid", "bus__arvalid"):
-                sim[name] = 0
-            sim.tick(rng.randrange(1, 3))
-            sim["rst"] = 0
-            bus.reset()
-            assert sim["bus__rid"] == 0, "an id that a reset leaves"
+            _reset(sim, bus)
+        bus.cycle()
+    _reset(sim, bus)
+    for slot in range(SLOTS):
+        for byte in range(BEAT):
+            for strobes in (FULL & ~(1 << byte), 1 << byte):
+                bus.planned.append((rng.randrange(1 << ID_BITS), slot * BEAT, 6, [(rng.getrandbits(512), strobes)]))
+    while bus.planned or bus.data or bus.slots.beats:
         bus.cycle()
 
 
