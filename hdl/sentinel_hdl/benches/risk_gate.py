@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sentinel.model.gate import AMOUNT_MAX, Cause, GateLimits, GateModel, GateVerdict, SymbolLimits, bad_order
+from sentinel.units import BPS
 from sentinel.wire import (
     EQUITY_BEAT,
     HEARTBEAT_BEAT,
@@ -102,7 +103,10 @@ def make_scale(rng: np.random.Generator) -> Scale:
     """Usual sizes, or any up to where a limit must hold that no amount overflows."""
     if rng.random() < 0.5:
         return Scale(1_000_000, 1, 1)
-    return Scale(*(int(rng.integers(1 << int(bits), 2 << int(bits))) for bits in rng.integers((17, 0, 0), (59, 53, 46))))
+    bits = rng.integers((17, 0, 0), (59, 53, 46))
+    if rng.random() < 0.3:
+        bits[0] = 58
+    return Scale(*(int(rng.integers(1 << int(n), 2 << int(n))) for n in bits))
 
 
 def make_limits(rng: np.random.Generator, scale: Scale, permits: int = 1000) -> GateLimits:
@@ -186,8 +190,11 @@ class Stream:
 
     def _make_order(self) -> np.ndarray[Any, Any]:
         beat = np.zeros(1, ORDER_BEAT)
-        if self._order and self._rng.random() < 0.15:
+        if self._order and self._rng.random() < 0.2:
+            # The same again, or all but one bit of it.
             values = dict(self._order)
+            if self._rng.random() < 0.3:
+                values[str(self._rng.choice(["price", "qty"]))] ^= 1 << int(self._rng.integers(61))
         else:
             values = {
                 "symbol": self._symbol(),
@@ -247,6 +254,7 @@ _STORE, _WINDOW = "store.memory", "window$128.memory"
 _STORE_PORT, _WINDOW_PORT = (f"{UPSET}{re.sub(r'[^A-Za-z0-9]', '_', name)}" for name in (_STORE, _WINDOW))
 _WORD_BITS = 72
 _PATIENCE = 80
+_WIDE = {"max_order_notional": (1 << 127) - 1, "max_gross_notional": (1 << 127) - 1, "reference_max_age": 1 << 62}
 
 
 class _Gate:
@@ -361,14 +369,29 @@ def _sharpen(gate: _Gate, model: GateModel, one: Sent) -> None:
             back = int(rng.integers(1, min(len(model.permits), WINDOW_DEPTH - 1) + 1))
             limits |= {"permits_per_window": back, "window": one.now - model.permits[-back] + short}
     # What is sharpened is what refuses, if anything: the others are wide.
-    wide = {"max_order_notional": (1 << 127) - 1, "max_gross_notional": (1 << 127) - 1, "reference_max_age": 1 << 62}
     if all(value > 0 for value in (*limits.values(), *rows.values())):
         most = SymbolLimits(True, AMOUNT_MAX, AMOUNT_MAX)._replace(**rows)
-        model.set_limits(replace(model.limits, **{**wide, "collar_bps": 10_000, **limits}))
+        model.set_limits(replace(model.limits, **{**_WIDE, "collar_bps": 10_000, **limits}))
         gate.sim["limits"] = packed_limits(model.limits)
         if most.max_position_qty <= AMOUNT_MAX:
             gate.set_row(symbol, most)
             model.set_symbol(symbol, most)
+
+
+def _at_collar(gate: _Gate, model: GateModel, one: Sent, context: str) -> None:
+    """Wide limits, and a quote just before the order by which its price is on the edge of the collar."""
+    rng, order = gate.rng, np.frombuffer(one.beat, ORDER_BEAT)[0]
+    side, price = int(order["side"]), int(order["price"])
+    bps, below = int(rng.integers(1, BPS)), bool(rng.integers(2))
+    reference = price * BPS // (BPS - bps if below else BPS + bps) + int(rng.integers(2))
+    if bad_order(side, price, int(order["qty"]), int(order["flags"])) or not 1 < reference < AMOUNT_MAX:
+        return
+    quote = np.zeros(1, REFERENCE_BEAT)
+    quote["kind"], quote["symbol"] = BeatKind.REFERENCE_PRICE, order["symbol"]
+    quote["bid"], quote["ask"] = (reference - 1, reference) if side == Side.BUY else (reference, reference + 1)
+    _step(gate, model, Sent(quote.tobytes(), one.now), f"{context}, its quote")
+    model.set_limits(replace(model.limits, **_WIDE, collar_bps=bps))
+    gate.sim["limits"] = packed_limits(model.limits)
 
 
 def _flips(rng: np.random.Generator, width: int) -> int:
@@ -380,7 +403,10 @@ def _step(gate: _Gate, model: GateModel, one: Sent, context: str) -> None:
     """A beat to both; a bit that is read flips now and then, which changes nothing."""
     sim, rng = gate.sim, gate.rng
     if one.beat[6] == BeatKind.ORDER:
-        _sharpen(gate, model, one)
+        if rng.random() < 0.2:
+            _at_collar(gate, model, one, context)
+        else:
+            _sharpen(gate, model, one)
     upset = str(rng.choice([_STORE_PORT, _WINDOW_PORT])) if rng.random() < 0.8 else None
     if upset is not None:
         sim[upset] = _flips(rng, sim.ports[upset].width)
