@@ -250,6 +250,8 @@ class Stream:
 
 
 EPISODES, BEATS = 80, 120
+#: Episodes that end with an order repeated once for every bit of a stored word.
+_REPEATING = 12
 _STORE, _WINDOW = "store.memory", "window$128.memory"
 _STORE_PORT, _WINDOW_PORT = (f"{UPSET}{re.sub(r'[^A-Za-z0-9]', '_', name)}" for name in (_STORE, _WINDOW))
 _WORD_BITS = 72
@@ -335,8 +337,11 @@ def run(sim: Simulation) -> None:
             sim["peak"], sim["peak_write"] = model.peak, 1
             gate.tick()
             sim["peak_write"] = 0
-        for number, one in enumerate(Stream(rng, limits, scale).take(BEATS)):
+        stream = Stream(rng, limits, scale)
+        for number, one in enumerate(stream.take(BEATS)):
             _step(gate, model, one, f"episode {episode}, beat {number}")
+        if episode < _REPEATING:
+            _repeats(gate, model, stream)
         _double_flip(gate, model, rng)
 
 
@@ -407,7 +412,7 @@ def _step(gate: _Gate, model: GateModel, one: Sent, context: str) -> None:
             _at_collar(gate, model, one, context)
         else:
             _sharpen(gate, model, one)
-    upset = str(rng.choice([_STORE_PORT, _WINDOW_PORT])) if rng.random() < 0.8 else None
+    upset = str(rng.choice([_STORE_PORT, _WINDOW_PORT], p=[0.75, 0.25])) if rng.random() < 0.8 else None
     if upset is not None:
         sim[upset] = _flips(rng, sim.ports[upset].width)
     if one.arm:
@@ -430,6 +435,30 @@ def _step(gate: _Gate, model: GateModel, one: Sent, context: str) -> None:
     assert (gate.permitted, gate.rejected) == (permitted, answer is not None and not permitted), f"{context}: counts"
     if answer is not None:
         assert sim["last_control"] == answer.control, context
+
+
+def _repeats(gate: _Gate, model: GateModel, stream: Stream) -> None:
+    """The last order of each symbol again and again, in each of its words another bit flipped: a duplicate every time."""
+    sim = gate.sim
+    model.set_limits(replace(model.limits, **_WIDE, collar_bps=BPS, duplicate_window=1 << 62))
+    sim["limits"] = packed_limits(model.limits)
+    for symbol in range(3):
+        last = model.state(symbol).last
+        if last is None:
+            continue
+        beat = np.zeros(1, ORDER_BEAT)
+        fields = {"kind": BeatKind.ORDER, "symbol": symbol, "side": last.side, "price": last.price, "qty": last.qty}
+        fields |= {"arm_epoch": model.arm_epoch, "limits_version": model.limits.version}
+        for name, value in fields.items():
+            beat[name] = value
+        for bit in range(_WORD_BITS):
+            stream.key += 1
+            beat["client_key"] = stream.key
+            sim[_STORE_PORT] = sum(1 << start + bit for start in range(0, sim.ports[_STORE_PORT].width, _WORD_BITS))
+            record, _ = gate.send(Sent(beat.tobytes(), sim["now"]), model.arm_epoch)
+            answer = model.beat(beat.tobytes(), sim["now"], False)
+            assert record == record_of(answer), f"bit {bit}: {np.frombuffer(record, PERMIT)} {answer}"
+        sim[_STORE_PORT] = 0
 
 
 def _double_flip(gate: _Gate, model: GateModel, rng: np.random.Generator) -> None:
