@@ -62,7 +62,8 @@ def decode(m: Module, code: Value) -> Decoded:
         ),
         odd.eq(_parity(list(code))),
     ]
-    flips = Cat(odd & (syndrome == p) for p in POSITIONS)
+    # An even error changes a bit too, of a word that is uncorrectable.
+    flips = Cat(syndrome == p for p in POSITIONS)
     # Positions without a gap: data, checks, and 0 for the even bit. An odd error beyond them is of more than two bits.
     strange = Signal(name="strange")
     m.d.comb += strange.eq(syndrome > max(POSITIONS))

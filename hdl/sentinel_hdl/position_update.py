@@ -35,7 +35,7 @@ class PositionUpdate(wiring.Component):
     sound : Out, the beat is an event or a reference with fields in range; ``bad``: it is one, with fields out of range.
     takes_open : Out, the event takes its quantity from an open order. revalues : Out, the position gets a new value.
     strained : Out, something went below 0 or beyond what an amount holds, and was clamped.
-    words, new_row : Out, what to write back. table_words : Out, the words of the symbol table.
+    words, new_row : Out, the words to write back, and what those hold. table_words : Out, the words of the symbol table.
     """
 
     def __init__(self, amount_bits: int) -> None:
@@ -102,21 +102,17 @@ class PositionUpdate(wiring.Component):
             ]
         clamped, clamped_open = Signal(signed(64)), Signal(64)
         too_far, too_open = (position > most) | (position < -most), (opened < 0) | (opened > most)
-        clamping, sizing = Signal(), Signal()
-        m.d.sync += [clamping.eq(self.start), sizing.eq(clamping)]
-        with m.If(clamping):
-            m.d.sync += [
-                clamped.eq(Mux(position > most, most, Mux(position < -most, -most, position))),
-                clamped_open.eq(Mux(opened < 0, 0, Mux(opened > most, most, opened))),
-                self.strained.eq((self.sound & too_far) | (((self.sound & self.takes_open) | is_order) & too_open)),
-            ]
+        m.d.sync += [
+            clamped.eq(Mux(position > most, most, Mux(position < -most, -most, position))),
+            clamped_open.eq(Mux(opened < 0, 0, Mux(opened > most, most, opened))),
+            self.strained.eq((self.sound & too_far) | (((self.sound & self.takes_open) | is_order) & too_open)),
+        ]
         ask = Mux(is_reference, reference.ask, row.ask)
         has_ask = (is_reference | row.ref_valid) & (ask.as_signed() > 0)
-        with m.If(sizing):
-            m.d.sync += [
-                self.position_size.eq(Mux(clamped < 0, -clamped, clamped)),
-                self.value_price.eq(Mux(has_ask, ask, event.price)),
-            ]
+        m.d.sync += [
+            self.position_size.eq(Mux(clamped < 0, -clamped, clamped)),
+            self.value_price.eq(Mux(has_ask, ask, event.price)),
+        ]
         m.d.comb += [
             self.takes_open.eq(is_event & (fills | releases)),
             self.revalues.eq(is_event | has_ask),
@@ -128,27 +124,27 @@ class PositionUpdate(wiring.Component):
     def _row(
         self, m: Module, is_order: Value, is_event: Value, is_reference: Value, buys: Value, position: Signal, opened: Signal
     ) -> None:
-        row, new = self.row, self.new_row
+        new = self.new_row
         event, reference = ORDER_EVENT(self.beat.as_value()), REFERENCE(self.beat.as_value())
         open_words = Mux(buys, words("open_buy"), words("open_sell"))
+        # Every field of a word that may be written: ``words`` says which are.
         m.d.comb += [
-            new.eq(row),
             new.position.eq(position),
             new.open_buy.eq(opened),
             new.open_sell.eq(opened),
             new.position_value.eq(self.value),
+            new.bid.eq(reference.bid),
+            new.ask.eq(reference.ask),
+            new.ref_time.eq(self.now),
+            new.ref_valid.eq(1),
+            new.last_price.eq(event.price),
+            new.last_side.eq(event.side),
+            new.last_qty.eq(event.qty),
+            new.last_time.eq(self.now),
+            new.last_valid.eq(1),
         ]
-        with m.If(is_reference):
-            m.d.comb += [new.bid.eq(reference.bid), new.ask.eq(reference.ask), new.ref_time.eq(self.now), new.ref_valid.eq(1)]
         with m.If(is_order):
-            m.d.comb += [
-                new.last_price.eq(event.price),
-                new.last_side.eq(event.side),
-                new.last_qty.eq(event.qty),
-                new.last_time.eq(self.now),
-                new.last_valid.eq(1),
-                self.words.eq(open_words | words("last_price", "last_qty", "last_time")),
-            ]
+            m.d.comb += self.words.eq(open_words | words("last_price", "last_qty", "last_time"))
         with m.Elif(is_event):
             m.d.comb += self.words.eq(words("position", "position_value") | Mux(self.takes_open, open_words, 0))
         with m.Elif(is_reference):

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sentinel_hdl.benches.risk_gate import (
+from sentinel_hdl.limits import LimitsLayout
+from sentinel_hdl.symbol_table import TableWriteLayout
+from sentinel_hdl.tools.gate_stream import (
     CAUSES_NOW,
     LEVELS,
     PULSES,
@@ -20,8 +22,6 @@ from sentinel_hdl.benches.risk_gate import (
     packed_row,
     record_of,
 )
-from sentinel_hdl.limits import LimitsLayout
-from sentinel_hdl.symbol_table import TableWriteLayout
 
 from sentinel.model.gate import GateLimits, GateModel, SymbolLimits
 from sentinel.wire import PERMIT, BeatKind

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("amaranth")
 
-from sentinel_hdl.benches.risk_gate import Stream, make_limits, make_rows, make_scale
+from sentinel_hdl.tools.gate_stream import Stream, make_limits, make_rows, make_scale
 
 from sentinel.wire import (
     Control,

@@ -3,259 +3,51 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, NamedTuple
+from dataclasses import replace
+from functools import partial, reduce
+from operator import xor
+from typing import Any
 
 import numpy as np
 
-from sentinel.model.gate import AMOUNT_MAX, Cause, GateLimits, GateModel, GateVerdict, SymbolLimits, bad_order
+from sentinel.model.gate import AMOUNT_MAX, Cause, GateModel, SymbolLimits, bad_order
 from sentinel.units import BPS
-from sentinel.wire import (
-    EQUITY_BEAT,
-    HEARTBEAT_BEAT,
-    ORDER_BEAT,
-    ORDER_EVENT_BEAT,
-    PERMIT,
-    REFERENCE_BEAT,
-    BeatKind,
-    Control,
-    ExposureEvent,
-    Kind,
-    Side,
-    Verdict,
-)
-from sentinel_hdl.limits import LimitsLayout
+from sentinel.wire import EQUITY_BEAT, HEARTBEAT_BEAT, ORDER_BEAT, PERMIT, REFERENCE_BEAT, BeatKind, Control, Side, Verdict
+from sentinel_hdl.ecc import CHECK_BITS, POSITIONS
 from sentinel_hdl.risk_gate import RiskGate
-from sentinel_hdl.symbol_table import TableWriteLayout
+from sentinel_hdl.tools.gate_stream import (
+    CAUSE_BITS,
+    LEVELS,
+    MEMORY,
+    PULSES,
+    SYMBOLS,
+    UNKNOWN_TO_REFERENCE,
+    WINDOW_DEPTH,
+    Sent,
+    Stream,
+    causes_in,
+    make_limits,
+    make_rows,
+    make_scale,
+    packed_limits,
+    packed_row,
+    record_of,
+)
 from sentinel_hdl.tools.mutant_bench import Bench
 from sentinel_hdl.tools.netlist import UPSET
 from sentinel_hdl.tools.simulation import Simulation
 
-SYMBOLS, WINDOW_DEPTH = 16, 16
-#: GateCausesLayout's bits by the reference's names; the others have no counterpart in it.
-CAUSE_BITS = {
-    Cause.BEAT_FAULT: 0,
-    Cause.EXPOSURE_FAULT: 2,
-    Cause.HEARTBEAT: 3,
-    Cause.STALE_EQUITY: 4,
-    Cause.DRAWDOWN: 5,
-    Cause.DAILY_LOSS: 6,
-    Cause.PERMIT_RATE: 7,
-    Cause.GROSS_EXPOSURE: 8,
-    Cause.REJECTS: 9,
-}
-PULSES = frozenset({Cause.BEAT_FAULT, Cause.EXPOSURE_FAULT, Cause.GROSS_EXPOSURE, Cause.REJECTS})
-LEVELS = frozenset(CAUSE_BITS) - PULSES
-MEMORY, ILLEGAL = 1 << 1, 1 << 10
-UNKNOWN_TO_REFERENCE = MEMORY | ILLEGAL
-#: What the gate is told are the causes while it is closed.
-CAUSES_NOW = 0x155
-
-
-@dataclass
-class Sent:
-    """One beat as it is given to both."""
-
-    beat: bytes
-    now: int
-    closed: bool = False
-    arm: bool = False
-
-
-def packed_limits(limits: GateLimits) -> int:
-    """The limits as the gate takes them."""
-    return sum(getattr(limits, str(name)) << placed.offset for name, placed in LimitsLayout())
-
-
-def packed_row(symbol: int, row: SymbolLimits) -> int:
-    """A write of the symbol table as the gate takes it."""
-    values = {"valid": 1, "symbol": symbol, **row._asdict()}
-    return sum(int(values[str(name)]) << placed.offset for name, placed in TableWriteLayout())
-
-
-def record_of(answer: GateVerdict | None) -> bytes:
-    """The reference's answer as the gate gives it, zeros where it gives none."""
-    if answer is None:
-        return bytes(64)
-    record = np.zeros(1, PERMIT)
-    for name in ("client_key", "now", "seq", "verdict", "symbol", "control", "arm_epoch"):
-        record[name] = getattr(answer, name)
-    record["kind"], record["observed"] = Kind.PERMIT, CAUSES_NOW if answer.control == Control.KILLED else 0
-    return bytes(record.tobytes())
-
-
-def causes_in(word: int, among: frozenset[Cause]) -> set[Cause]:
-    """The reference's causes in a word of the gate's."""
-    return {cause for cause in among if word >> CAUSE_BITS[cause] & 1}
-
-
-class Scale(NamedTuple):
-    """About what a unit of quantity costs, how many e8 a unit is, and what a unit of money is."""
-
-    price: int
-    unit: int
-    money: int
-
-
-def make_scale(rng: np.random.Generator) -> Scale:
-    """Usual sizes, or any up to where a limit must hold that no amount overflows."""
-    if rng.random() < 0.5:
-        return Scale(1_000_000, 1, 1)
-    bits = rng.integers((17, 0, 0), (59, 53, 46))
-    if rng.random() < 0.3:
-        bits[0] = 58
-    return Scale(*(int(rng.integers(1 << int(n), 2 << int(n))) for n in bits))
-
-
-def make_limits(rng: np.random.Generator, scale: Scale, permits: int = 1000) -> GateLimits:
-    """Limits of any strictness; ``permits`` is the most there may be in a window."""
-    notional = scale.price * scale.unit
-    return GateLimits(
-        version=int(rng.integers(1, 4)),
-        max_order_notional=int(rng.choice(np.array([60 * notional, 100 * notional, 1 << 122], object))),
-        max_gross_notional=int(rng.choice(np.array([300 * notional, 1000 * notional, 1 << 126], object))),
-        collar_bps=int(rng.choice([1, 50, 500, 10_000])),
-        max_drawdown_bps=int(rng.choice([1, 500, 2000, 10_000])),
-        max_daily_loss=scale.money * int(rng.choice([1, 1000, 1 << 15])),
-        reference_max_age=int(rng.choice([50, 500, 1 << 50])),
-        heartbeat_max_age=int(rng.choice([100, 1 << 50])),
-        equity_max_age=int(rng.choice([200, 1 << 50])),
-        duplicate_window=int(rng.choice([0, 20, 100])),
-        window=int(rng.choice([200, 2000])),
-        permits_per_window=int(rng.choice([1, 3, 10, permits])),
-        reject_trip=int(rng.choice([0, 1, 5])),
-    )
-
-
-def make_rows(rng: np.random.Generator, scale: Scale) -> dict[int, SymbolLimits]:
-    """Three symbols that may be traded, one that may not."""
-
-    def most(*units: int) -> int:
-        return [*(scale.unit * n for n in units), AMOUNT_MAX][int(rng.integers(len(units) + 1))]
-
-    rows = {s: SymbolLimits(True, most(50, 90), most(100, 200)) for s in range(3)}
-    return {**rows, 3: SymbolLimits(False, 100 * scale.unit, 100 * scale.unit)}
-
-
-class Stream:
-    """Random beats: mostly sensible ones around a common price, now and then one field astray."""
-
-    def __init__(self, rng: np.random.Generator, limits: GateLimits, scale: Scale) -> None:
-        self._rng, self._limits, self._scale = rng, limits, scale
-        self.now, self.key, self.epoch = int(rng.choice([1000, int(rng.integers(1 << 62))])), 1, 1
-        self._order: dict[str, int] = {}
-
-    def take(self, count: int) -> Iterator[Sent]:
-        """So many beats, with their times."""
-        for _ in range(count):
-            self.now += int(self._rng.choice([0, 1, 3, 10, 60, 300], p=[0.2, 0.3, 0.25, 0.15, 0.08, 0.02]))
-            arm = bool(self._rng.random() < 0.02)
-            if arm:
-                self.epoch, self.key = self.epoch + 1, [1, 4, int(self._rng.integers(1 << 62))][int(self._rng.integers(3))]
-            yield Sent(self._beat(), self.now, closed=bool(self._rng.random() < 0.03), arm=arm)
-
-    def _beat(self) -> bytes:
-        kinds = [BeatKind.ORDER, BeatKind.ORDER_EVENT, BeatKind.REFERENCE_PRICE, BeatKind.EQUITY, BeatKind.HEARTBEAT]
-        kind = BeatKind(int(self._rng.choice(kinds, p=[0.5, 0.22, 0.18, 0.05, 0.05])))
-        make = {
-            BeatKind.ORDER: self._make_order,
-            BeatKind.ORDER_EVENT: self._make_event,
-            BeatKind.REFERENCE_PRICE: self._make_reference,
-            BeatKind.EQUITY: self._make_equity,
-            BeatKind.HEARTBEAT: lambda: np.zeros(1, HEARTBEAT_BEAT),
-        }[kind]
-        beat = make()
-        beat["kind"] = kind
-        beat["seq"] = self._rng.integers(1 << 32)
-        return bytes(beat.tobytes())
-
-    def _amount(self, usual: int) -> int:
-        if self._rng.random() < 0.03:
-            return int(self._rng.choice([0, -1, 1, AMOUNT_MAX, AMOUNT_MAX + 1, (1 << 63) - 1, -(1 << 63)]))
-        return usual
-
-    def _near(self) -> int:
-        base, sign = self._scale.price, int(self._rng.choice([-1, 1]))
-        bps = int(self._rng.choice([0, 1, 50, 500, 3]))
-        return base + sign * (base * bps // 10_000 + int(self._rng.choice([-1, 0, 1])))
-
-    def _qty(self, units: list[int]) -> int:
-        qty = self._scale.unit * int(self._rng.choice(units))
-        return qty if self._rng.random() < 0.7 else max(1, qty - int(self._rng.integers(self._scale.unit)))
-
-    def _symbol(self) -> int:
-        return int(self._rng.choice([0, 1, 2, 3, SYMBOLS - 1], p=[0.4, 0.25, 0.25, 0.05, 0.05]))
-
-    def _make_order(self) -> np.ndarray[Any, Any]:
-        beat = np.zeros(1, ORDER_BEAT)
-        if self._order and self._rng.random() < 0.2:
-            # The same again, or all but one bit of it.
-            values = dict(self._order)
-            if self._rng.random() < 0.3:
-                values[str(self._rng.choice(["price", "qty"]))] ^= 1 << int(self._rng.integers(61))
-        else:
-            values = {
-                "symbol": self._symbol(),
-                "price": self._amount(self._near()),
-                "qty": self._amount(self._qty([1, 10, 49, 50, 51, 60, 90, 91, 100, 101])),
-                "side": int(self._rng.choice([Side.BUY, Side.SELL, 0, 3], p=[0.49, 0.49, 0.01, 0.01])),
-                "flags": int(self._rng.choice([0, 1, 2, 3], p=[0.85, 0.13, 0.01, 0.01])),
-            }
-            if self._rng.random() < 0.08:
-                values |= {name: int(self._rng.integers(AMOUNT_MAX >> 1, AMOUNT_MAX)) for name in ("price", "qty")}
-        self._order = values
-        if self._rng.random() < 0.95:
-            self.key += int(self._rng.integers(1, 3))
-        values = {
-            **values,
-            "client_key": self.key,
-            "arm_epoch": self.epoch - int(self._rng.random() < 0.02),
-            "limits_version": self._limits.version + int(self._rng.random() < 0.02),
-        }
-        for name, value in values.items():
-            beat[name] = value
-        return beat
-
-    def _make_event(self) -> np.ndarray[Any, Any]:
-        beat = np.zeros(1, ORDER_EVENT_BEAT)
-        event = int(self._rng.choice([*ExposureEvent, 0, 4], p=[0.5, 0.3, 0.16, 0.02, 0.02]))
-        qty = self._qty([1, 10, 50, 100])
-        if event == ExposureEvent.ADJUST and self._rng.random() < 0.5:
-            qty = -qty
-        beat["event"], beat["symbol"], beat["qty"], beat["price"] = (
-            event,
-            self._symbol(),
-            self._amount(qty),
-            self._amount(self._near()),
-        )
-        beat["side"] = int(self._rng.choice([Side.BUY, Side.SELL, 0], p=[0.5, 0.48, 0.02]))
-        return beat
-
-    def _make_reference(self) -> np.ndarray[Any, Any]:
-        beat = np.zeros(1, REFERENCE_BEAT)
-        bid = self._scale.price + int(self._rng.choice([-100, -1, 0, 1, 100]))
-        beat["symbol"], beat["bid"] = self._symbol(), self._amount(bid)
-        beat["ask"] = self._amount(bid + int(self._rng.choice([1, 2, 100, 0, -1], p=[0.5, 0.3, 0.1, 0.05, 0.05])))
-        return beat
-
-    def _make_equity(self) -> np.ndarray[Any, Any]:
-        beat = np.zeros(1, EQUITY_BEAT)
-        money = self._scale.money
-        equity = money * int(self._rng.choice([10_000, 9_999, 9_500, 8_001, 8_000, 10_500, 1, 0, -5]))
-        beat["equity"] = int(self._rng.choice([equity + int(self._rng.integers(money))] * 9 + [(1 << 63) - 1, -(1 << 63)]))
-        beat["day_start"] = int(self._rng.choice([10_000 * money] * 2 + [9_000 * money, 11_000 * money, -(1 << 63)]))
-        return beat
-
-
 EPISODES, BEATS = 80, 120
 #: Episodes that end with an order repeated once for every bit of a stored word.
 _REPEATING = 12
+#: Episodes that end with orders on the edge of every limit, for each bit of a stored word.
+_EACH_BIT = 3
 _STORE, _WINDOW = "store.memory", "window$128.memory"
 _STORE_PORT, _WINDOW_PORT = (f"{UPSET}{re.sub(r'[^A-Za-z0-9]', '_', name)}" for name in (_STORE, _WINDOW))
 _WORD_BITS = 72
 _PATIENCE = 80
+_PULSE_BITS = sum(1 << CAUSE_BITS[cause] for cause in PULSES) | UNKNOWN_TO_REFERENCE
+_IDLE_OUTPUTS = ("permits__valid", "permitted", "rejected", "corrected", "last_control")
 _WIDE = {"max_order_notional": (1 << 127) - 1, "max_gross_notional": (1 << 127) - 1, "reference_max_age": 1 << 62}
 
 
@@ -266,12 +58,15 @@ class _Gate:
         self.sim, self.rng, self.moving_window = sim, rng, moving_window
         # Whether the rate still stands depends on the windows there were since, which no card changes while armed.
         self.levels = LEVELS - {Cause.PERMIT_RATE} if moving_window else LEVELS
-        self.causes = self.corrected = self.permitted = self.rejected = 0
+        self.causes = self.corrected = self.permitted = self.rejected = self.causes_now = 0
         for name, port in sim.ports.items():
             if not port.output and name not in ("clk", "mutant"):
                 sim[name] = 0
         sim["rst"] = 1
-        sim.tick(2)
+        sim.tick()
+        assert not sim["causes"] & _PULSE_BITS, "a cause outlives the reset"
+        assert not any(sim[name] for name in _IDLE_OUTPUTS), "an answer outlives the reset"
+        sim.tick()
         sim["rst"] = 0
         self.wait("clearing", 0)
 
@@ -303,7 +98,8 @@ class _Gate:
         sim = self.sim
         sim["now"], sim["arm_epoch"], sim["armed_pulse"] = one.now, epoch, int(one.arm)
         self.tick()
-        sim["armed_pulse"], sim["closed"], sim["causes_now"] = 0, int(one.closed), CAUSES_NOW
+        self.causes_now = int(self.rng.integers(1 << 32))
+        sim["armed_pulse"], sim["closed"], sim["causes_now"] = 0, int(one.closed), self.causes_now
         sim["beats__payload"], sim["beats__valid"] = int.from_bytes(one.beat, "little"), 1
         self.causes = self.corrected = self.permitted = self.rejected = 0
         self.wait("beats__ready", 1)
@@ -342,7 +138,12 @@ def run(sim: Simulation) -> None:
             _step(gate, model, one, f"episode {episode}, beat {number}")
         if episode < _REPEATING:
             _repeats(gate, model, stream)
-        _double_flip(gate, model, rng)
+        if episode < _EACH_BIT:
+            _each_bit(gate, model, stream)
+        _flips_too_many(gate, model, rng)
+        _ages(gate, model)
+        _burst(gate, model, stream)
+        _cut_short(gate, stream)
 
 
 def _sharpen(gate: _Gate, model: GateModel, one: Sent) -> None:
@@ -420,7 +221,7 @@ def _step(gate: _Gate, model: GateModel, one: Sent, context: str) -> None:
     model.causes.clear()
     record, given = gate.send(one, model.arm_epoch)
     answer = model.beat(one.beat, one.now, one.closed)
-    assert record == record_of(answer), f"{context}: {np.frombuffer(record, PERMIT)} {answer}"
+    assert record == record_of(answer, gate.causes_now), f"{context}: {np.frombuffer(record, PERMIT)} {answer}"
     assert given == (answer is not None), context
     assert causes_in(gate.causes, PULSES) == model.causes & PULSES, f"{context}: pulses"
     assert causes_in(sim["causes"], gate.levels) == model.levels(one.now) & gate.levels, f"{context}: levels"
@@ -457,25 +258,171 @@ def _repeats(gate: _Gate, model: GateModel, stream: Stream) -> None:
             sim[_STORE_PORT] = sum(1 << start + bit for start in range(0, sim.ports[_STORE_PORT].width, _WORD_BITS))
             record, _ = gate.send(Sent(beat.tobytes(), sim["now"]), model.arm_epoch)
             answer = model.beat(beat.tobytes(), sim["now"], False)
-            assert record == record_of(answer), f"bit {bit}: {np.frombuffer(record, PERMIT)} {answer}"
+            assert record == record_of(answer, gate.causes_now), f"bit {bit}: {np.frombuffer(record, PERMIT)} {answer}"
         sim[_STORE_PORT] = 0
 
 
-def _double_flip(gate: _Gate, model: GateModel, rng: np.random.Generator) -> None:
-    """Two bits of one word of the row: the order is refused, and the memory is a cause."""
+#: What each of the edges leaves by one.
+_SHORT = ("none", "max_order_qty", "max_position_qty", "max_gross_notional", "reference_max_age", "collar", "window")
+
+
+def _each_bit(gate: _Gate, model: GateModel, stream: Stream) -> None:
+    """Orders that meet every limit to the unit, or miss one by one, while a bit of each stored word is flipped."""
+    sim, rng = gate.sim, gate.rng
+    now = sim["now"] + int(rng.integers(1000))
+    for bit in range(_WORD_BITS):
+        for short in _SHORT:
+            symbol, side, bps = (
+                int(rng.integers(SYMBOLS)),
+                Side(int(rng.integers(Side.BUY, Side.SELL + 1))),
+                int(rng.integers(1, 9000)),
+            )
+            state, qty = model.state(symbol), int(rng.integers(1, 1 << int(rng.integers(1, 54))))
+            held, opened = (state.position, state.open_buy) if side == Side.BUY else (-state.position, state.open_sell)
+            reference = int(rng.integers(2, 1 << int(rng.integers(2, 60))))
+            price = reference * (BPS + bps) // BPS + (short == "collar")
+            quote = np.zeros(1, REFERENCE_BEAT)
+            quote["kind"], quote["symbol"] = BeatKind.REFERENCE_PRICE, symbol
+            quote["bid"], quote["ask"] = (reference - 1, reference) if side == Side.BUY else (reference, reference + 1)
+            _given(gate, model, quote, now)
+            now += int(rng.integers(1, 1 << int(rng.integers(1, 40))))
+            limits = {
+                "max_gross_notional": model.gross + price * qty - (short == "max_gross_notional"),
+                "reference_max_age": now - (state.reference_time or 0) - (short == "reference_max_age"),
+                "permits_per_window": 1,
+                "window": (now - model.permits[-1] if model.permits else 0) + (short == "window"),
+            }
+            row = SymbolLimits(
+                True, qty - (short == "max_order_qty"), max(held, 0) + opened + qty - (short == "max_position_qty")
+            )
+            if not 0 < qty <= AMOUNT_MAX or row.max_position_qty > AMOUNT_MAX or now >= 1 << 62:
+                continue
+            model.set_limits(replace(model.limits, **_WIDE, collar_bps=bps, duplicate_window=0, reject_trip=0))
+            model.set_limits(replace(model.limits, **limits))
+            sim["limits"] = packed_limits(model.limits)
+            gate.set_row(symbol, row)
+            model.set_symbol(symbol, row)
+            beat = np.zeros(1, ORDER_BEAT)
+            stream.key += 1
+            fields = {"kind": BeatKind.ORDER, "symbol": symbol, "side": side, "price": price, "qty": qty}
+            fields |= {"client_key": stream.key, "arm_epoch": model.arm_epoch, "limits_version": model.limits.version}
+            for name, value in fields.items():
+                beat[name] = value
+            for port in (_STORE_PORT, _WINDOW_PORT):
+                sim[port] = sum(1 << start + bit for start in range(0, sim.ports[port].width, _WORD_BITS))
+            _given(gate, model, beat, now)
+            sim[_STORE_PORT] = sim[_WINDOW_PORT] = 0
+    stream.now = now
+
+
+def _given(gate: _Gate, model: GateModel, beat: np.ndarray[Any, Any], now: int) -> None:
+    record, _ = gate.send(Sent(beat.tobytes(), now), model.arm_epoch)
+    answer = model.beat(beat.tobytes(), now, False)
+    assert record == record_of(answer), f"{np.frombuffer(record, PERMIT)} {answer}"
+
+
+def _flips_too_many(gate: _Gate, model: GateModel, rng: np.random.Generator) -> None:
+    """Two bits of one word of the row, or three that look like none: the order is refused, and the memory is a cause."""
     sim = gate.sim
     beat = np.zeros(1, ORDER_BEAT)
     fields = {"kind": BeatKind.ORDER, "symbol": int(rng.integers(3)), "price": 1, "qty": 1, "side": Side.BUY}
     fields |= {"client_key": (1 << 62), "arm_epoch": model.arm_epoch, "limits_version": model.limits.version}
     for name, value in fields.items():
         beat[name] = value
-    word, bits = int(rng.integers(sim.ports[_STORE_PORT].width // _WORD_BITS)), rng.choice(_WORD_BITS, 2, replace=False)
-    sim[_STORE_PORT] = sum(1 << int(bit) for bit in bits) << _WORD_BITS * word
-    record, given = gate.send(Sent(beat.tobytes(), sim["now"]), model.arm_epoch)
-    told = np.frombuffer(record, PERMIT)[0]
-    assert (given, told["verdict"], told["control"]) == (1, Verdict.REJECT, Control.MEMORY_FAULT)
-    assert gate.causes & MEMORY
+    for word in rng.choice(sim.ports[_STORE_PORT].width // _WORD_BITS, 4, replace=False):
+        bits = [int(bit) for bit in rng.choice(_WORD_BITS, 2, replace=False)]
+        while rng.random() < 0.5 and len(bits) < 3:
+            third = int(rng.integers(_WORD_BITS))
+            bits += [third] if _syndrome(*bits, third) > max(POSITIONS) else []
+        sim[_STORE_PORT] = sum(1 << bit for bit in bits) << _WORD_BITS * int(word)
+        record, given = gate.send(Sent(beat.tobytes(), sim["now"]), model.arm_epoch)
+        told = np.frombuffer(record, PERMIT)[0]
+        assert (given, told["verdict"], told["control"]) == (1, Verdict.REJECT, Control.MEMORY_FAULT)
+        assert gate.causes & MEMORY
+        model.answers += 1
     sim[_STORE_PORT] = 0
+
+
+def _syndrome(*bits: int) -> int:
+    """What the check bits make of these flipped bits."""
+    checks = [*POSITIONS, *(1 << bit for bit in range(CHECK_BITS - 1)), 0]
+    return reduce(xor, (checks[bit] for bit in bits))
+
+
+def _ages(gate: _Gate, model: GateModel) -> None:
+    """Ages, losses and drawdowns of every size, and limits that they meet to the unit or miss by one."""
+    sim, rng = gate.sim, gate.rng
+    for _ in range(6):
+        start, peak = int(rng.integers(1 << 61)), 1 << int(rng.integers(61))
+        peak += int(rng.integers(peak)) * int(rng.integers(2))
+        loss = int(rng.integers(1 << int(rng.integers(1, 62))))
+        short = [int(n) for n in rng.integers(-1, 2, 3)]
+        now = start + 2 + int(rng.integers(1 << int(rng.integers(1, 62))))
+        ages = {"heartbeat_max_age": now - start - short[0], "equity_max_age": now - start - 1 - short[1]}
+        bps = int(rng.integers(1, BPS + 1))
+        model.set_limits(replace(model.limits, **ages, max_daily_loss=max(1, loss - short[2]), max_drawdown_bps=bps))
+        equity = peak - -(-peak * bps // BPS) + int(rng.integers(2))
+        sim["limits"], sim["peak"], sim["peak_write"], model.peak = packed_limits(model.limits), peak, 1, peak
+        gate.tick()
+        sim["peak_write"] = 0
+        for kind, layout, at in ((BeatKind.HEARTBEAT, HEARTBEAT_BEAT, start), (BeatKind.EQUITY, EQUITY_BEAT, start + 1)):
+            beat = np.zeros(1, layout)
+            beat["kind"] = kind
+            if kind == BeatKind.EQUITY:
+                beat["equity"], beat["day_start"] = equity, equity + loss
+            gate.send(Sent(beat.tobytes(), at), model.arm_epoch)
+            model.beat(beat.tobytes(), at, False)
+        sim["now"] = now
+        for _ in range(_PATIENCE):
+            gate.tick()
+        watched = LEVELS - {Cause.PERMIT_RATE}
+        assert causes_in(sim["causes"], watched) == model.levels(now) & watched, f"{now}: {model.limits}"
+
+
+def _burst(gate: _Gate, model: GateModel, stream: Stream) -> None:
+    """Beats that wait for a row and for one another: each meets what was written before it, and is answered in order."""
+    sim, rng = gate.sim, gate.rng
+    model.set_limits(replace(model.limits, **_WIDE, collar_bps=BPS, duplicate_window=0, window=0, reject_trip=0))
+    sim["limits"] = packed_limits(model.limits)
+    beats = sorted((one.beat for one in stream.take(16)), key=lambda beat: beat[6] != BeatKind.ORDER)
+    symbol = int(np.frombuffer(beats[0], ORDER_BEAT)[0]["symbol"])
+    row = SymbolLimits(not model.table.get(symbol, SymbolLimits()).enabled, AMOUNT_MAX, int(rng.integers(1, AMOUNT_MAX)))
+    sim["now"], sim["closed"], expected, given = stream.now, 0, [], []
+    sim["beats__payload"], sim["beats__valid"] = int.from_bytes(beats[0], "little"), 1
+    gate.set_row(symbol, row)
+    model.set_symbol(symbol, row)
+    for beat in beats:
+        answer = model.beat(beat, stream.now, False)
+        expected += [record_of(answer)] if answer else []
+        sim["beats__payload"], sim["beats__valid"] = int.from_bytes(beat, "little"), 1
+        for _ in range(_PATIENCE):
+            taken = bool(sim["beats__ready"])
+            given += _answer(gate)
+            if taken:
+                break
+        assert taken
+    sim["beats__valid"] = 0
+    for _ in range(_PATIENCE):
+        given += _answer(gate)
+    assert given == expected, "beats without a pause"
+
+
+def _answer(gate: _Gate) -> list[bytes]:
+    """A cycle, and the record that was taken in it."""
+    sim = gate.sim
+    sim["permits__ready"] = int(gate.rng.random() < 0.5)
+    taken = [sim["permits__payload"].to_bytes(64, "little")] if sim["permits__valid"] and sim["permits__ready"] else []
+    gate.tick()
+    return taken
+
+
+def _cut_short(gate: _Gate, stream: Stream) -> None:
+    """Beats under way, which the reset that follows is to forget."""
+    sim = gate.sim
+    for one in stream.take(2):
+        sim["beats__payload"], sim["beats__valid"] = int.from_bytes(one.beat, "little"), 1
+        for _ in range(int(gate.rng.integers(1, 16))):
+            gate.tick()
 
 
 BENCH = Bench("risk_gate", run, partial(RiskGate, SYMBOLS, WINDOW_DEPTH), (_STORE, _WINDOW))

@@ -47,7 +47,14 @@ def _paired(directory: Path, pair: str) -> bool:
     """Whether every register that an output depends on equals the one of its name, if all did in the cycle before."""
     directory.mkdir()
     (directory / "pair.il").write_text(pair)
-    script = ["read_rtlil pair.il", "opt_dff -nosdff -nodffe", "opt_expr -full", "opt_clean", "equiv_make gold gate equiv"]
+    script = [
+        "read_rtlil pair.il",
+        "dffunmap",
+        "opt_dff -nosdff -nodffe",
+        "opt_expr -full",
+        "opt_clean",
+        "equiv_make gold gate equiv",
+    ]
     script += ["hierarchy -top equiv", "opt_clean", "equiv_struct", "equiv_simple -seq 1", "equiv_induct -seq 2", "equiv_remove"]
     script += ["simplemap", "splitnets", "opt_clean -purge"]
     script += ["tee -o left.txt select -count o:* %ci* t:$equiv %i"]
@@ -61,7 +68,7 @@ def _paired(directory: Path, pair: str) -> bool:
 def _decide(directory: Path, pair: str, patience_s: int) -> tuple[str, str]:
     directory.mkdir()
     (directory / "pair.il").write_text(pair)
-    script = ["read_rtlil pair.il", "miter -equiv -flatten gold gate miter", "hierarchy -top miter"]
+    script = ["read_rtlil pair.il", "dffunmap", "miter -equiv -flatten gold gate miter", "hierarchy -top miter"]
     script += ["memory_map", "opt -full -nosdff -nodffe", "techmap", "opt -fast -nosdff -nodffe", "simplemap"]
     script += [
         "dfflegalize -cell $_DFF_P_ 01",

@@ -46,7 +46,9 @@ class BenchTrial:
     def __init__(self, bench: Bench, directory: Path, count: int, seed: int) -> None:
         self.bench, self.root, self.netlist = bench, bench.root, directory / "netlist.il"
         self.unused: tuple[str, ...] = ()
-        flatten(directory, str(rtlil.convert(bench.build(), name=bench.root, emit_src=False)), bench.root, "core.il")
+        flatten(directory, str(rtlil.convert(bench.build(), name=bench.root, emit_src=False)), bench.root, "flat.il")
+        # A flip-flop keeps its value by itself: with a wrong output it does not also store that, again and again.
+        yosys(directory, ["read_rtlil flat.il", "opt_dff -nosdff", "opt_clean", "write_rtlil core.il"], "enables")
         self.changes = draw(directory, count, seed)
         self.netlist.write_text(with_upsets((directory / "core.il").read_text(), bench.upsets))
         script = ["read_rtlil netlist.il", "script mutants.ys", f"hierarchy -top {bench.root}", "proc", "opt_clean"]
