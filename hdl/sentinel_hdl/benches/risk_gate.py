@@ -86,6 +86,13 @@ class _Gate:
             self.tick()
         raise AssertionError(f"{port} never becomes {value}")
 
+    def stand(self, model: GateModel, now: int, watched: frozenset[Cause]) -> None:
+        """The levels that stand after some cycles at ``now``."""
+        self.sim["now"] = now
+        for _ in range(_PATIENCE):
+            self.tick()
+        assert causes_in(self.sim["causes"], watched) == model.levels(now) & watched, f"{now}: {model.limits}"
+
     def set_row(self, symbol: int, row: SymbolLimits) -> None:
         """Write the symbol table."""
         self.wait("table_ready", 1)
@@ -141,6 +148,7 @@ def run(sim: Simulation) -> None:
         if episode < _EACH_BIT:
             _each_bit(gate, model, stream)
         _flips_too_many(gate, model, rng)
+        _full_windows(gate, model, stream)
         _ages(gate, model)
         _burst(gate, model, stream)
         _cut_short(gate, stream)
@@ -295,7 +303,7 @@ def _each_bit(gate: _Gate, model: GateModel, stream: Stream) -> None:
             row = SymbolLimits(
                 True, qty - (short == "max_order_qty"), max(held, 0) + opened + qty - (short == "max_position_qty")
             )
-            if not 0 < qty <= AMOUNT_MAX or row.max_position_qty > AMOUNT_MAX or now >= 1 << 62:
+            if not 0 < qty <= AMOUNT_MAX or row.max_position_qty > AMOUNT_MAX or now >= 1 << 63:
                 continue
             model.set_limits(replace(model.limits, **_WIDE, collar_bps=bps, duplicate_window=0, reject_trip=0))
             model.set_limits(replace(model.limits, **limits))
@@ -321,12 +329,23 @@ def _given(gate: _Gate, model: GateModel, beat: np.ndarray[Any, Any], now: int) 
     assert record == record_of(answer), f"{np.frombuffer(record, PERMIT)} {answer}"
 
 
+#: A field that is out of range by 2, and what refuses then.
+_BEFORE_MEMORY = (
+    ("side", Control.BAD_INPUT),
+    ("arm_epoch", Control.ARM_EPOCH),
+    ("limits_version", Control.LIMITS_VERSION),
+    *[("client_key", Control.MEMORY_FAULT)] * 5,
+)
+
+
 def _flips_too_many(gate: _Gate, model: GateModel, rng: np.random.Generator) -> None:
-    """Two bits of one word of the row, or three that look like none: the order is refused, and the memory is a cause."""
+    """Two bits of a word of the row, or three that look like none: the memory is a cause, and refuses if nothing before does."""
     sim = gate.sim
     beat = np.zeros(1, ORDER_BEAT)
     fields = {"kind": BeatKind.ORDER, "symbol": int(rng.integers(3)), "price": 1, "qty": 1, "side": Side.BUY}
     fields |= {"client_key": (1 << 62), "arm_epoch": model.arm_epoch, "limits_version": model.limits.version}
+    wrong, control = _BEFORE_MEMORY[int(rng.integers(len(_BEFORE_MEMORY)))]
+    fields[wrong] += 2
     for name, value in fields.items():
         beat[name] = value
     for word in rng.choice(sim.ports[_STORE_PORT].width // _WORD_BITS, 4, replace=False):
@@ -337,7 +356,7 @@ def _flips_too_many(gate: _Gate, model: GateModel, rng: np.random.Generator) -> 
         sim[_STORE_PORT] = sum(1 << bit for bit in bits) << _WORD_BITS * int(word)
         record, given = gate.send(Sent(beat.tobytes(), sim["now"]), model.arm_epoch)
         told = np.frombuffer(record, PERMIT)[0]
-        assert (given, told["verdict"], told["control"]) == (1, Verdict.REJECT, Control.MEMORY_FAULT)
+        assert (given, told["verdict"], told["control"]) == (1, Verdict.REJECT, control)
         assert gate.causes & MEMORY
         model.answers += 1
     sim[_STORE_PORT] = 0
@@ -353,15 +372,15 @@ def _ages(gate: _Gate, model: GateModel) -> None:
     """Ages, losses and drawdowns of every size, and limits that they meet to the unit or miss by one."""
     sim, rng = gate.sim, gate.rng
     for _ in range(6):
-        start, peak = int(rng.integers(1 << 61)), 1 << int(rng.integers(61))
+        start, peak = int(rng.integers(1 << 61)), 1 << int(rng.choice([62, rng.integers(63)]))
         peak += int(rng.integers(peak)) * int(rng.integers(2))
-        loss = int(rng.integers(1 << int(rng.integers(1, 62))))
-        short = [int(n) for n in rng.integers(-1, 2, 3)]
         now = start + 2 + int(rng.integers(1 << int(rng.integers(1, 62))))
-        ages = {"heartbeat_max_age": now - start - short[0], "equity_max_age": now - start - 1 - short[1]}
         bps = int(rng.integers(1, BPS + 1))
-        model.set_limits(replace(model.limits, **ages, max_daily_loss=max(1, loss - short[2]), max_drawdown_bps=bps))
         equity = peak - -(-peak * bps // BPS) + int(rng.integers(2))
+        loss = min(int(rng.integers(1 << int(rng.integers(1, 62)))), (1 << 63) - 1 - equity)
+        short = [int(n) for n in rng.integers(-1, 2, 3)]
+        ages = {"heartbeat_max_age": now - start - short[0], "equity_max_age": now - start - 1 - short[1]}
+        model.set_limits(replace(model.limits, **ages, max_daily_loss=max(1, loss - short[2]), max_drawdown_bps=bps))
         sim["limits"], sim["peak"], sim["peak_write"], model.peak = packed_limits(model.limits), peak, 1, peak
         gate.tick()
         sim["peak_write"] = 0
@@ -370,13 +389,35 @@ def _ages(gate: _Gate, model: GateModel) -> None:
             beat["kind"] = kind
             if kind == BeatKind.EQUITY:
                 beat["equity"], beat["day_start"] = equity, equity + loss
-            gate.send(Sent(beat.tobytes(), at), model.arm_epoch)
-            model.beat(beat.tobytes(), at, False)
-        sim["now"] = now
-        for _ in range(_PATIENCE):
-            gate.tick()
-        watched = LEVELS - {Cause.PERMIT_RATE}
-        assert causes_in(sim["causes"], watched) == model.levels(now) & watched, f"{now}: {model.limits}"
+            _given(gate, model, beat, at)
+        gate.stand(model, now, LEVELS - {Cause.PERMIT_RATE})
+
+
+def _full_windows(gate: _Gate, model: GateModel, stream: Stream) -> None:
+    """A permit window of any size that an order has found full: a cause until the permit leaves it, to the unit."""
+    sim, rng = gate.sim, gate.rng
+    for _ in range(6 if model.permits else 0):
+        oldest = model.permits[-1]
+        window = int(rng.integers(1, 1 << int(rng.integers(1, 62))))
+        limits = {"permits_per_window": 1, "window": window, "collar_bps": BPS, "duplicate_window": 0, "reject_trip": 0}
+        model.set_limits(replace(model.limits, **_WIDE, **limits))
+        sim["limits"] = packed_limits(model.limits)
+        now = oldest + int(rng.integers(window))
+        quote = np.zeros(1, REFERENCE_BEAT)
+        quote["kind"], quote["bid"], quote["ask"] = BeatKind.REFERENCE_PRICE, 100, 101
+        _given(gate, model, quote, now)
+        row = SymbolLimits(True, AMOUNT_MAX, AMOUNT_MAX)
+        gate.set_row(0, row)
+        model.set_symbol(0, row)
+        beat = np.zeros(1, ORDER_BEAT)
+        stream.key += 1
+        fields = {"kind": BeatKind.ORDER, "price": 100, "qty": 1, "side": Side.BUY, "client_key": stream.key}
+        fields |= {"arm_epoch": model.arm_epoch, "limits_version": model.limits.version}
+        for name, value in fields.items():
+            beat[name] = value
+        _given(gate, model, beat, now)
+        gate.stand(model, oldest + window - int(rng.integers(2)), frozenset({Cause.PERMIT_RATE}))
+        stream.now = max(stream.now, now)
 
 
 def _burst(gate: _Gate, model: GateModel, stream: Stream) -> None:

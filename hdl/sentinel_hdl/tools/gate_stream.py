@@ -136,7 +136,11 @@ class Stream:
 
     def __init__(self, rng: np.random.Generator, limits: GateLimits, scale: Scale) -> None:
         self._rng, self._limits, self._scale = rng, limits, scale
-        self.now, self.key, self.epoch = int(rng.choice([1000, int(rng.integers(1 << 62))])), 1, 1
+        self.now, self.key, self.epoch = (
+            int(rng.choice([1000, int(rng.integers(1 << 62)), (1 << 62) + int(rng.integers(1 << 61))])),
+            1,
+            1,
+        )
         self._order: dict[str, int] = {}
 
     def take(self, count: int) -> Iterator[Sent]:
