@@ -372,7 +372,7 @@ def _ages(gate: _Gate, model: GateModel) -> None:
     """Ages, losses and drawdowns of every size, and limits that they meet to the unit or miss by one."""
     sim, rng = gate.sim, gate.rng
     for _ in range(6):
-        start, peak = int(rng.integers(1 << 61)), 1 << int(rng.choice([62, rng.integers(63)]))
+        start, peak = int(rng.integers(1 << 61)), 1 << (62 if rng.random() < 0.5 else int(rng.integers(63)))
         peak += int(rng.integers(peak)) * int(rng.integers(2))
         now = start + 2 + int(rng.integers(1 << int(rng.integers(1, 62))))
         bps = int(rng.integers(1, BPS + 1))
@@ -466,4 +466,4 @@ def _cut_short(gate: _Gate, stream: Stream) -> None:
             gate.tick()
 
 
-BENCH = Bench("risk_gate", run, partial(RiskGate, SYMBOLS, WINDOW_DEPTH), (_STORE, _WINDOW))
+BENCH = Bench("risk_gate", run, partial(RiskGate, SYMBOLS, WINDOW_DEPTH), (_STORE, _WINDOW), hold_inside=True)

@@ -27,12 +27,15 @@ class Bench:
     ``run`` drives the simulation and raises AssertionError where the core differs from the reference. ``build`` makes the
     core, of whatever size ``run`` expects.
     ``upsets`` : registers, or memories, of the flat netlist that ``run`` may flip through the inputs ``upset_<name>``.
+    ``hold_inside`` : a flip-flop keeps its value by itself, so that a mutant of its output does not change what it keeps. Where
+    a sequence is long, a value inverted every cycle until it is used would be as good as the right one, or none.
     """
 
     core: str
     run: Callable[[Simulation], None]
     build: Callable[[], Elaboratable]
     upsets: tuple[str, ...] = ()
+    hold_inside: bool = False
 
     @property
     def root(self) -> str:
@@ -46,9 +49,9 @@ class BenchTrial:
     def __init__(self, bench: Bench, directory: Path, count: int, seed: int) -> None:
         self.bench, self.root, self.netlist = bench, bench.root, directory / "netlist.il"
         self.unused: tuple[str, ...] = ()
-        flatten(directory, str(rtlil.convert(bench.build(), name=bench.root, emit_src=False)), bench.root, "flat.il")
-        # A flip-flop keeps its value by itself: with a wrong output it does not also store that, again and again.
-        yosys(directory, ["read_rtlil flat.il", "opt_dff -nosdff", "opt_clean", "write_rtlil core.il"], "enables")
+        flatten(directory, str(rtlil.convert(bench.build(), name=bench.root, emit_src=False)), bench.root, "core.il")
+        if bench.hold_inside:
+            yosys(directory, ["read_rtlil core.il", "opt_dff -nosdff", "opt_clean", "write_rtlil core.il"], "enables")
         self.changes = draw(directory, count, seed)
         self.netlist.write_text(with_upsets((directory / "core.il").read_text(), bench.upsets))
         script = ["read_rtlil netlist.il", "script mutants.ys", f"hierarchy -top {bench.root}", "proc", "opt_clean"]
