@@ -32,9 +32,10 @@ def _place(name: str) -> tuple[int, int]:
 
 
 def _record(rng: random.Random, stream: str) -> int:
-    """A random record of a stream, its last two words empty."""
-    raw = bytearray(rng.randbytes(SLOT) + bytes(8))
-    raw[_place("kind")[0]] = KINDS[stream]
+    """A random record of a stream."""
+    raw = bytearray(rng.randbytes(64))
+    if stream == "permits" or raw[_place("kind")[0]] == Kind.PERMIT or rng.random() < 0.5:
+        raw[_place("kind")[0]] = KINDS[stream]
     if stream == "permits":
         passes = rng.random() < 0.6
         raw[_place("verdict")[0]] = Verdict.PERMIT if passes else Verdict.REJECT
@@ -130,7 +131,7 @@ class Ring:
         if moves:
             arrived = None
             if source is not None and usable:
-                record = i[f"{source}__payload"] | self.number << 8 * SLOT
+                record = i[f"{source}__payload"] % (1 << 8 * SLOT) | self.number << 8 * SLOT
                 arrived = record, i["base"] + ((self.number - 1) % i["slots"]) * 64 & LONG, False
                 self.number = self.number % WORD + 1
             first, *others = self.stages[:-1]

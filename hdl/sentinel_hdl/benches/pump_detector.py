@@ -40,14 +40,15 @@ class _Condition:
     """A condition with its bounds as the bits of floats: no bound at all where it is None."""
 
     def __init__(self, rng: random.Random, features: list[int]) -> None:
+        self.feature = rng.randrange(FEATURES) if rng.random() < 0.9 else rng.randrange(32)
+
         def bound() -> int | None:
-            # A feature itself, one that differs in a single bit, or another number.
-            near = rng.choice(features)
+            # The feature itself or another, one that differs in a single bit, or another number.
+            near = features[self.feature] if self.feature < FEATURES and rng.random() < 0.6 else rng.choice(features)
             chosen = rng.choice([near, near ^ 1 << rng.randrange(32), near ^ 1 << rng.randrange(32), 0, random_bits(rng)])
             return chosen if number(chosen) == number(chosen) and rng.random() < 0.8 else None
 
         self.low, self.high = bound(), bound()
-        self.feature = rng.randrange(FEATURES) if rng.random() < 0.9 else rng.randrange(32)
         self.used, self.nan_result = int(rng.random() < 0.8), rng.getrandbits(1)
         self.upset = rng.random() < 0.03
 

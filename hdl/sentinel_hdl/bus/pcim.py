@@ -156,7 +156,7 @@ class Pcim(wiring.Component):
             m.d.sync += valid.eq(arrives)
             with m.If(arrives):
                 m.d.sync += [
-                    record.eq(incoming | number << SLOT_OFFSET),
+                    record.eq(Cat(incoming[:SLOT_OFFSET], number)),
                     address.eq(self.base + (index << 6)),
                     number.eq(Mux(number.all(), 1, number + 1)),
                 ]
