@@ -6,6 +6,9 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
+
+from amaranth.lib import data
 
 from sentinel.model.float_key import float_key
 from sentinel_hdl.benches.pump_detector import number, random_bits
@@ -57,6 +60,18 @@ def _near(rng: random.Random, pool: list[int]) -> int:
     return rng.choice(pool) ^ rng.choice([0, 1 << rng.randrange(32)])
 
 
+def _packed(layout: data.StructLayout, values: dict[str, Any]) -> int:
+    return int(layout.const(values).as_value().value)
+
+
+def _ones(layout: data.StructLayout, values: dict[str, Any]) -> dict[str, Any]:
+    """The same fields with every bit set."""
+    return {
+        name: _ones(layout.members[name], value) if isinstance(value, dict) else (1 << layout[name].width) - 1
+        for name, value in values.items()
+    }
+
+
 class _Forest:
     """Both banks, and the words still to be written."""
 
@@ -81,8 +96,8 @@ class _Forest:
 
         def write(**fields: object) -> None:
             word = {"slot": number_ % SLOTS, "bank": bank, **fields.pop("word", {})}  # type: ignore[dict-item]
-            values = {"valid": 1, "engine": number_ // SLOTS, "word": word, **fields}
-            words.append(int(_WRITE.const(values).as_value().value))
+            values = {"valid": 1, "engine": number_ // SLOTS, "is_class": 0, "word": word, **fields}
+            words.append(_packed(_WRITE, values) | rng.getrandbits(_WRITE.size) & ~_packed(_WRITE, _ones(_WRITE, values)))
 
         tree.output = rng.randrange(CLASSES)
         write(is_class=1, class_of={"number": tree.output, "parity": _even(tree.output) ^ upset("class", 0)})
@@ -95,7 +110,7 @@ class _Forest:
             level = (n + 1).bit_length() - 1
             fields = dict(zip(("key", "feature", "default_left"), node, strict=True))
             fields["parity"] = _even(*node) ^ upset("node", n)
-            # Bits of the index above the level's are not looked at, as the parts for other words are not.
+            # Bits of the index above the level's are not looked at, as the parts for other words are not, which are random.
             write(word={"level": level, "index": n + 1 - (1 << level), "node": fields})
         for i in range(LEAVES):
             leaf = rng.choice([rng.getrandbits(32), 1 << rng.randrange(32), rng.getrandbits(4)])
@@ -140,6 +155,13 @@ def run(sim: Simulation) -> None:
             waiting.extend(forest.words(rng.randrange(TREES), 1 - bank, pool))
         sim["write"] = waiting.popleft() if waiting and rng.random() < 0.8 else rng.getrandbits(_WRITE.size) & ~1
         settled = 0 if waiting else settled + 1
+        if settled > _SETTLE and rng.random() < 0.02:
+            # Vectors under way are forgotten, what is written stays.
+            sim["rst"] = 1
+            sim.tick()
+            sim["rst"] = 0
+            due.clear()
+            since_taken = SLOTS
         if not due and settled > _SETTLE:
             bank = 1 - bank
         # How many trees count belongs to the bank, so it stands still while vectors are under way.
