@@ -96,6 +96,7 @@ class _Forest:
 
         def write(**fields: object) -> None:
             word = {"slot": number_ % SLOTS, "bank": bank, **fields.pop("word", {})}  # type: ignore[dict-item]
+            # The parts for other kinds of words are not looked at: random.
             values = {"valid": 1, "engine": number_ // SLOTS, "is_class": 0, "word": word, **fields}
             words.append(_packed(_WRITE, values) | rng.getrandbits(_WRITE.size) & ~_packed(_WRITE, _ones(_WRITE, values)))
 
@@ -110,7 +111,7 @@ class _Forest:
             level = (n + 1).bit_length() - 1
             fields = dict(zip(("key", "feature", "default_left"), node, strict=True))
             fields["parity"] = _even(*node) ^ upset("node", n)
-            # Bits of the index above the level's are not looked at, as the parts for other words are not, which are random.
+            # Bits of the index above the level's are not looked at.
             write(word={"level": level, "index": n + 1 - (1 << level), "node": fields})
         for i in range(LEAVES):
             leaf = rng.choice([rng.getrandbits(32), 1 << rng.randrange(32), rng.getrandbits(4)])

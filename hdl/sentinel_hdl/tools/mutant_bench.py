@@ -27,8 +27,8 @@ class Bench:
     ``run`` drives the simulation and raises AssertionError where the core differs from the reference. ``build`` makes the
     core, of whatever size ``run`` expects.
     ``upsets`` : registers, or memories, of the flat netlist that ``run`` may flip through the inputs ``upset_<name>``.
-    ``hold_inside`` : a flip-flop keeps its value by itself, so that a mutant of its output does not change what it keeps. Where
-    a sequence is long, a value inverted every cycle until it is used would be as good as the right one, or none.
+    ``hold_inside`` : the loop by which a flip-flop keeps its value is part of it, so that a mutant of its output changes what
+    is read, not what is kept. Otherwise an inverted output turns the kept value every cycle, until it is right by chance.
     """
 
     core: str
