@@ -102,35 +102,40 @@ class ForestScorer(wiring.Component):
         m.d.comb += take.eq(self.features.valid & self.features.ready)
 
         # The slots of a vector follow each other into the pipeline.
-        first = Signal(StageLayout(slot_bits))
-        left = Signal(range(self.slots + 1))
-        m.d.comb += first.valid.eq(left != 0)
-        with m.If(take):
-            m.d.sync += [left.eq(self.slots), first.slot.eq(0), first.bank.eq(self.bank)]
-        with m.Elif(left != 0):
-            m.d.sync += [left.eq(left - 1), first.slot.eq(first.slot + 1)]
         stages = Signal(data.ArrayLayout(StageLayout(slot_bits), self._engine_latency + 1))
-        m.d.comb += stages[0].eq(first)
+        left = Signal(range(self.slots + 1))
+        slot, bank = Signal(slot_bits, reset_less=True), Signal(reset_less=True)
+        m.d.comb += [stages[0].valid.eq(left != 0), stages[0].slot.eq(slot), stages[0].bank.eq(bank)]
+        with m.If(take):
+            m.d.sync += [left.eq(self.slots), slot.eq(0), bank.eq(self.bank)]
+        with m.Elif(left != 0):
+            m.d.sync += [left.eq(left - 1), slot.eq(slot + 1)]
         for i in range(1, self._engine_latency + 1):
-            m.d.sync += stages[i].valid.eq(stages[i - 1].valid)
-            with m.If(stages[i - 1].valid):
-                m.d.sync += [stages[i].slot.eq(stages[i - 1].slot), stages[i].bank.eq(stages[i - 1].bank)]
+            before, valid = stages[i - 1], Signal(name=f"valid_{i}")
+            slot, bank = (
+                Signal(width, name=f"{name}_{i}", reset_less=True) for width, name in ((slot_bits, "slot"), (1, "bank"))
+            )
+            m.d.sync += valid.eq(before.valid)
+            with m.If(before.valid):
+                m.d.sync += [slot.eq(before.slot), bank.eq(before.bank)]
+            m.d.comb += [stages[i].valid.eq(valid), stages[i].slot.eq(slot), stages[i].bank.eq(bank)]
 
         taps = self._taps(m, take, stages)
-        m.submodules.write_delay = write = _Pipe(TreeWriteLayout(self.depth, self.engines, self.slots))
-        m.d.comb += write.i.eq(self.write)
+        # A register between the loader and the engines, so that the fan-out has a cycle of its own.
+        write, write_valid = Signal(self.write.shape(), reset_less=True), Signal()
+        m.d.sync += [write.eq(self.write), write_valid.eq(self.write.valid)]
         leaves, faults = [], []
         for number in range(self.engines):
             m.submodules[f"engine_{number}"] = engine = TreeEngine(self.depth, self.slots, self.feature_count)
-            here = write.o.valid & (write.o.engine == number)
+            here = write_valid & (write.engine == number)
             m.d.comb += [
                 engine.taps.eq(taps),
                 engine.stages.eq(stages),
-                engine.write.eq(write.o.word),
-                engine.write_en.eq(here & ~write.o.is_class),
+                engine.write.eq(write.word),
+                engine.write_en.eq(here & ~write.is_class),
             ]
             last = stages[self._engine_latency]
-            counts, stored_class = self._class_of(m, number, here, write.o, stages[self._engine_latency - 1])
+            counts, stored_class = self._class_of(m, number, here, write, stages[self._engine_latency - 1])
             leaf, fault = Signal(32, name=f"leaf_{number}", reset_less=True), Signal(name=f"fault_{number}", reset_less=True)
             leaf_class = Signal(CLASS_BITS, name=f"leaf_class_{number}", reset_less=True)
             with m.If(last.valid):
@@ -182,7 +187,7 @@ class ForestScorer(wiring.Component):
         self, m: Module, last: data.View[StageLayout], leaves: Sequence[tuple[Signal, Signal]], faults: Sequence[Signal]
     ) -> tuple[Signal, data.View[ScoreLayout]]:
         """Sums over the engines, then over the slots of a vector: a pulse with the last, and the score."""
-        valid, first, final = Signal(), Signal(), Signal()
+        valid, first, final = Signal(), Signal(reset_less=True), Signal(reset_less=True)
         m.d.sync += [valid.eq(last.valid), first.eq(last.slot == 0), final.eq(last.slot == self.slots - 1)]
         sums: list[list[Value]] = [
             [Mux(leaf_class == number, leaf, 0) for leaf, leaf_class in leaves] for number in range(MAX_CLASSES)
@@ -191,9 +196,9 @@ class ForestScorer(wiring.Component):
         for stage in range(self._sum_stages):
             sums = [self._add_pairs(m, f"sum_{number}_{stage}", valid, terms) for number, terms in enumerate(sums)]
             bad = self._or_pairs(m, f"bad_{stage}", valid, bad)
-            flags = Signal(3, name=f"flags_{stage}")
-            m.d.sync += flags.eq(Cat(valid, first, final))
-            valid, first, final = flags[0], flags[1], flags[2]
+            added, flags = Signal(name=f"added_{stage}"), Signal(2, name=f"flags_{stage}", reset_less=True)
+            m.d.sync += [added.eq(valid), flags.eq(Cat(first, final))]
+            valid, first, final = added, flags[0], flags[1]
         total = Signal(ScoreLayout(), reset_less=True)
         done = Signal()
         m.d.sync += done.eq(valid & final)
@@ -248,15 +253,3 @@ class ForestScorer(wiring.Component):
         with m.If(give):
             m.d.sync += head.eq(head + 1)
         m.d.sync += [ready_scores.eq(ready_scores + done - give), owed.eq(owed + take - give)]
-
-
-class _Pipe(wiring.Component):
-    """A register between the loader and the engines, so that the fan-out has a cycle of its own."""
-
-    def __init__(self, shape: data.StructLayout) -> None:
-        super().__init__({"i": In(shape), "o": Out(shape)})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.d.sync += self.o.eq(self.i)
-        return m

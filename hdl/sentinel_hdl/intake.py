@@ -94,21 +94,22 @@ class Intake(wiring.Component):
                 held_parity.eq(self.parity),
             ]
 
+        # What a message is to be numbered, and what the one before was: each tells when the other has lost a bit.
         next_seq = Signal(32)
+        last_seq = Signal(32, init=(1 << 32) - 1, attrs={"keep": "true"})
         half = Signal()
-        first_seq = Signal(32, reset_less=True)
         first_symbol = Signal(16, reset_less=True)
         second = Signal()
         ahead = Signal(32)
         replayed, sound, room = Signal(), Signal(), Signal()
         faults = Signal(FaultLayout())
         m.d.comb += [
-            second.eq(is_vector & half & (held.part == 1) & (held.seq == first_seq) & (held.symbol == first_symbol)),
+            second.eq(is_vector & half & (held.part == 1) & (held.seq == last_seq) & (held.symbol == first_symbol)),
             ahead.eq(held.seq - next_seq),
             replayed.eq(~second & ahead[31]),
             faults.torn.eq(torn),
             faults.replay.eq(~torn & replayed),
-            faults.skip.eq(~torn & ~second & ~ahead[31] & (ahead != 0)),
+            faults.skip.eq(~torn & ~second & ~ahead[31] & (held.seq != next_seq)),
             faults.kind.eq(~torn & ~replayed & ~known),
             faults.symbol.eq(~torn & ~replayed & symbol_bad),
             faults.part.eq(~torn & ~replayed & (held.part != 0) & ~second),
@@ -134,29 +135,24 @@ class Intake(wiring.Component):
             m.d.sync += given.eq(given + 1)
         m.d.sync += [self.faults.eq(Mux(step, faults.as_value(), 0)), self.vector_counted.eq(step & sound & completes)]
         with m.If(step & ~torn & ~replayed & ~second):
-            m.d.sync += next_seq.eq(held.seq + 1)
+            m.d.sync += [next_seq.eq(held.seq + 1), last_seq.eq(held.seq)]
             # Anything else between the two beats of a vector ends it.
             m.d.sync += half.eq(sound & is_vector & self.two_beats)
         with m.If(step & second):
             m.d.sync += half.eq(0)
         with m.If(self.set_seq):
-            m.d.sync += [next_seq.eq(self.seq), half.eq(0)]
+            m.d.sync += [next_seq.eq(self.seq), last_seq.eq(self.seq - 1), half.eq(0)]
 
         # A flip-flop of its own says that there was a fault, so that none is lost with one of the others.
         faulty = Signal(attrs={"keep": "true"})
         m.d.sync += faulty.eq(step & faults.as_value().any())
         m.d.comb += self.faulty.eq(faulty)
-        expected = Signal(32, init=(1 << 32) - 1, attrs={"keep": "true"})
-        with m.If(step & ~torn & ~replayed & ~second):
-            m.d.sync += expected.eq(~(held.seq + 1))
-        with m.If(self.set_seq):
-            m.d.sync += expected.eq(~self.seq)
         self._upset(
             m,
             Cat(
                 _differ(held.as_value(), held_parity, full),
                 full & (Cat(torn, is_vector, known, symbol_bad) != self._judge(held)),
-                expected != ~next_seq,
+                next_seq != (last_seq + 1)[:32],
                 _differ(queue.r_data[:RECORD_BITS], queue.r_data[RECORD_BITS : RECORD_BITS + WORDS], queue.r_rdy),
                 queue.r_rdy & (queue.r_data[RECORD_BITS + WORDS :] != given),
             ),
@@ -167,7 +163,7 @@ class Intake(wiring.Component):
         vector = self.vectors.payload
         with m.If(step & sound & is_vector):
             with m.If(~second):
-                m.d.sync += [first_seq.eq(held.seq), first_symbol.eq(held.symbol)]
+                m.d.sync += first_symbol.eq(held.symbol)
             with m.If(completes):
                 m.d.sync += [
                     self.vectors.valid.eq(1),
@@ -194,9 +190,9 @@ class Intake(wiring.Component):
 
     def _upset(self, m: Module, signs: Value) -> None:
         """A cycle to look, one to tell."""
-        found = Signal(len(signs))
-        m.d.sync += found.eq(signs)
-        m.d.comb += self.upset.eq(found.any())
+        found = Signal()
+        m.d.sync += found.eq(signs.any())
+        m.d.comb += self.upset.eq(found)
 
     def _judge(self, beat: data.View[data.Layout]) -> Value:
         """Whether a beat is torn, a vector, of a known kind, and of no symbol there is."""

@@ -84,7 +84,7 @@ class OrderChecks(wiring.Component):
         self._at = {control: Signal(name=f"refused_{control.name.lower()}", init=1) for control in CHECKS}
         m.d.comb += self.refused.eq(Cat(self._at[control] for control in CHECKS))
         order, row = self.order, self.row
-        buys, reduces = Signal(), order.flags[0]
+        buys, reduces = Signal(reset_less=True), order.flags[0]
         # The order is held from step 1, the row comes in step 2.
         m.d.sync += buys.eq(order.side == int(Side.BUY))
         bits = self.amount_bits
@@ -113,9 +113,9 @@ class OrderChecks(wiring.Component):
 
     def _duplicate(self, m: Module) -> None:
         order, row = self.order, self.row
-        old_key = Signal()
-        same = Signal()
-        age = Signal(64)
+        old_key = Signal(reset_less=True)
+        same = Signal(reset_less=True)
+        age = Signal(64, reset_less=True)
         with m.If(self.step[2]):
             m.d.sync += [
                 old_key.eq(self.key_known & (order.client_key <= self.last_key)),
@@ -130,7 +130,7 @@ class OrderChecks(wiring.Component):
     def _reference(self, m: Module, buys: Value) -> None:
         """Freshness, and the collar as two products: price x 10000 against reference x (10000 -+ bps)."""
         row, limits, bits = self.row, self.limits, self.amount_bits
-        age, absent, reference = Signal(64), Signal(init=1), Signal(bits)
+        age, absent, reference = Signal(64, reset_less=True), Signal(init=1), Signal(bits, reset_less=True)
         with m.If(self.step[2]):
             m.d.sync += [
                 age.eq(self.now - row.ref_time),
@@ -158,9 +158,9 @@ class OrderChecks(wiring.Component):
     def _position(self, m: Module, buys: Value, reduces: Value) -> None:
         row, qty = self.row, self.order.qty
         position = row.position.as_signed()
-        opened, size = Signal(66), Signal(65)
-        against = Signal()
-        worst = Signal(67)
+        opened, size = Signal(65, reset_less=True), Signal(64, reset_less=True)
+        against = Signal(reset_less=True)
+        worst = Signal(66, reset_less=True)
         with m.If(self.step[2]):
             m.d.sync += [
                 opened.eq(Mux(buys, row.open_buy, row.open_sell) + qty),
@@ -183,7 +183,9 @@ class OrderChecks(wiring.Component):
             m.d.sync += compared.eq(1)
         exceeds: dict[Control, Value] = {}
         for control, limit in ((Control.MAX_NOTIONAL, self.limits.max_order_notional), (Control.GROSS_EXPOSURE, self.room)):
-            above, level, low = (Signal(name=f"{name}_{control.name.lower()}") for name in ("above", "level", "low"))
+            above, level, low = (
+                Signal(name=f"{name}_{control.name.lower()}", reset_less=True) for name in ("above", "level", "low")
+            )
             product = Cat(self.product, Const(0, max(0, len(limit) - len(self.product))))
             with m.If(self.step[6]):
                 m.d.sync += [

@@ -83,10 +83,11 @@ class SymbolStore(wiring.Component):
         write, read = memory.write_port(granularity=1), memory.read_port()
         walk = Signal(range(self.symbols))
         target, chosen = Signal.like(self.write_symbol), Signal(WORDS)
-        words = Signal(RowLayout().size)
+        stored, words = Signal(RowLayout()), Signal(RowLayout().size)
+        m.d.comb += [stored.eq(self.write_row), stored.spare.eq(0)]
         m.d.sync += [chosen.eq(self.write_words & self.write_en.replicate(WORDS)), self.writing.eq(self.write_en)]
         with m.If(self.write_en):
-            m.d.sync += [target.eq(self.write_symbol), words.eq(self.write_row)]
+            m.d.sync += [target.eq(self.write_symbol), words.eq(stored)]
         with m.If(self.writing):
             codes = [encode(m, words[DATA_BITS * i : DATA_BITS * (i + 1)]) for i in range(WORDS)]
         # While the rows are cleared the words are zeros, as reset left them, and so is their code.
@@ -99,13 +100,11 @@ class SymbolStore(wiring.Component):
         arrived = Signal()
         m.d.comb += [read.addr.eq(self.read_symbol), read.en.eq(self.read_en)]
         m.d.sync += arrived.eq(self.read_en)
-        corrected, uncorrectable = Signal(WORDS), Signal(WORDS)
-        m.d.comb += [self.corrected.eq(corrected.any()), self.uncorrectable.eq(uncorrectable.any())]
         with m.If(arrived):
             decoded = [decode(m, read.data[i]) for i in range(WORDS)]
             m.d.sync += [
                 self.row.eq(Cat(word.data for word in decoded)),
-                corrected.eq(Cat(word.corrected for word in decoded)),
-                uncorrectable.eq(Cat(word.uncorrectable for word in decoded)),
+                self.corrected.eq(Cat(word.corrected for word in decoded).any()),
+                self.uncorrectable.eq(Cat(word.uncorrectable for word in decoded).any()),
             ]
         return m

@@ -16,7 +16,7 @@ from sentinel_hdl.vector import ABSENT, VectorLayout
 CYCLES = 12_000
 WORD32 = 0xFFFFFFFF
 #: Registers whose flips must be told, and whether a beat has to lie in front of them for that.
-GUARDED = {"held": True, "held_parity": True, "torn": True, "known": True, "next_seq": False, "expected": False}
+GUARDED = {"held": True, "held_parity": True, "torn": True, "known": True, "next_seq": False, "last_seq": False}
 
 
 @dataclass(frozen=True)

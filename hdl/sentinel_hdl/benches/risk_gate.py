@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from functools import partial, reduce
 from itertools import repeat
+from math import gcd
 from operator import xor
 from typing import Any
 
@@ -71,6 +72,7 @@ def run(sim: Simulation) -> None:
         if episode < _EACH_BIT:
             _each_bit(pair, stream)
         _flips_too_many(pair)
+        _collars(pair, stream)
         _full_windows(pair, stream)
         _ages(pair)
         _burst(pair, stream)
@@ -228,6 +230,22 @@ def _on_the_edge(pair: GatePair, stream: Stream, short: str) -> np.ndarray[Any, 
     pair.set_row(symbol, row)
     stream.key += 1
     return pair.make_order(symbol, side, price, qty, stream.key)
+
+
+def _collars(pair: GatePair, stream: Stream) -> None:
+    """Prices of every size that are exactly on either edge of the collar, or beyond it by one."""
+    rng = pair.rng
+    pair.set_row(0, SymbolLimits(True, AMOUNT_MAX, AMOUNT_MAX))
+    for _ in range(12):
+        bps, side = int(rng.integers(1, BPS)) * int(rng.choice([-1, 1])), int(rng.integers(Side.BUY, Side.SELL + 1))
+        # A multiple of what a reference is divided by: both products are the same to the unit.
+        part = BPS // gcd(BPS, bps)
+        reference = part * int(rng.integers(1, 1 << int(rng.integers(1, 46))))
+        price = reference * (BPS + bps) // BPS + int(rng.integers(2)) * (1 if bps > 0 else -1)
+        pair.set_limits(**_WIDE | _UNCOUNTED | {"window": 0, "collar_bps": abs(bps)})
+        pair.check(make_quote(0, side, reference), stream.now)
+        stream.key += 1
+        pair.check(pair.make_order(0, side, price, 1, stream.key), stream.now)
 
 
 #: A field that is out of range by 2, and what refuses then.

@@ -17,6 +17,17 @@ CUT_PATIENCE_S, PATIENCE_S = 20, 150
 _GATE = "module gate(input a, b, output y); assign y = a & b; endmodule\n"
 _MODULE = re.compile(r"^module \S+\n.*?^end\n", re.MULTILINE | re.DOTALL)
 _MEMORY = re.compile(r"^  cell \$mem_v2 (\S+)\n.*?^  end\n", re.MULTILINE | re.DOTALL)
+_AND = """  cell $and {cell}
+    parameter \\A_SIGNED 0
+    parameter \\A_WIDTH {width}
+    parameter \\B_SIGNED 0
+    parameter \\B_WIDTH {width}
+    parameter \\Y_WIDTH {width}
+    connect \\A {a}
+    connect \\B {b}
+    connect \\Y {y}
+  end
+"""
 # Equivalent registers are merged, in most cases all of them; what is left is searched for a reachable difference.
 _COMMANDS = "read_aiger,miter.aig;scorr;write_aiger,merged.aig;pdr,-T,{patience_s};write_status,status.txt"
 
@@ -85,7 +96,7 @@ def cut_memories(pair: str) -> str:
     """Two modules with the same memories, cut open: what a memory gives is an input, what it is given are outputs.
 
     Two modules that are equal so are equal with their memories too: while all that goes into a memory is the same, so is what
-    comes out. Not the other way round.
+    comes out. Not the other way round. What is written counts where it is enabled, the address of a single read port too.
     """
     return _MODULE.sub(lambda module: _cut(module[0]), pair)
 
@@ -99,7 +110,11 @@ def _cut(module: str) -> str:
         nonlocal port
         size = {name: int(value) for name, value in re.findall(r"^    parameter \\(\w+) (\d+)$", memory[0], re.M)}
         widths = {"ADDR": size["ABITS"], "DATA": size["WIDTH"], "EN": 1}
-        for name, signal in re.findall(r"^    connect \\((?:RD|WR)_(?:ADDR|DATA|EN)) (.*?)\s*$", memory[0], re.M):
+        signals = dict(re.findall(r"^    connect \\((?:RD|WR)_(?:ADDR|DATA|EN)) (.*?)\s*$", memory[0], re.M))
+        enables = {"WR_DATA": signals["WR_EN"]}
+        if size["RD_PORTS"] == 1:
+            enables["RD_ADDR"] = f"{{ {' '.join([signals['RD_EN']] * size['ABITS'])} }}"
+        for name, signal in signals.items():
             side, _, what = name.partition("_")
             width = size[f"{side}_PORTS"] * (size["WIDTH"] if name == "WR_EN" else widths[what])
             if not width:
@@ -107,7 +122,10 @@ def _cut(module: str) -> str:
             port += 1
             wire, given = f"\\cut${memory[1]}${name}", name == "RD_DATA"
             ports.append(f"  wire width {width} {'input' if given else 'output'} {port} {wire}\n")
-            joins.append(f"  connect {signal} {wire}\n" if given else f"  connect {wire} {signal}\n")
+            if name in enables:
+                joins.append(_AND.format(cell=f"{wire}$enabled", a=signal, b=enables[name], y=wire, width=width))
+            else:
+                joins.append(f"  connect {signal} {wire}\n" if given else f"  connect {wire} {signal}\n")
         return ""
 
     text = _MEMORY.sub(opened, module)
