@@ -74,11 +74,25 @@ def _score(monkeypatch: pytest.MonkeyPatch, proofs: list[Proof], count: int = 6)
 
 def test_complete_specification_kills_every_mutant_that_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     score = _score(monkeypatch, [SAFE, OPENS], count=30)
-    assert [mutant for mutant in score.mutants if mutant.alive] == []
+    assert score.passed, mutate.table(score)
     assert score.count("killed") >= 15
     # The example has a term without effect.
     assert score.count("equivalent") >= 1
     assert f"{score.count('killed')} killed" in mutate.table(score)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "passed"),
+    [
+        ({"killed": 150, "equivalent": 44, "undecided": 6}, True),
+        ({"killed": 150, "equivalent": 43, "undecided": 7}, False),
+        ({"killed": 199, "SURVIVED": 1}, False),
+    ],
+)
+def test_campaign_fails_with_one_survivor_or_too_many_undecided(verdicts: dict[str, int], passed: bool) -> None:
+    names = [verdict for verdict, count in verdicts.items() for _ in range(count)]
+    mutants = tuple(mutate.Mutant(number, "", verdict, "") for number, verdict in enumerate(names, 1))
+    assert mutate.Score("gate", mutants, (), 0.0).passed is passed
 
 
 def test_weak_specification_lets_mutants_live_and_they_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:

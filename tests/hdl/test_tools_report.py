@@ -65,6 +65,12 @@ def test_whole_core_answers_within_its_cycles(name: str) -> None:
 
 
 @pytest.mark.full
+def test_no_figure_of_the_report_misses_its_target() -> None:
+    result = report.measure()
+    assert report.missed(result) == [], report.table(result)
+
+
+@pytest.mark.full
 def test_diagrams_of_the_pages_are_what_the_cores_do() -> None:
     assert timing.main(["--check"]) == 0, "run python -m sentinel_hdl.tools.timing"
 

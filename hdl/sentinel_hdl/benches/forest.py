@@ -117,6 +117,8 @@ class _Forest:
             leaf = rng.choice([rng.getrandbits(32), 1 << rng.randrange(32), rng.getrandbits(4)])
             tree.leaves[i] = leaf
             write(word={"level": DEPTH, "index": i, "leaf": {"value": leaf, "parity": _even(leaf) ^ upset("leaf", i)}})
+            # A level that no tree has.
+            write(word={"level": rng.randrange(DEPTH + 1, 1 << DEPTH.bit_length()), "index": i})
         rng.shuffle(words)
         return words
 

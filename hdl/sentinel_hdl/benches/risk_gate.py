@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial, reduce
 from itertools import repeat
 from math import gcd
@@ -69,10 +69,10 @@ def run(sim: Simulation) -> None:
             _step(pair, one, f"episode {episode}, beat {number}")
         if episode < _REPEATING:
             _repeats(pair, stream)
-        if episode < _EACH_BIT:
-            _each_bit(pair, stream)
+        _on_edges(pair, stream, range(CODE_BITS) if episode < _EACH_BIT else map(int, rng.integers(CODE_BITS, size=2)))
         _flips_too_many(pair)
         _collars(pair, stream)
+        _same_again(pair, stream)
         _full_windows(pair, stream)
         _ages(pair)
         _burst(pair, stream)
@@ -185,14 +185,23 @@ def _repeats(pair: GatePair, stream: Stream) -> None:
 
 
 #: What an order on the edge of every limit misses by one.
-_SHORT = ("none", "max_order_qty", "max_position_qty", "max_gross_notional", "reference_max_age", "collar", "window")
+_SHORT = (
+    "none",
+    "max_order_qty",
+    "max_order_notional",
+    "max_position_qty",
+    "max_gross_notional",
+    "reference_max_age",
+    "collar",
+    "window",
+)
 
 
-def _each_bit(pair: GatePair, stream: Stream) -> None:
-    """Orders that meet every limit to the unit, or miss one by one, while a bit of each stored word is flipped."""
+def _on_edges(pair: GatePair, stream: Stream, flipped: Iterable[int]) -> None:
+    """Orders that meet every limit to the unit, or miss one by one, while one of these bits of each stored word is flipped."""
     sim = pair.sim
     stream.now = sim["now"] + int(pair.rng.integers(1000))
-    for bit in range(CODE_BITS):
+    for bit in flipped:
         for short in _SHORT:
             order = _on_the_edge(pair, stream, short)
             if order is None:
@@ -221,6 +230,7 @@ def _on_the_edge(pair: GatePair, stream: Stream, short: str) -> np.ndarray[Any, 
         | _UNCOUNTED
         | {
             "collar_bps": bps,
+            "max_order_notional": price * qty - (short == "max_order_notional"),
             "max_gross_notional": model.gross + price * qty - (short == "max_gross_notional"),
             "reference_max_age": stream.now - quoted - (short == "reference_max_age"),
             "permits_per_window": 1,
@@ -232,17 +242,33 @@ def _on_the_edge(pair: GatePair, stream: Stream, short: str) -> np.ndarray[Any, 
     return pair.make_order(symbol, side, price, qty, stream.key)
 
 
+def _same_again(pair: GatePair, stream: Stream) -> None:
+    """An order given again at any age, which is that of a duplicate to the unit, or beyond it by one."""
+    rng = pair.rng
+    pair.set_row(0, SymbolLimits(True, AMOUNT_MAX, AMOUNT_MAX))
+    for _ in range(6):
+        age = int(rng.integers(1 << int(rng.integers(1, 57))))
+        pair.set_limits(**_WIDE | _UNCOUNTED | {"window": 0})
+        pair.check(make_quote(0, Side.BUY, 100), stream.now)
+        for window, wait in ((0, age), (age + int(rng.integers(2)), 0)):
+            pair.set_limits(duplicate_window=window)
+            stream.key += 1
+            pair.check(pair.make_order(0, Side.BUY, 100, 1, stream.key), stream.now)
+            stream.now += wait
+
+
 def _collars(pair: GatePair, stream: Stream) -> None:
-    """Prices of every size that are exactly on either edge of the collar, or beyond it by one."""
+    """Prices of every size on either edge of the collar or next to it, the two products as near as they can be."""
     rng = pair.rng
     pair.set_row(0, SymbolLimits(True, AMOUNT_MAX, AMOUNT_MAX))
     for _ in range(12):
-        bps, side = int(rng.integers(1, BPS)) * int(rng.choice([-1, 1])), int(rng.integers(Side.BUY, Side.SELL + 1))
-        # A multiple of what a reference is divided by: both products are the same to the unit.
-        part = BPS // gcd(BPS, bps)
-        reference = part * int(rng.integers(1, 1 << int(rng.integers(1, 46))))
-        price = reference * (BPS + bps) // BPS + int(rng.integers(2)) * (1 if bps > 0 else -1)
-        pair.set_limits(**_WIDE | _UNCOUNTED | {"window": 0, "collar_bps": abs(bps)})
+        bps, sign, side = int(rng.integers(1, BPS)), int(rng.choice([-1, 1])), int(rng.integers(Side.BUY, Side.SELL + 1))
+        edge = BPS + sign * bps
+        reference = BPS * int(rng.integers(1, 1 << int(rng.integers(1, 46))))
+        if gcd(edge, BPS) == 1:
+            reference += -sign * int(rng.integers(17)) * pow(edge, -1, BPS) % BPS
+        price = sign * -(-sign * reference * edge // BPS) + int(rng.integers(-1, 2))
+        pair.set_limits(**_WIDE | _UNCOUNTED | {"window": 0, "collar_bps": bps})
         pair.check(make_quote(0, side, reference), stream.now)
         stream.key += 1
         pair.check(pair.make_order(0, side, price, 1, stream.key), stream.now)
@@ -291,6 +317,8 @@ def _ages(pair: GatePair) -> None:
         peak += int(rng.integers(peak)) * int(rng.integers(2))
         now = start + 2 + int(rng.integers(1 << int(rng.integers(1, 62))))
         bps = int(rng.integers(1, BPS + 1))
+        if gcd(bps, BPS) == 1:  # the products of the comparison are as near as they can be
+            peak = peak // BPS * BPS + pow(bps, -1, BPS) * int(rng.integers(1, 17)) % BPS
         equity = peak - -(-peak * bps // BPS) + int(rng.integers(2))
         loss = min(int(rng.integers(1 << int(rng.integers(1, 62)))), (1 << 63) - 1 - equity)
         short = [int(n) for n in rng.integers(-1, 2, 3)]

@@ -12,7 +12,7 @@ from sentinel_hdl.tools.netlist import yosys
 from sentinel_hdl.tools.programs import program
 
 #: Seconds for one mutant, without its memories and with them.
-CUT_PATIENCE_S, PATIENCE_S = 20, 150
+CUT_PATIENCE_S, PATIENCE_S = 20, 75
 # ABC comes inside Yosys, which asks it only to map gates: here it maps one, and is sent to read another circuit first.
 _GATE = "module gate(input a, b, output y); assign y = a & b; endmodule\n"
 _MODULE = re.compile(r"^module \S+\n.*?^end\n", re.MULTILINE | re.DOTALL)

@@ -105,7 +105,7 @@ def make_limits(rng: np.random.Generator, scale: Scale, permits: int = 1000) -> 
     """Limits of any strictness; ``permits`` is the most there may be in a window."""
     notional = scale.price * scale.unit
     return GateLimits(
-        version=int(rng.integers(1, 4)),
+        version=int(rng.integers(1, 1 << 32)),
         max_order_notional=int(rng.choice(np.array([60 * notional, 100 * notional, 1 << 122], object))),
         max_gross_notional=int(rng.choice(np.array([300 * notional, 1000 * notional, 1 << 126], object))),
         collar_bps=int(rng.choice([1, 50, 500, 10_000])),
@@ -172,6 +172,10 @@ class Stream:
             return int(self._rng.choice([0, -1, 1, AMOUNT_MAX, AMOUNT_MAX + 1, (1 << 63) - 1, -(1 << 63)]))
         return usual
 
+    def _rare_bit(self, bits: int) -> int:
+        """Mostly 0, now and then one bit of so many."""
+        return int(self._rng.random() < 0.02) << int(self._rng.integers(bits))
+
     def _near(self) -> int:
         base, sign = self._scale.price, int(self._rng.choice([-1, 1]))
         bps = int(self._rng.choice([0, 1, 50, 500, 3]))
@@ -207,8 +211,8 @@ class Stream:
         values = {
             **values,
             "client_key": self.key,
-            "arm_epoch": self.epoch - int(self._rng.random() < 0.02),
-            "limits_version": self._limits.version + int(self._rng.random() < 0.02),
+            "arm_epoch": self.epoch ^ self._rare_bit(32),
+            "limits_version": self._limits.version ^ self._rare_bit(32),
         }
         for name, value in values.items():
             beat[name] = value
