@@ -94,7 +94,20 @@ def test_example_settings_are_valid() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["data pull", "version", "record", "replay", "train", "demo", "run", "hdl emit", "hdl test", "hdl prove", "hdl report"],
+    [
+        "data pull",
+        "version",
+        "record",
+        "replay",
+        "train",
+        "demo",
+        "run",
+        "hdl emit",
+        "hdl test",
+        "hdl prove",
+        "hdl report",
+        "build-afi",
+    ],
 )
 def test_json_keys_of_every_command_are_documented(command: str) -> None:
     assert len(documented_keys(command)) >= 3

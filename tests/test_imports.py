@@ -29,7 +29,7 @@ FOUNDATION_ORDER = ["errors", "native", "wire", "units", "config"]
 HDL_PACKAGE = PACKAGE.parent / "hdl" / "sentinel_hdl"
 HDL_MAY_IMPORT = {"wire", "units", "errors", "model"}
 # Who may ask for the cores, and only within the function that needs them: everything else runs without their libraries.
-MAY_IMPORT_HDL = ("cli", "sim/card")
+MAY_IMPORT_HDL = ("cli", "image", "sim/card")
 HARDWARE = {"sentinel_hdl", "amaranth", "systemrdl", "pyverilator", "cocotb", "wavedrom"}
 
 PURE_ROOMS = ("engine", "model")
@@ -105,7 +105,7 @@ def _hardware(tree: ast.Module, package: str) -> set[str]:
     return {name.split(".")[0] for name in imported_modules(tree, package)} & HARDWARE
 
 
-def test_only_the_simulated_card_and_the_commands_ask_for_the_cores() -> None:
+def test_only_the_simulated_card_the_image_and_the_commands_ask_for_the_cores() -> None:
     rooms = tuple(PACKAGE / room for room in MAY_IMPORT_HDL)
     wrong = [
         f"{path.relative_to(PACKAGE.parent)} imports {sorted(found)}"

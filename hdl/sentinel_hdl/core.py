@@ -33,7 +33,8 @@ from sentinel_hdl.watchdog import Watchdog
 COUNT_BITS = 31
 #: Synthesis must not merge what is there twice.
 _KEPT: dict[str, str | int] = {"keep": "true"}
-_BUSES = {
+#: A slave's signals flow as the master's do not.
+BUSES = {
     "ocl": In(axi_lite.Signature()),
     "sda": In(axi_lite.Signature()),
     "pcis": In(axi4.Signature()),
@@ -41,10 +42,10 @@ _BUSES = {
 }
 
 
-def _ports() -> dict[str, wiring.Member]:
+def bus_ports() -> dict[str, wiring.Member]:
     """Every bus signal as a port of its own, ``<bus>_<signal>``."""
     ports: dict[str, wiring.Member] = {}
-    for bus, member in _BUSES.items():
+    for bus, member in BUSES.items():
         for name, signal in member.signature.members.items():
             ports[f"{bus}_{name}"] = signal
     return ports
@@ -79,7 +80,7 @@ class Core(wiring.Component):
                 "clk": In(1),
                 "rst": In(1),
                 "now": In(64),
-                **_ports(),
+                **bus_ports(),
                 "vdip": In(16),
                 "vled": Out(16),
                 "irq": Out(1),
@@ -127,7 +128,7 @@ class Core(wiring.Component):
 
     def _buses(self, m: Module) -> None:
         inside = {"ocl": self.ocl_file.bus, "sda": self.sda_file.bus, "pcis": self.pcis.bus, "pcim": self.pcim.bus}
-        for bus, member in _BUSES.items():
+        for bus, member in BUSES.items():
             has = inside[bus].signature.members
             for name, signal in member.signature.members.items():
                 port = getattr(self, f"{bus}_{name}")

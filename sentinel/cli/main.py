@@ -70,6 +70,20 @@ class Decider(StrEnum):
     rtl = "rtl"
 
 
+class Shell(StrEnum):
+    """The AWS shell the core is put behind."""
+
+    f2 = "f2"
+    f1 = "f1"
+
+
+class Step(StrEnum):
+    """Steps of ``build-afi``."""
+
+    emit = "emit"
+    lint = "lint"
+
+
 class Engine(StrEnum):
     """What simulates the card."""
 
@@ -337,6 +351,25 @@ def hdl_report(
         from sentinel.cli import hdl as implementation
 
         return implementation.report(console, quick=quick)
+
+    _execute(as_json, job)
+
+
+@app.command("build-afi", epilog="Example: sentinel build-afi --stop-after lint")
+def build_afi(
+    stop_after: Annotated[Step, typer.Option("--stop-after", help="The last step.")],
+    target: Annotated[
+        Shell, typer.Option(help="The AWS shell; F1 is retired, its project can be written and linted.")
+    ] = Shell.f2,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where cl_sentinel goes; afi/build/<target> if absent.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the AWS custom-logic project around the core, and lint it. Synthesis, packaging and upload are not built yet."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import image as implementation
+
+        return implementation.build_afi(console, target=target.value, stop_after=stop_after.value, out=out)
 
     _execute(as_json, job)
 

@@ -24,6 +24,7 @@ from sentinel_hdl.tools.errors import CoreError
 #: Every component that can be emitted and measured: name -> module and class. The first is the whole.
 COMPONENTS = {
     "core": ("sentinel_hdl.core", "Core"),
+    "shell": ("sentinel_hdl.shell", "Shell"),
     "decider": ("sentinel_hdl.decider", "Decider"),
     "pump_detector": ("sentinel_hdl.pump_detector", "PumpDetector"),
     "forest": ("sentinel_hdl.forest", "ForestScorer"),
@@ -33,6 +34,7 @@ COMPONENTS = {
     "registers": ("sentinel_hdl.tools.emit", "ocl_registers"),
     "pcis": ("sentinel_hdl.bus.pcis", "Pcis"),
     "pcim": ("sentinel_hdl.bus.pcim", "Pcim"),
+    "refuse": ("sentinel_hdl.bus.refuse", "Refuse"),
 }
 
 

@@ -39,7 +39,7 @@ MEASUREMENTS: dict[str, Callable[[], float]] = {
 }
 _MHZ = 250
 #: Components listed apart in the area table.
-PARTS = tuple(name for name in emit.COMPONENTS if name != "core")
+PARTS = tuple(name for name in emit.COMPONENTS if name not in ("core", "shell", "refuse"))
 
 
 def measure(progress: Callable[[str], None] = lambda text: None, *, quick: bool = False) -> dict[str, Any]:

@@ -55,6 +55,12 @@ def run_tool(command: Sequence[str], cwd: Path, env: dict[str, str] | None = Non
     return done.stdout
 
 
+def lint(top: str, sources: Sequence[Path], include: Path, env: dict[str, str]) -> str:
+    """What Verilator says of module ``top`` with every warning on; nothing where it finds none."""
+    command = ["verilator", "--lint-only", "-Wall", "-sv", f"-I{include}", "--top-module", top, *map(str, sources)]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=900).stderr
+
+
 def shared_library(top: str, verilog: str, wrapper: str, flags: Sequence[str] = ()) -> Path:
     """``lib<top>.so``: module ``top`` of the Verilog text compiled with a C++ wrapper that gives it a C ABI.
 
