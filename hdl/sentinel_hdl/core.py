@@ -353,7 +353,7 @@ class Core(wiring.Component):
             "status_model_loaded": decider.status.loaded,
             "status_limits_loaded": limits.loaded & ~limits.fault,
             "status_clearing": gate.clearing | self.gate_again.clearing,
-            "status_gate_busy": gate.busy,
+            "status_gate_busy": gate.busy | self.intake.gate.valid,
             "status_pcim_enabled": ~pcim.fault,
             "status_irq": self.irq,
             "trip_causes_causes": kill.sticky,

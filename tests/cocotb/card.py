@@ -12,6 +12,7 @@ from typing import Any
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
+from cocotb.handle import HierarchyObject
 from cocotb.triggers import First, RisingEdge, Timer
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 
@@ -361,7 +362,8 @@ class Card:
 
 def inside(handle: Any, name: str) -> Any:
     """A part of the emitted core by its name; what has a namesake bears a number behind it."""
-    return next(child for child in handle if str(child._name).strip("\\ ").split("$")[0] == name)
+    parts = (child for child in handle if isinstance(child, HierarchyObject))
+    return next(child for child in parts if str(child._name).strip("\\ ").split("$")[0] == name)
 
 
 def gates(card: Card) -> tuple[Any, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any
 
 import cocotb
@@ -145,7 +145,7 @@ async def banks_swap_under_load_between_two_vectors(dut: Any, pressure: Pressure
     done = False
 
     async def keep_sending() -> None:
-        source = iter(np.concatenate([random_vectors(random, model, 300) for model in models]))
+        source = cycle(np.concatenate([random_vectors(random, model, 300) for model in models]))
         while not done:
             for vector in [next(source) for _ in range(random.randint(1, 6))]:
                 sent.append((send(card, models[0], vector), vector))

@@ -180,10 +180,10 @@ async def _refuse_record(card: Card) -> None:
     card.ring.refuse = True
     card.vector(np.zeros(13, np.float32))
     await card.until(lambda: card.tripped, "the trip")
-    card.ring.refuse = False
-    # What of the ring's records was refused is unknown here; whoever enables it anew counts anew.
     await card.write(Ocl.PCIM_ENABLE, 0)
     await card.cycles(600)
+    # What of the ring's records was refused is unknown here; whoever enables it anew counts anew.
+    card.ring.refuse = False
     card.ring.restart()
 
 

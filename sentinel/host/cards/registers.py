@@ -199,7 +199,7 @@ class Status(IntFlag):
     MODEL_LOADED = 0x0020  # A model has been swapped in.
     LIMITS_LOADED = 0x0040  # Limits are committed and without fault.
     CLEARING = 0x0080  # The gate clears its memories after reset.
-    GATE_BUSY = 0x0100  # The gate works on a beat.
+    GATE_BUSY = 0x0100  # The gate works on a beat, or one waits for it.
     PCIM_ENABLED = 0x0200  # Records are written to the host's ring.
     IRQ = 0x0400  # irq is up: a trip not yet acknowledged.
 
