@@ -32,11 +32,11 @@ _AND = """  cell $and {cell}
 _COMMANDS = "read_aiger,miter.aig;scorr;write_aiger,merged.aig;pdr,-T,{patience_s};write_status,status.txt"
 
 
-def compare(directory: Path, netlist: Path, root: str, change: str) -> tuple[str, str]:
+def compare(directory: Path, netlist: Path, root: str, change: str, *, memories: bool = True) -> tuple[str, str]:
     """Verdict on one change of a flat netlist, which is equivalent, undecided or SURVIVED, and how it was found.
 
     The registers of the two are paired by name first, which takes seconds for the largest core; ABC finds what that can't,
-    with memories cut open if it can, since that is twenty times as fast.
+    with memories cut open if it can, since that is twenty times as fast. Without ``memories`` it is not asked again with them.
     """
     directory.mkdir()
     shutil.copy2(netlist, directory / netlist.name)
@@ -51,6 +51,8 @@ def compare(directory: Path, netlist: Path, root: str, change: str) -> tuple[str
         verdict, how = _decide(directory / "cut", cut, CUT_PATIENCE_S)
         if verdict == "equivalent":
             return verdict, f"{how}, whatever the memories give"
+        if not memories:
+            return "undecided", f"nothing found in {CUT_PATIENCE_S} s without the memories"
     return _decide(directory / "whole", pair, PATIENCE_S)
 
 

@@ -97,7 +97,8 @@ def run(campaign: Mutation | Bench, count: int = SAMPLE, seed: int = SEED) -> Sc
         change = trial.changes[number - 1]
         if found[number - 1]:
             return Mutant(number, change, "killed", found[number - 1])
-        return Mutant(number, change, *compare(directory / f"compare{number}", trial.netlist, trial.root, change))
+        verdict = compare(directory / f"compare{number}", trial.netlist, trial.root, change, memories=count > SAMPLE)
+        return Mutant(number, change, *verdict)
 
     with ThreadPoolExecutor(PROCESSES) as pool:
         mutants = tuple(pool.map(judged, numbers))
