@@ -1,6 +1,6 @@
 """What stands between the core and a card's shell, the same for every shell: register slices, reset, switches and interrupt.
 
-The wrapper around it (``sentinel_hdl.tools.custom_logic``) only renames ports and ties off what is not used.
+The wrapper around it (``sentinel.image.custom_logic``) only renames ports and ties off what is not used.
 """
 
 from __future__ import annotations

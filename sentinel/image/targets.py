@@ -27,9 +27,7 @@ class Target:
     """A shell. ``into`` and ``out_of`` say how a bus's signals begin in the shell's names, in each direction of the CL."""
 
     name: str
-    part: str
     shell_version: str
-    pcis_id_bits: int
     into: dict[str, str]
     out_of: dict[str, str]
     #: Outputs that are not zero where nothing else drives them.
@@ -60,27 +58,23 @@ def _ports(file: str) -> tuple[Port, ...]:
         raise ConfigError("afi", str(path), "a checkout of the project", "run it from a checkout") from None
 
 
-_PCIS = {"pcis": "sh_cl_dma_pcis_", "pcim": "sh_cl_pcim_", "sda": "sda_cl_"}
-_PCIM = {"pcis": "cl_sh_dma_pcis_", "pcim": "cl_sh_pcim_", "sda": "cl_sda_"}
+_INTO = {"pcis": "sh_cl_dma_pcis_", "pcim": "sh_cl_pcim_", "sda": "sda_cl_"}
+_OUT_OF = {"pcis": "cl_sh_dma_pcis_", "pcim": "cl_sh_pcim_", "sda": "cl_sda_"}
 #: Only INCR bursts of whole beats; a status bus without a memory behind it is acknowledged, or the shell would wait.
 F2 = Target(
     name="f2",
-    part="xcvu47p-fsvh2892-2-e",
     shell_version="0x10212415",
-    pcis_id_bits=16,
-    into={**_PCIS, "ocl": "ocl_cl_"},
-    out_of={**_PCIM, "ocl": "cl_ocl_"},
+    into={**_INTO, "ocl": "ocl_cl_"},
+    out_of={**_OUT_OF, "ocl": "cl_ocl_"},
     ties={"cl_sh_pcim_awburst": "2'b01", "cl_sh_pcim_arburst": "2'b01", "cl_sh_ddr_stat_ack": "1'b1"},
     memory_absent=("DDR_PRESENT",),
     memory_names={"cl_RST_DIMM_N": "RST_DIMM_N"},
 )
 F1 = Target(
     name="f1",
-    part="xcvu9p-flgb2104-2-i",
     shell_version="0x04261818",
-    pcis_id_bits=6,
-    into={**_PCIS, "ocl": "sh_ocl_"},
-    out_of={**_PCIM, "ocl": "ocl_sh_"},
+    into={**_INTO, "ocl": "sh_ocl_"},
+    out_of={**_OUT_OF, "ocl": "ocl_sh_"},
     ties={f"ddr_sh_stat_ack{i}": "1'b1" for i in range(3)} | {"cl_sh_ddr_awburst": "2'b01", "cl_sh_ddr_arburst": "2'b01"},
     memory_absent=("DDR_A_PRESENT", "DDR_B_PRESENT", "DDR_D_PRESENT"),
     unused_window=("sh_bar1_", "bar1_sh_"),

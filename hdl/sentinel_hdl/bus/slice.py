@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,8 +24,7 @@ class Slice(wiring.Component):
         m = Module()
         kept, full, valid = Signal(self._bits, reset_less=True), Signal(), Signal()
         given = Signal(self._bits, reset_less=True)
-        arrived = self.input.payload if isinstance(self.input.payload, Signal) else self.input.payload.as_value()
-        shown = self.output.payload if isinstance(self.output.payload, Signal) else self.output.payload.as_value()
+        arrived, shown = Value.cast(self.input.payload), Value.cast(self.output.payload)
         m.d.comb += [self.input.ready.eq(~full), self.output.valid.eq(valid), shown.eq(given)]
         with m.If(~valid | self.output.ready):
             m.d.sync += [given.eq(Mux(full, kept, arrived)), valid.eq(full | self.input.valid), full.eq(0)]

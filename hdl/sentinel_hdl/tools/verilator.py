@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -56,9 +57,15 @@ def run_tool(command: Sequence[str], cwd: Path, env: dict[str, str] | None = Non
 
 
 def lint(top: str, sources: Sequence[Path], include: Path, env: dict[str, str]) -> str:
-    """What Verilator says of module ``top`` with every warning on; nothing where it finds none."""
+    """What Verilator says of module ``top`` with every warning on; nothing where it finds none.
+
+    Raises ToolError where it fails without saying what it found.
+    """
     command = ["verilator", "--lint-only", "-Wall", "-sv", f"-I{include}", "--top-module", top, *map(str, sources)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=900).stderr
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=900)
+    if done.returncode and not re.search(r"^%(Warning|Error)", done.stderr, re.MULTILINE):
+        raise ToolError("verilator", f"status {done.returncode}", "status 0, or findings", f"it printed:\n{done.stderr[-2000:]}")
+    return done.stderr
 
 
 def shared_library(top: str, verilog: str, wrapper: str, flags: Sequence[str] = ()) -> Path:
