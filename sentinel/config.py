@@ -258,7 +258,10 @@ class Config(Section):
     decider: Literal["cpu", "rtl"] = Field(
         default="cpu", description="who evaluates the model; rtl: the FPGA core, simulated in the daemon's process"
     )
-    gate: Literal["software"] = Field(default="software", description="who permits orders")
+    gate: Literal["software", "rtl"] = Field(
+        default="software",
+        description="who permits orders; rtl: after the software's controls the FPGA core's, simulated in the daemon's process",
+    )
     model: str = Field(default="default", description='"default" for the shipped artifact, or a path')
     venue: VenueConfig
     feed: FeedConfig
@@ -268,11 +271,11 @@ class Config(Section):
     paper: PaperConfig = PaperConfig()
     store: StoreConfig = StoreConfig()
 
-    @field_validator("decider", mode="before")
+    @field_validator("decider", "gate", mode="before")
     @classmethod
     def _no_card_yet(cls, value: object) -> object:
         if value in _CARDS:
-            raise ValueError(f'"cpu" or "rtl": this version has no driver for {value}, {_CARDS[str(value)]}')
+            raise ValueError(f'"rtl", or none at all: this version has no driver for {value}, {_CARDS[str(value)]}')
         return value
 
     @model_validator(mode="after")
@@ -283,6 +286,8 @@ class Config(Section):
                 f"venue.api_url {self.venue.api_url!r} is no test endpoint, and mode is paper: leave it empty for the built-in "
                 "paper exchange, or name a loopback address or one of the venue's test environments"
             )
+        if len({self.decider, self.gate} - {"cpu", "software"}) > 1:
+            raise ValueError(f"gate {self.gate!r} is another card than decider {self.decider!r}: one daemon drives one card")
         unknown = [s for s in self.paper.base_balances if s not in self.feed.symbols]
         if unknown:
             raise ValueError(f"paper.base_balances names {unknown}, which are not in feed.symbols")

@@ -18,6 +18,8 @@ E8 = 100_000_000
 INT64_MAX = (1 << 63) - 1
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+#: One cycle of a card at 250 MHz, the tick of its time.
+CARD_TICK_NS = 4
 BPS = 10_000
 
 _DECIMAL = re.compile(r"-?[0-9]{1,11}(?:\.[0-9]+)?", re.ASCII)

@@ -115,7 +115,7 @@ class Shell(wiring.Component):
     def _switches(self, m: Module) -> None:
         """The core has the two flip-flops an asynchronous switch needs; what is synchronous is joined to it in a register."""
         stop = Signal()
-        flr, led = Signal(), Signal(16, name="cl_sh_status_vled_reg")
+        flr, led = Signal(), Signal(16, init=1, name="cl_sh_status_vled_reg")  # tripped, in reset too
         m.d.shell += [stop.eq(self.flr | (self.power == 3)), led.eq(self._core.vled)]
         m.d.comb += [self._core.vdip.eq(self.vdip | stop), self.vled.eq(led)]
         # The reply: a cycle of done for each beginning of a reset of the function, a register after it.

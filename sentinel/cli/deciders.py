@@ -1,4 +1,4 @@
-"""The decider a command was asked for: made before the engine, gone after it, and what to report of it."""
+"""The decider and the gate a command was asked for: made before the engine, gone after it, and what to report of them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from typing import Any
 
 from rich.console import Console
 
+from sentinel.engine.forest_cpu import CpuDecider
+from sentinel.errors import CardError
+from sentinel.host.cards.attached import AttachedCard
 from sentinel.host.cards.card_decider import CardDecider
 from sentinel.host.cards.driver import CardDriver
 from sentinel.host.decider import Decider, DeciderFactory
 from sentinel.model.artifact import ModelArtifact
 from sentinel.model.rule import RuleTable
-
-CYCLE_NS = 4
+from sentinel.units import CARD_TICK_NS
 
 
 class DeciderChoice:
-    """``cpu`` or ``rtl``, as a context: ``factory`` is what the engine's host takes, None for the CPU.
+    """A decider ``cpu`` or ``rtl`` and a gate ``software`` or ``rtl``, as a context.
 
+    ``factory`` is what the engine's host takes, None for the CPU; ``attached`` the daemon's card, None where there is none.
     Entering ``rtl`` builds the simulated card, or takes the one built before; raises CardError where it cannot.
     """
 
-    def __init__(self, name: str, console: Console) -> None:
-        self.name = name
+    def __init__(self, name: str, console: Console, gate: str = "software") -> None:
+        self.name, self.gate = name, gate
+        self.attached: AttachedCard | None = None
         self._console = console
         self._card: Any = None
         self._driver: CardDriver | None = None
@@ -31,7 +35,7 @@ class DeciderChoice:
         self._decider: CardDecider | None = None
 
     def __enter__(self) -> DeciderChoice:
-        if self.name == "rtl":
+        if "rtl" in (self.name, self.gate):
             # Only here: without a card no command needs the tools that build one.
             from sentinel.sim.card.simulated import SimulatedCard
 
@@ -40,6 +44,7 @@ class DeciderChoice:
             self._driver = CardDriver(self._card)
             self._driver.identify()
             self._driver.start()
+            self.attached = AttachedCard(self._driver, self._card.follow)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -48,14 +53,16 @@ class DeciderChoice:
 
     @property
     def factory(self) -> DeciderFactory | None:
-        return None if self._driver is None else self._on_card
+        return None if self.name == "cpu" else self._on_card
 
     def _on_card(self, artifact: ModelArtifact, rules: RuleTable, forest_on_rule: bool) -> Decider:
         assert self._driver is not None
+        assert self.attached is not None
         model = artifact.crc, rules.conditions.tobytes(), forest_on_rule
         if model != self._loaded or self._decider is None:
             self._driver.load_model(artifact, rules, forest_on_rule)
-            self._decider = self._driver.decider(artifact)
+            self._decider = self._driver.decider(artifact, shadow=CpuDecider(artifact, rules, forest_on_rule))
+            self.attached.health.decider = self._decider
             self._loaded = model
         return self._decider
 
@@ -69,23 +76,44 @@ class DeciderChoice:
         answered = {"decisions": counters["decisions"], "fallbacks": counters["decider_fallbacks"]}
         if self._decider is None:
             return {"name": self.name, **answered}
-        card = self._decider.report()
+        assert self.attached is not None
+        card = {**self._decider.report(), "trouble": self.attached.health.trouble}
         return {"name": self.name, **answered, "card": card, "card_faults": self._faults()}
 
-    def _faults(self) -> dict[str, int]:
-        assert self._driver is not None
-        return {name: count for name, count in self._driver.counters().items() if count and name.startswith(("faults", "pcim_e"))}
+    def gate_report(self) -> dict[str, Any]:
+        """The object ``gate`` of ``--json``."""
+        card = None if self.attached is None else self.attached.gate
+        if card is None:
+            return {"name": self.gate}
+        return {"name": self.gate, **card.counts, "lost": card.lost, "card_faults": self._faults()}
 
-    def notes(self, report: dict[str, Any]) -> list[str]:
-        """The same for people."""
+    def _faults(self) -> dict[str, int]:
+        """What the card counted against its beats; nothing where it can't be asked any more."""
+        assert self._driver is not None
+        try:
+            counted = self._driver.counters()
+        except CardError:
+            return {}
+        return {name: count for name, count in counted.items() if count and name.startswith(("faults", "pcim_e"))}
+
+    def notes(self, report: dict[str, Any], gate: dict[str, Any] | None = None) -> list[str]:
+        """Both reports for people."""
+        notes = []
+        if gate is not None and "permits" in gate:
+            notes = [
+                f"Gate {self.gate}: the FPGA core in RTL simulation (Verilator) permitted {gate['permits']:,} orders and refused "
+                f"{gate['rejects']:,}, after the software's controls." + (f" Lost: {gate['lost']}." if gate["lost"] else "")
+            ]
         if "card" not in report:
-            return []
+            return notes
         card = report["card"]
         return [
+            *notes,
             f"Decider {self.name}: the FPGA core in RTL simulation (Verilator) made {card['decisions']:,} of "
             f"{report['decisions']:,} decisions; {report['fallbacks']:,} were answered by the CPU decider instead "
-            f"({card['timeouts']:,} time-outs, {card['contradictions']:,} contradictions, {card['damaged']:,} damaged records).",
+            f"({card['timeouts']:,} time-outs, {card['contradictions']:,} contradictions, {card['damaged']:,} damaged records)."
+            + (f" It FAILED: {card['trouble']}." if card["trouble"] else ""),
             f"Vector complete to decision: {card['cycles_min']} to {card['cycles_max']} cycles, mean {card['cycles_mean']:.1f} "
-            f"({card['cycles_mean'] * CYCLE_NS:.0f} ns at 250 MHz), counted in RTL simulation, not measured on a card. "
+            f"({card['cycles_mean'] * CARD_TICK_NS:.0f} ns at 250 MHz), counted in RTL simulation, not measured on a card. "
             "Wall-clock latency of the decision stage is the speed of the simulation.",
         ]

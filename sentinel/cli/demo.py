@@ -83,11 +83,11 @@ def demo_config(urls: dict[str, Any], out: Path, minutes: float, decider: str = 
     )
 
 
-def execute(console: Console, *, seed: int, minutes: float, speed: float, out: Path, decider: str) -> dict[str, Any]:
+def execute(console: Console, *, seed: int, minutes: float, speed: float, out: Path, decider: str, gate: str) -> dict[str, Any]:
     """Run the demo and report. Raises ConfigError for an output directory that is not the demo's."""
     prepare_directory(out)
     started = time.perf_counter()
-    with DeciderChoice(decider, console) as choice:
+    with DeciderChoice(decider, console, gate) as choice:
         daemon_seconds, latency, counters = uvloop.run(_trade(console, seed, minutes, speed, out, choice))
     # The CPU decides anew here, whoever decided then.
     run = ReplayedRun(out / "journal")
@@ -96,7 +96,7 @@ def execute(console: Console, *, seed: int, minutes: float, speed: float, out: P
         latency=latency,
         wall_seconds=daemon_seconds,
         known_events=_known_events(demo_events(minutes), int(counters["start_ns"])),
-        notes=[*_NOTES, *choice.notes(counters["decider"])],
+        notes=[*_NOTES, *choice.notes(counters["decider"], counters["gate"])],
     )
     page = out / "report.html"
     write_html(report, page)
@@ -115,6 +115,7 @@ def execute(console: Console, *, seed: int, minutes: float, speed: float, out: P
         "effects_differing": run.replay.mismatched_effects,
         "live_state_hash": counters["state_hash"],
         "decider": counters["decider"],
+        "gate": counters["gate"],
         "feed": counters["feed"],
         "steps": counters["steps"],
         "report": str(page),
@@ -143,7 +144,7 @@ async def _trade(
         arguments += ["--balance", f"{asset}={amount}"]
     environment = {key: value for key, value in os.environ.items() if key not in ("SENTINEL_API_KEY", "SENTINEL_API_SECRET")}
     async with VenueProcess(arguments, environment) as urls:
-        config = demo_config(urls, out, minutes, choice.name)
+        config = demo_config(urls, out, minutes, choice.name).model_copy(update={"gate": choice.gate})
         screen = Screen(console, config.feed.symbols, urls["start_ns"], urls["end_ns"])
         daemon = Daemon(
             config,
@@ -151,6 +152,7 @@ async def _trade(
             urls["lockstep_url"],
             on_effect=screen.on_effect,
             decider_factory=choice.factory,
+            card=choice.attached,
         )
         screen.daemon = daemon
         choice.begin()
@@ -165,7 +167,7 @@ async def _trade(
                 await watcher
         seconds = time.perf_counter() - started
         decided = choice.report(daemon.host.counters())
-        return seconds, daemon.host.latency, {**screen.result(), "decider": decided}
+        return seconds, daemon.host.latency, {**screen.result(), "decider": decided, "gate": choice.gate_report()}
 
 
 class Screen:

@@ -70,6 +70,13 @@ class Decider(StrEnum):
     rtl = "rtl"
 
 
+class Gate(StrEnum):
+    """Who permits orders."""
+
+    software = "software"
+    rtl = "rtl"
+
+
 class Shell(StrEnum):
     """The AWS shell the core is put behind."""
 
@@ -146,6 +153,7 @@ def demo(
     ] = 0.0,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the report and the journal go.")] = Path("demo-out"),
     decider: Annotated[Decider, typer.Option(help="Who evaluates the model.")] = Decider.cpu,
+    gate: Annotated[Gate, typer.Option(help="Who permits orders.")] = Gate.software,
     as_json: Json = False,
 ) -> None:
     """Simulated market on a loopback exchange, one pump and one dump, paper orders, a report."""
@@ -153,7 +161,9 @@ def demo(
     def job(console: Console) -> Result:
         from sentinel.cli import demo as implementation
 
-        return implementation.execute(console, seed=seed, minutes=minutes, speed=speed, out=out, decider=decider.value)
+        return implementation.execute(
+            console, seed=seed, minutes=minutes, speed=speed, out=out, decider=decider.value, gate=gate.value
+        )
 
     _execute(as_json, job)
 
@@ -163,6 +173,7 @@ def run(
     config: ConfigFile,
     seconds: Annotated[float, typer.Option(metavar="N", min=0.0, help="Stop after so many seconds; 0 runs until Ctrl-C.")] = 0.0,
     decider: Annotated[Decider | None, typer.Option(help="Who evaluates the model, in place of the file's choice.")] = None,
+    gate: Annotated[Gate | None, typer.Option(help="Who permits orders, in place of the file's choice.")] = None,
     as_json: Json = False,
 ) -> None:
     """The daemon: watch the exchange named in a TOML file and trade against manipulation there, on paper."""
@@ -170,7 +181,8 @@ def run(
     def job(console: Console) -> Result:
         from sentinel.cli import run as implementation
 
-        return implementation.execute(console, config=config, seconds=seconds, decider=decider.value if decider else None)
+        chosen = {"decider": decider and decider.value, "gate": gate and gate.value}
+        return implementation.execute(console, config=config, seconds=seconds, chosen={k: v for k, v in chosen.items() if v})
 
     _execute(as_json, job)
 

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from sentinel.cli.deciders import DeciderChoice
 from sentinel.cli.venue_process import VenueProcess
-from sentinel.config import Config, VenueConfig, load_config
+from sentinel.config import Config, VenueConfig, load_config, parse_config
 from sentinel.engine.readout import equity_e8, trading_state
 from sentinel.host.daemon import Daemon
 from sentinel.host.latency import summarize_table
@@ -32,16 +32,16 @@ _REFRESH_S = 0.5
 
 
 def execute(
-    console: Console, *, config: Path, seconds: float, decider: str | None = None, lockstep_url: str = ""
+    console: Console, *, config: Path, seconds: float, chosen: dict[str, str] | None = None, lockstep_url: str = ""
 ) -> dict[str, Any]:
-    """Run until the time is over, Ctrl-C or SIGTERM; ``decider`` replaces the file's.
+    """Run until the time is over, Ctrl-C or SIGTERM; ``chosen`` decider and gate replace the file's.
 
     Raises ConfigError, or CardError for a card that cannot be had, before anything starts.
     """
     settings = load_config(config)
-    if decider is not None:
-        settings = settings.model_copy(update={"decider": decider})
-    with DeciderChoice(settings.decider, console) as choice:
+    if chosen:
+        settings = parse_config({**settings.model_dump(), **chosen}, str(config))
+    with DeciderChoice(settings.decider, console, settings.gate) as choice:
         return uvloop.run(_run(console, settings, seconds, lockstep_url, choice))
 
 
@@ -53,7 +53,9 @@ async def _run(console: Console, config: Config, seconds: float, lockstep_url: s
         # From here on there is a state to save; until here a signal just ends the process.
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        daemon = Daemon(config, credentials, lockstep_url, orders_at=orders_at, decider_factory=choice.factory)
+        daemon = Daemon(
+            config, credentials, lockstep_url, orders_at=orders_at, decider_factory=choice.factory, card=choice.attached
+        )
         choice.begin()
         quiet_process()
         if seconds > 0:
@@ -67,7 +69,7 @@ async def _run(console: Console, config: Config, seconds: float, lockstep_url: s
             with suppress(asyncio.CancelledError):
                 await watcher
     result = _result(daemon, time.monotonic() - started, choice)
-    for note in choice.notes(result["decider"]):
+    for note in choice.notes(result["decider"], result["gate"]):
         console.print(note, highlight=False)
     console.print(f"stopped; state hash {result['state_hash']}", highlight=False, soft_wrap=True)
     return result
@@ -112,6 +114,7 @@ def _result(daemon: Daemon, seconds: float, choice: DeciderChoice) -> dict[str, 
         "seconds": round(seconds, 3),
         "counters": daemon.host.counters(),
         "decider": choice.report(daemon.host.counters()),
+        "gate": choice.gate_report(),
         "feed": daemon.feed_counters(),
         "orders_sent": daemon.gateway.counts["places"],
         "latency": summarize_table(daemon.host.latency),

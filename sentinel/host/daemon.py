@@ -20,6 +20,7 @@ from sentinel.config import Config, VenueConfig
 from sentinel.engine.readout import trading_state
 from sentinel.errors import ConfigError, FeedError, VenueError
 from sentinel.host.book_watch import BookWatch
+from sentinel.host.cards.attached import AttachedCard
 from sentinel.host.clock import LiveClock
 from sentinel.host.decider import DeciderFactory
 from sentinel.host.engine_host import EngineHost
@@ -57,6 +58,7 @@ class Daemon:
         boundary: called where the process may die, for fault injection; see Gateway.
         orders_at: where orders go when that is not ``config.venue`` (a paper exchange that follows it).
         decider_factory: makes the decider that ``config.decider`` names; None for the CPU's.
+        card: the card that ``config.decider`` or ``config.gate`` names; None where neither does.
     """
 
     def __init__(
@@ -68,7 +70,10 @@ class Daemon:
         boundary: Callable[[str], None] | None = None,
         orders_at: VenueConfig | None = None,
         decider_factory: DeciderFactory | None = None,
+        card: AttachedCard | None = None,
     ) -> None:
+        if config.gate != "software" and card is None:
+            raise ConfigError("gate", config.gate, "software", "start it by `sentinel run`, which provides the card")
         if config.mode == "live":
             raise ConfigError("mode", "live", "paper", 'set mode = "paper": this version has no arming step for live orders')
         self._orders_at = orders_at or config.venue
@@ -85,6 +90,9 @@ class Daemon:
         self._credentials = credentials
         self._boundary = boundary
         self.host = EngineHost(config, self._dispatch, decider_factory)
+        self.card = card
+        if card is not None:
+            card.attach(self.host.state, config)
         warm_up(self.host.decider_words)
         # Never behind what the journal has seen: engine time would stand still, and with it every time-out.
         self.clock: VirtualClock | LiveClock = VirtualClock() if lockstep_url else LiveClock(self.host.now_ns)
@@ -92,7 +100,8 @@ class Daemon:
         self.session: BinanceSpotSession | None = None
         self.feed: BinanceSpotFeed | None = None
         self.book_watch = BookWatch(config.feed, self.host.state)
-        self.gateway = Gateway(None, config.feed.symbols, self.host.latency, on_effect, boundary, self.host.permits)
+        asked = None if card is None or card.gate is None else card.permit
+        self.gateway = Gateway(None, config.feed.symbols, self.host.latency, on_effect, boundary, self.host.permits, asked)
         self._last_tick_ns = 0
         self._last_snapshot_ns = 0
         self._tasks: list[asyncio.Task[Any]] = []
@@ -234,6 +243,8 @@ class Daemon:
             _log.error("the kill switch was tripped before: staying HALTED until an operator arms")
         elif int(account["trading_state"]) == TradingState.RECOVERING:
             self._arm_again = True
+        elif self.card is not None and not self.card.arm(self.clock.now_ns()):
+            _log.error("the card gives no permits: staying REDUCE_ONLY, and no order leaves")
         else:
             self.host.control(Command.ARM, self.clock.now_ns(), id=int(account["arm_epoch"]) + 1)
 
@@ -296,6 +307,8 @@ class Daemon:
         self._last_tick_ns = now_ns
         self.host.control(Command.TICK, now_ns)
         self.host.tend_journal(now_ns)
+        if self.card is not None:
+            self._tend_card(self.card, now_ns)
         self.gateway.rehearse()
         if self.feed is not None:
             for symbol in self.book_watch.spoiled(now_ns):
@@ -304,6 +317,13 @@ class Daemon:
             if self._last_snapshot_ns:
                 self.host.snapshot()
             self._last_snapshot_ns = now_ns
+
+    def _tend_card(self, card: AttachedCard, now_ns: int) -> None:
+        card.tick(now_ns)
+        if card.permits_lost and trading_state(self.host.state) == TradingState.ACTIVE:
+            # The engine proposes no new exposure for orders that nobody would permit.
+            epoch = int(self.host.state.glob["arm_epoch"][0]) + 1
+            self.host.control(Command.ARM, now_ns, id=epoch, value=int(TradingState.REDUCE_ONLY))
 
 
 async def server_time_ns(config: Config) -> int:

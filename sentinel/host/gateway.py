@@ -44,6 +44,7 @@ class Gateway:
         boundary: called with "journaled" before and "sent" after each order leaves, where a process may die.
         permits: asked with (arm epoch, reduce only) of each PLACE as it is to leave. What was decided may have been
             overtaken by a kill in the same batch of records; it is then denied, and the engine told so. ``denied`` counts.
+        card: asked last, with (key, symbol, side, price, qty, reduce only); what it does not permit is denied as well.
     """
 
     def __init__(
@@ -54,9 +55,11 @@ class Gateway:
         on_effect: Callable[[NDArray[Any]], None] | None = None,
         boundary: Callable[[str], None] | None = None,
         permits: Callable[[int, bool], bool] | None = None,
+        card: Callable[[int, int, int, int, int, bool], bool] | None = None,
     ) -> None:
         self.session = session
         self.permits = permits
+        self.card = card
         self.denied = 0
         self.on_effect = on_effect
         self.boundary = boundary
@@ -105,7 +108,11 @@ class Gateway:
         session, name = self.session, self._symbols[symbol]
         if self.boundary is not None:
             self.boundary("journaled")
-        if kind == _PLACE and self.permits is not None and not self.permits(arm_epoch, bool(flags & _REDUCE_ONLY)):
+        reduce_only = bool(flags & _REDUCE_ONLY)
+        if kind == _PLACE and not (
+            (self.permits is None or self.permits(arm_epoch, reduce_only))
+            and (self.card is None or self.card(key, symbol, side, price, qty, reduce_only))
+        ):
             self.denied += 1
             if session is not None:
                 session.deny(key, name)

@@ -12,7 +12,7 @@ from sentinel.image.targets import Port, Target
 
 TOP = "cl_sentinel"
 #: Ports of the shell side that every shell has under these names.
-_COMMON = {
+COMMON = {
     "clk": "clk_main_a0",
     "now": "sh_cl_glcount0",
     "flr": "sh_cl_flr_assert",
@@ -34,7 +34,13 @@ def _range(width: int) -> str:
     return f"[{width - 1}:0] " if width > 1 else ""
 
 
-def _instance(module: str, name: str, connections: dict[str, str], parameters: tuple[str, ...] = ()) -> str:
+def declared(port: Port) -> str:
+    """Range and name, as a port or wire is declared."""
+    return f"{_range(port.width)}{port.name}"
+
+
+def instance(module: str, name: str, connections: dict[str, str], parameters: tuple[str, ...] = ()) -> str:
+    """A module's instance; ``parameters`` are set to 0."""
     given = f" #({', '.join(f'.{parameter}(0)' for parameter in parameters)})" if parameters else ""
     lines = ",\n".join(f"    .{port}({signal})" for port, signal in connections.items())
     return f"  {module}{given} {name} (\n{lines}\n  );\n"
@@ -61,12 +67,12 @@ class _Top:
             bus, _, signal = port.name.partition("_")
             if port.name == "rst":
                 connections["rst"] = "~" + self.port("rst_main_n")
-            elif port.name in _COMMON:
-                connections[port.name] = self.port(_COMMON[port.name])
+            elif port.name in COMMON:
+                connections[port.name] = self.port(COMMON[port.name])
             elif bus in self.target.into:
                 prefix = (self.target.into if port.direction == "input" else self.target.out_of)[bus]
                 connections[port.name] = self._fitted(port, prefix + signal)
-        return _instance("sentinel_shell", "SHELL", connections)
+        return instance("sentinel_shell", "SHELL", connections)
 
     def _fitted(self, port: Port, name: str) -> str:
         """The shell's port; where it is narrower, zeros above it on the way in and a cut on the way out."""
@@ -75,7 +81,7 @@ class _Top:
             return name
         if port.direction == "input":
             return f"{{{missing}'b0, {name}}}"
-        self.wires.append(f"  wire {_range(port.width)}{port.name};\n")
+        self.wires.append(f"  wire {declared(port)};\n")
         self.after.append(f"  assign {name} = {port.name}{_range(outside.width).strip()};\n")
         self.cut.append(f"{port.name}[{port.width - 1}:{outside.width}]")
         return port.name
@@ -100,7 +106,7 @@ class _Top:
                 connections[port.name] = wire
             else:
                 connections[port.name] = f"{port.width}'b0"
-        text = _instance("sh_ddr", "SH_DDR", connections, self.target.memory_absent)
+        text = instance("sh_ddr", "SH_DDR", connections, self.target.memory_absent)
         return f"  // verilator lint_off PINCONNECTEMPTY\n{text}  // verilator lint_on PINCONNECTEMPTY\n"
 
     def _is_pin(self, name: str) -> bool:
@@ -114,7 +120,7 @@ class _Top:
         for signal in _LITE:
             name = into + signal if into + signal in self.ports else out_of + signal
             connections[signal] = self.port(name)
-        return _instance("sentinel_refuse", "UNUSED_WINDOW", connections)
+        return instance("sentinel_refuse", "UNUSED_WINDOW", connections)
 
     def ties(self) -> Iterator[str]:
         for port in self.target.ports:
@@ -136,7 +142,7 @@ def top_text(target: Target, shell_ports: tuple[Port, ...]) -> str:
     """``cl_sentinel.sv``. ``shell_ports`` are those of the emitted module ``sentinel_shell``."""
     top = _Top(target, shell_ports)
     kinds = {"input": "input  wire ", "output": "output wire ", "inout": "inout  wire "}
-    ports = ",\n".join(f"  {kinds[port.direction]}{_range(port.width)}{port.name}" for port in target.ports)
+    ports = ",\n".join(f"  {kinds[port.direction]}{declared(port)}" for port in target.ports)
     body = [top.core(), top.memory(), top.window()]
     ties = "".join(top.ties())
     return (
@@ -158,11 +164,11 @@ def top_text(target: Target, shell_ports: tuple[Port, ...]) -> str:
 def memory_stub(target: Target) -> str:
     """A module with the ports of the HDK's sh_ddr and nothing inside, to lint the top without the HDK."""
 
-    def declared(port: Port) -> str:
+    def line(port: Port) -> str:
         array = f" [{port.elements - 1}:0]" if port.elements else ""
-        return f"  {port.direction} wire {_range(port.width)}{port.name}{array}"
+        return f"  {port.direction} wire {declared(port)}{array}"
 
     parameters = ", ".join(f"parameter {name} = 1" for name in target.memory_absent)
-    ports = ",\n".join(map(declared, target.memory_ports))
+    ports = ",\n".join(map(line, target.memory_ports))
     outputs = "".join(f"  assign {port.name} = '0;\n" for port in target.memory_ports if port.direction == "output")
     return f"module sh_ddr #({parameters}) (\n{ports}\n);\n{outputs}endmodule\n"

@@ -77,6 +77,11 @@ def random_of(what: str) -> Random:
     return Random(f"{cocotb.RANDOM_SEED} {what}")
 
 
+def core_of(dut: Any) -> Any:
+    """The core inside: at once, or behind the top of the custom logic."""
+    return dut.core.cl.SHELL.core if hasattr(dut.core, "cl") else dut.core
+
+
 class Card:
     """One card, its clock running. ``ring``: what it wrote to the host; ``stores``: the way in for beats."""
 
@@ -368,7 +373,7 @@ def inside(handle: Any, name: str) -> Any:
 
 def gates(card: Card) -> tuple[Any, Any]:
     """The gate and its second."""
-    return card.dut.core.gate, card.dut.core.gate_again
+    return core_of(card.dut).gate, core_of(card.dut).gate_again
 
 
 def next_answer(challenge: int) -> int:

@@ -12,7 +12,7 @@ from cocotb.utils import get_sim_time
 from sentinel.host.cards.limits import commit_crc
 from sentinel.host.cards.registers import ARM_KEY_1, ARM_KEY_2, ARM_MAX_TICKS, ARM_MIN_TICKS, Ocl, Sda, Status, TripCause
 from sentinel.wire import Control, Kind, Verdict
-from tests.cocotb.card import ALL_ONES, LIMITS, SLVERR, Card, other, random_of
+from tests.cocotb.card import ALL_ONES, LIMITS, SLVERR, Card, core_of, other, random_of
 from tests.cocotb.cases_trips import CAUSES
 from tests.cocotb.pressure import TICK_NS
 
@@ -38,7 +38,7 @@ async def closes(dut: Any) -> int:
     """The first cycle at whose end the gate is closed: the cycle's own wires, looked at before its edge."""
     while True:
         await FallingEdge(dut.clk)
-        if dut.core.kill.closed.value:
+        if core_of(dut).kill.closed.value:
             # The falling edge lies within the cycle that the next rising edge ends.
             return cycle_now() + 1
 
@@ -103,7 +103,7 @@ async def kill_works_whatever_hangs(dut: Any, how: str, stuck: str) -> None:
     await card.cycles(40)
     assert card.tripped
     assert int(dut.vled.value) & 3 == 1
-    assert int(dut.irq.value)
+    assert int(core_of(dut).irq.value)
     for channel in [*card.ring.channels, card.stores.data]:
         channel.pause = False
     await card.cycles(100)

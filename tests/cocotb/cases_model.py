@@ -13,7 +13,7 @@ import numpy as np
 from sentinel.host.cards.registers import ModelFlags, ModelStatus, Ocl, RuleSelect, TripCause
 from sentinel.model.rule import CONDITIONS, RULES
 from sentinel.wire import BEAT_FEATURES, CARD_BEAT, BeatKind, DecisionFlag, Kind
-from tests.cocotb.card import SYMBOL, Card, random_of
+from tests.cocotb.card import SYMBOL, Card, core_of, random_of
 from tests.cocotb.forests import Model, Vector, compare, random_model, random_vectors, with_load
 from tests.cocotb.pressure import Pressure
 
@@ -258,7 +258,7 @@ async def upset_word_of_the_model_marks_the_decision_and_trips(dut: Any) -> None
     await load(card, model)
     vector = random_vectors(random, model, 1)[0]
     # Every leaf there is: whichever the vector reads was upset.
-    leaves = dut.core.decider.forest.engine_0.leaves
+    leaves = core_of(dut).decider.forest.engine_0.leaves
     for i in range(len(leaves)):
         leaves[i].value = int(leaves[i].value) ^ 1
     seq = send(card, model, vector)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from random import Random
 from typing import Any
 
@@ -12,9 +13,12 @@ from cocotbext.axi import AxiBus, AxiMaster, AxiMasterRead, AxiReadBus
 
 from sentinel.host.cards.registers import BeatFault, Ocl
 from sentinel.wire import CARD_BEAT, HEARTBEAT_BEAT, SLOT_BYTES, BeatKind, Kind, Verdict
-from tests.cocotb.card import PCIS_SLOTS, SLVERR, SYMBOL, Card, random_of
+from tests.cocotb.card import PCIS_SLOTS, SLVERR, SYMBOL, Card, core_of, random_of
 from tests.cocotb.pressure import Pressure, apply
 from tests.cocotb.stores import ALL_BYTES, FULL_SIZE, Transfer
+
+#: Of a write's id, as wide as the shell has it.
+ID_BITS = int(os.environ.get("CARD_ID_BITS", "16"))
 
 WINDOW = PCIS_SLOTS * SLOT_BYTES
 #: The FIFO of addresses.
@@ -43,7 +47,7 @@ class ByteModel:
 
 async def assembled(card: Card, beats: list[int]) -> None:
     """Note what the slots hand on, cycle by cycle."""
-    pcis = card.dut.core.pcis
+    pcis = core_of(card.dut).pcis
     while True:
         await RisingEdge(card.clk)
         if pcis.beats__valid.value and pcis.beats__ready.value:
@@ -85,7 +89,7 @@ async def beats_in_pieces_come_out_whole_and_in_the_order_of_completion(dut: Any
         random.shuffle(batch)
         for slot, transfer in batch:
             address = slot * SLOT_BYTES + random.randrange(1 << 40) * WINDOW
-            card.stores.burst(address, [transfer], awid=random.getrandbits(16))
+            card.stores.burst(address, [transfer], awid=random.getrandbits(ID_BITS))
             model.burst(address, [transfer], FULL_SIZE)
             seq += 1
     await card.stores.answered()
@@ -115,7 +119,7 @@ async def bursts_of_any_length_size_and_strobes_are_counted_byte_by_byte(dut: An
             strobe = lanes & random.choice([ALL_BYTES, ALL_BYTES, random.getrandbits(64), 0])
             transfers.append(Transfer(random.getrandbits(512), strobe))
             at = ((at >> size) + 1) << size
-        card.stores.burst(address, transfers, size, random.getrandbits(16))
+        card.stores.burst(address, transfers, size, random.getrandbits(ID_BITS))
         model.burst(address, transfers, size)
     await card.stores.answered()
     await card.until(lambda: len(found) >= len(model.beats), "the last beat", 400)

@@ -34,6 +34,7 @@ from tests.cocotb.card import (
     QTY,
     SYMBOL,
     Card,
+    core_of,
     gates,
     inside,
     next_answer,
@@ -163,7 +164,7 @@ async def _write_row(card: Card) -> None:
 
 
 async def _flip_limits(card: Card) -> None:
-    shadow = inside(card.dut.core, "limits").shadow_active_limits_version
+    shadow = inside(core_of(card.dut), "limits").shadow_active_limits_version
     shadow.value = int(shadow.value) ^ 1
 
 
@@ -196,13 +197,13 @@ async def _stray_key(card: Card) -> None:
 
 
 async def _upset_latch(card: Card) -> None:
-    card.dut.core.kill.tripped_0.value = 1
+    core_of(card.dut).kill.tripped_0.value = 1
 
 
 async def _upset_model(card: Card) -> None:
     card.next_model = random_model(random_of("model"), 1)  # type: ignore[attr-defined]
     await load(card, card.next_model)  # type: ignore[attr-defined]
-    leaves = card.dut.core.decider.forest.engine_0.leaves
+    leaves = core_of(card.dut).decider.forest.engine_0.leaves
     for i in range(len(leaves)):
         leaves[i].value = int(leaves[i].value) ^ 1
     card.vector(np.zeros(13, np.float32))
@@ -315,7 +316,7 @@ async def check_refused(card: Card, cause: TripCause) -> None:
 async def every_cause_trips_and_stands_in_the_way(dut: Any, cause: TripCause, pressure: Pressure) -> None:
     card = await Card.armed(dut, pressure, TRIPPABLE)
     raise_, remove = CAUSES[cause]
-    assert not int(dut.irq.value)
+    assert not int(core_of(dut).irq.value)
     before = card.now
     await trip(card, raise_)
     assert await card.read(Ocl.FIRST_CAUSE) == cause
@@ -324,7 +325,7 @@ async def every_cause_trips_and_stands_in_the_way(dut: Any, cause: TripCause, pr
     assert await card.read(Ocl.ARM_EPOCH) == 2
     # The clock may have gone back.
     assert before - 2000 <= await card.read_wide("FIRST_TIME") <= card.now + 1000
-    assert int(dut.irq.value)
+    assert int(core_of(dut).irq.value)
     assert int(dut.vled.value) & 3 == 1
     if cause is not TripCause.PCIM_FAULT:
         status = card.ring.records[Kind.CARD_STATUS][-1]
@@ -347,7 +348,7 @@ async def every_cause_trips_and_stands_in_the_way(dut: Any, cause: TripCause, pr
         await remove(card)
     await card.write(Ocl.IRQ_ACK, 0)
     await card.cycles(4)
-    assert not int(dut.irq.value)
+    assert not int(core_of(dut).irq.value)
     assert await card.arm() == 2
     assert await card.causes() == 0
     card.order(1, 2)
@@ -368,7 +369,7 @@ async def card_starts_tripped_and_clears_its_memories_first(dut: Any, pressure: 
     assert await card.read(Ocl.REJECTS) == 1
     await check_refused(card, TripCause.POWER_ON | TripCause.CLEARING)
     assert await card.read(Ocl.FIRST_CAUSE) == TripCause.POWER_ON
-    assert not int(dut.irq.value)
+    assert not int(core_of(dut).irq.value)
     assert await card.read(Ocl.ARM_EPOCH) == 1
     assert not await card.standing() & TripCause.CLEARING
 

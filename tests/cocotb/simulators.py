@@ -19,6 +19,8 @@ from sentinel_hdl.tools.emit import emitted
 from sentinel_hdl.tools.merge import merge_modules
 from sentinel_hdl.tools.verilator import environment
 
+from sentinel.image.bench import wrapped_core
+from sentinel.image.targets import Target
 from tests.cocotb.top import TOP, top_verilog
 
 #: The whole core but for its sizes: eight trees, 64 symbols. Half the time to build, and a quarter to emit.
@@ -28,16 +30,17 @@ SEED = 20_240_607
 _TIMESCALE = ("1ns", "1ps")
 
 # What tests upset or look at inside; everything else is Verilator's to optimise. ``ports_of`` the top is always seen.
-_PUBLIC = f"""`verilator_config
-public_flat_rw -module "{TOP}" -var "*"
-public_flat_rw -module "sentinel_core.kill" -var "tripped_0"
-public_flat_rw -module "sentinel_core.kill" -var "state"
-public_flat_rw -module "sentinel_core.kill" -var "closed"
-public_flat_rw -module "sentinel_core.pcis" -var "beats__*"
-public_flat_rw -module "sentinel_core.gate.store*" -var "memory"
-public_flat_rw -module "sentinel_core.gate.window*" -var "memory"
-public_flat_rw -module "sentinel_core.limits*" -var "shadow_active_limits_version"
-public_flat_rw -module "sentinel_core.decider.forest.engine_0" -var "leaves"
+_PUBLIC = """`verilator_config
+public_flat_rw -module "{top}" -var "*"
+public_flat_rw -module "{core}" -var "irq"
+public_flat_rw -module "{core}.kill" -var "tripped_0"
+public_flat_rw -module "{core}.kill" -var "state"
+public_flat_rw -module "{core}.kill" -var "closed"
+public_flat_rw -module "{core}.pcis" -var "beats__*"
+public_flat_rw -module "{core}.gate.store*" -var "memory"
+public_flat_rw -module "{core}.gate.window*" -var "memory"
+public_flat_rw -module "{core}.limits*" -var "shadow_active_limits_version"
+public_flat_rw -module "{core}.decider.forest.engine_0" -var "leaves"
 """
 _VERILATOR_FLAGS = (
     *("-Wno-fatal", "-Wno-WIDTH", "-Wno-CASEINCOMPLETE", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
@@ -74,9 +77,14 @@ def _environ(values: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def verilated(parameters: Mapping[str, int], flags: Sequence[str] = ()) -> Built:
-    """The core of these parameters under Verilator. Raises ToolError where Verilator or a compiler is missing."""
-    return _built("verilator", _Verilator, parameters, (*_VERILATOR_FLAGS, *flags), {"public.vlt": _PUBLIC})
+def verilated(parameters: Mapping[str, int], flags: Sequence[str] = (), target: Target | None = None) -> Built:
+    """The core of these parameters under Verilator, inside the AWS top of ``target`` if one is given.
+
+    Raises ToolError where Verilator or a compiler is missing.
+    """
+    core = "sentinel_core" if target is None else "sentinel_shell.core"
+    seen = {"public.vlt": _PUBLIC.format(top=TOP, core=core)}
+    return _built("verilator", _Verilator, parameters, (*_VERILATOR_FLAGS, *flags), seen, target)
 
 
 def icarus(parameters: Mapping[str, int]) -> Built:
@@ -85,11 +93,18 @@ def icarus(parameters: Mapping[str, int]) -> Built:
 
 
 def _built(
-    simulator: str, make: type[Any], parameters: Mapping[str, int], flags: Sequence[str], extra: Mapping[str, str]
+    simulator: str,
+    make: type[Any],
+    parameters: Mapping[str, int],
+    flags: Sequence[str],
+    extra: Mapping[str, str],
+    target: Target | None = None,
 ) -> Built:
     core = emitted("core", **parameters).read_text()
+    top = top_verilog(core)
+    core = core if target is None else wrapped_core(target, **parameters)
     # Icarus shares nothing between instances, and marks for Verilator are none for it.
-    sources = {**extra, "core.v": merge_modules(core) if simulator == "verilator" else core, f"{TOP}.v": top_verilog(core)}
+    sources = {**extra, "core.v": merge_modules(core) if simulator == "verilator" else core, f"{TOP}.v": top}
     tools = {**environment(), **_OPTIMISATION} if simulator == "verilator" else {}
 
     def build(directory: Path) -> None:

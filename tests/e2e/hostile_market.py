@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.cli.deciders import DeciderChoice
 from sentinel.engine.layout import HALT_BOOK, HALT_FEED
 from sentinel.host.daemon import Daemon
 from sentinel.model.artifact import load_model, save_model
@@ -199,7 +200,14 @@ def _nothing(scene: Scene) -> None:
     """Leave the run alone."""
 
 
-def _scene(venue: VenueServer, hand: Hand, directory: Path, sections: dict[str, Any] | None, start_ns: int) -> Scene:
+def _scene(
+    venue: VenueServer,
+    hand: Hand,
+    directory: Path,
+    sections: dict[str, Any] | None,
+    start_ns: int,
+    card: DeciderChoice | None = None,
+) -> Scene:
     scene = Scene(venue, hand, directory, start_ns)
     settings: dict[str, Any] = {
         "model": str(eager_model(directory)),
@@ -207,14 +215,28 @@ def _scene(venue: VenueServer, hand: Hand, directory: Path, sections: dict[str, 
         **(sections or {}),
     }
     config = config_for(venue, list(SYMBOLS), directory / "store", **settings)
-    scene.daemon = Daemon(config, CREDENTIALS, venue.lockstep_url, on_effect=scene.on_effect, boundary=scene.on_boundary)
+    scene.daemon = Daemon(
+        config,
+        CREDENTIALS,
+        venue.lockstep_url,
+        on_effect=scene.on_effect,
+        boundary=scene.on_boundary,
+        decider_factory=None if card is None else card.factory,
+        card=None if card is None else card.attached,
+    )
     return scene
 
 
-async def trade(directory: Path, prepare: Prepare = _nothing, sections: dict[str, Any] | None = None, **options: Any) -> Outcome:
+async def trade(
+    directory: Path,
+    prepare: Prepare = _nothing,
+    sections: dict[str, Any] | None = None,
+    card: DeciderChoice | None = None,
+    **options: Any,
+) -> Outcome:
     """Run the scenario with what ``prepare`` lays a hand on; options as VenueServer takes them."""
     async with lockstep_venue(small_market(), BALANCES, SEED, **options) as venue:
-        scene = _scene(venue, Hand(venue), directory, sections, venue.exchange.now_ns)
+        scene = _scene(venue, Hand(venue), directory, sections, venue.exchange.now_ns, card)
         prepare(scene)
         await scene.daemon.run(scene.stopped)
         return _outcome(scene)

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 class Slice(wiring.Component):
     """One element a cycle, a cycle later. ``output`` and ``input.ready`` come from flip-flops (a second place holds what comes
-    in the cycle in which the output stops).
+    in the cycle in which the output stops). In reset nothing is taken.
 
     Attributes
     ----------
@@ -22,12 +22,14 @@ class Slice(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        kept, full, valid = Signal(self._bits, reset_less=True), Signal(), Signal()
-        given = Signal(self._bits, reset_less=True)
+        kept, given = Signal(self._bits, reset_less=True), Signal(self._bits, reset_less=True)
+        # ``ready`` is ``~full`` but in reset: what is taken then is lost.
+        full, ready, valid = Signal(), Signal(), Signal()
         arrived, shown = Value.cast(self.input.payload), Value.cast(self.output.payload)
-        m.d.comb += [self.input.ready.eq(~full), self.output.valid.eq(valid), shown.eq(given)]
+        m.d.comb += [self.input.ready.eq(ready), self.output.valid.eq(valid), shown.eq(given)]
         with m.If(~valid | self.output.ready):
-            m.d.sync += [given.eq(Mux(full, kept, arrived)), valid.eq(full | self.input.valid), full.eq(0)]
-        with m.Elif(self.input.valid & ~full):
-            m.d.sync += [kept.eq(arrived), full.eq(1)]
+            m.d.sync += [given.eq(Mux(full, kept, arrived)), valid.eq(full | (self.input.valid & ready))]
+            m.d.sync += [full.eq(0), ready.eq(1)]
+        with m.Elif(self.input.valid & ready):
+            m.d.sync += [kept.eq(arrived), full.eq(1), ready.eq(0)]
         return m

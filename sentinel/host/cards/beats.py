@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentinel.errors import CardError
 from sentinel.host.cards.link import CardLink
@@ -91,6 +92,15 @@ class GateBeats:
         _check("bid", bid, 0, AMOUNT_MAX)
         _check("ask", ask, 0, AMOUNT_MAX)
         return self._send(REFERENCE_BEAT, BeatKind.REFERENCE_PRICE, symbol=symbol, bid=bid, ask=ask)
+
+    def references(self, symbols: NDArray[np.int64], bids: NDArray[np.int64], asks: NDArray[np.int64]) -> None:
+        """``reference`` for many symbols, int64[n] each. Raises CardError before any leaves."""
+        for name, values, high in (("symbol", symbols, MAX_SYMBOLS - 1), ("bid", bids, AMOUNT_MAX), ("ask", asks, AMOUNT_MAX)):
+            for value in values[(values < 0) | (values > high)][:1].tolist():
+                _check(name, value, 0, high)
+        beats = np.zeros(len(symbols), REFERENCE_BEAT)
+        beats["kind"], beats["symbol"], beats["bid"], beats["ask"] = BeatKind.REFERENCE_PRICE, symbols, bids, asks
+        self._link.send_each(beats)
 
     def equity(self, equity: int, day_start: int) -> int:
         """Equity now and when the trading day began, quote e8."""

@@ -3,7 +3,8 @@
 A vector goes out as one message, its decision is awaited in the ring. Whatever is not certainly the answer to this
 vector under the expected model is refused with a code, and the engine asks its fallback, the numba decider; a result
 that comes after its time-out is recognised by its number and dropped. What proves the card or its model wrong, or
-``fail_after`` doubts in a row, marks the card failed: it is asked no more until ``revive``.
+``fail_after`` doubts in a row, marks the card failed: it is asked no more until ``revive``. With a shadow every answer is
+compared with the numba decider's; one bit of difference is such a proof.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numba import cfunc, njit, types
 from numpy.typing import NDArray
 
-from sentinel.engine.forest_cpu import BAD_BEAT, DECIDED
+from sentinel.engine.forest_cpu import BAD_BEAT, DECIDED, CpuDecider
 from sentinel.errors import CardError
 from sentinel.host.cards.bus import call_relax
 from sentinel.host.cards.link import (
@@ -32,7 +33,7 @@ from sentinel.host.cards.link import (
 )
 from sentinel.host.monotonic import monotonic_ns
 from sentinel.model.artifact import ModelArtifact
-from sentinel.native import INNER, JIT, array_at
+from sentinel.native import INNER, JIT, array_at, call_decider
 from sentinel.wire import DECISION, SLOT_BYTES, BeatKind, DecisionFlag, Kind
 
 #: Return values besides DECIDED and BAD_BEAT.
@@ -46,7 +47,7 @@ WINDOW = 12
 _FIRST_BEAT, _SECOND_BEAT = int(BeatKind.VECTOR), int(BeatKind.VECTOR) | 1 << 8  # kind and part, the upper half of word 1
 _DECISION, _SKIPPED = int(Kind.DECISION), int(DecisionFlag.FOREST_SKIPPED)
 _LOOKS_PER_CLOCK = 16
-_COUNTED = ("decisions", "timeouts", "late", "contradictions", "bypassed")
+_COUNTED = ("decisions", "timeouts", "late", "contradictions", "mismatches", "bypassed")
 _counts_at = array_at(np.dtype(np.int64))
 
 
@@ -87,6 +88,20 @@ def _answer(k: Any, engine_seq: np.uint32, decision: int) -> None:
     out[2] = out[3] = out[4] = out[5] = np.uint32(0)
     out[12] = out[13] = out[14] = out[15] = np.uint32(0)
     k.decisions += 1
+
+
+@njit(**INNER)
+def _differs(k: Any, beats: int, decision: int) -> bool:
+    """The shadow decides otherwise."""
+    if k.shadow == 0:
+        return False
+    failed = call_decider(k.shadow, k.shadow_context, beats, k.shadow_decision, 0) != 0
+    given, expected = words32(decision, 16), words32(k.shadow_decision, 16)
+    for word in range(16):
+        if given[word] != expected[word]:
+            failed = True
+    k.mismatches += int(failed)
+    return failed
 
 
 @njit(**INNER)
@@ -142,8 +157,10 @@ def _decide(k: Any, beats: int, decision: int, deadline_ns: int) -> int:
     code = _await(k, seq, given[1] & np.uint32(0xFFFF), deadline)
     if code != DECIDED:
         return _doubt(k, code)
-    k.misses = 0
     _answer(k, given[0], decision)
+    if _differs(k, beats, decision):
+        return _doubt(k, CONTRADICTED)
+    k.misses = 0
     return DECIDED
 
 
@@ -179,18 +196,27 @@ class CardDecider:
         link: to a card that holds ``artifact`` with these settings (CardDriver.load_model).
         beats: of a vector, 1 or 2.
         fail_after: doubts in a row that mark the card failed.
+        shadow: decides every vector too, and must agree; kept alive here.
 
     Give the engine a CpuDecider as the fallback. Of a decision's record ``now``, the cycle stamps, ``arm_epoch``,
     ``slot`` and ``crc32`` are zeroed as the CPU decider leaves them; the cycles are counted in ``link.cycles``.
     """
 
     def __init__(
-        self, link: CardLink, artifact: ModelArtifact, beats: int, forest_on_rule: bool, fail_after: int = FAIL_AFTER
+        self,
+        link: CardLink,
+        artifact: ModelArtifact,
+        beats: int,
+        forest_on_rule: bool,
+        fail_after: int = FAIL_AFTER,
+        shadow: CpuDecider | None = None,
     ) -> None:
         self.link = link
+        self._shadow = shadow
         k = link.state
         k["model_crc"], k["classes"], k["beats"] = artifact.crc, artifact.classes, beats
         k["forest_on_rule"], k["fail_after"] = int(forest_on_rule), fail_after
+        k["shadow"], k["shadow_context"] = (0, 0) if shadow is None else (shadow.address, shadow.context)
         self.address = int(_decide_c.address or 0)
         self.context = link.address
 

@@ -13,6 +13,7 @@ from enum import IntFlag
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.engine.forest_cpu import CpuDecider
 from sentinel.errors import CardError
 from sentinel.host.cards.beats import GateBeats
 from sentinel.host.cards.bus import ALL_ONES, Bus
@@ -169,7 +170,7 @@ class CardDriver:
         self.bus.ocl_write(Ocl.PCIM_ENABLE, 1)
         if Status.PCIM_ENABLED not in self.status():
             raise CardError("PCIM_ENABLE", 0, "1", "the card refuses the ring: see PCIM_BASE and PCIM_SLOTS")
-        self._answered = None
+        self._answered = self._newest = None
 
     def _place_ring(self) -> None:
         address, slots = self.bus.ring_address, len(self.bus.ring)
@@ -209,13 +210,13 @@ class CardDriver:
             raise CardError("MODEL_ACTIVE_ID", f"{active:#010x}", f"{load.model_id:#010x}", "load the artifact again")
         self.loaded = load
 
-    def decider(self, artifact: ModelArtifact, fail_after: int = FAIL_AFTER) -> CardDecider:
+    def decider(self, artifact: ModelArtifact, fail_after: int = FAIL_AFTER, shadow: CpuDecider | None = None) -> CardDecider:
         """The decider of the model in use. Raises CardError where that is another than ``artifact``."""
         if self.loaded is None or self.loaded.model_id != artifact.crc:
             raise CardError(
                 "model", None if self.loaded is None else f"{self.loaded.model_id:#010x}", "the run's", "load it first"
             )
-        return CardDecider(self.link, artifact, self.loaded.beats, self.loaded.forest_on_rule, fail_after)
+        return CardDecider(self.link, artifact, self.loaded.beats, self.loaded.forest_on_rule, fail_after, shadow)
 
     def set_limits(self, limits: CardLimits) -> None:
         """Put limits in force, all or none; only while tripped."""
@@ -308,14 +309,11 @@ class CardDriver:
 
     def service_watchdog(self) -> int | None:
         """Answer the newest challenge if its time has come; call it often. Returns the answer, None if none was due."""
-        self.link.poll()
+        newest = self.newest_status()
         if self.limits is None:
             return None
-        statuses = self.link.statuses()
-        if len(statuses):
-            newest = statuses[-1]
-            if int(newest["challenge"]) != self._challenge:
-                self._challenge, self._issued = int(newest["challenge"]), int(newest["now"])
+        if newest is not None and int(newest["challenge"]) != self._challenge:
+            self._challenge, self._issued = int(newest["challenge"]), int(newest["now"])
         if self._challenge is None or self._challenge == self._answered:
             return None
         if self.now() - self._issued <= self.limits.watchdog_min:
@@ -327,6 +325,16 @@ class CardDriver:
 
     _challenge: int | None = None
     _issued = 0
+
+    def newest_status(self) -> np.void | None:
+        """The last CARD_STATUS that came since ``start``, None before the first."""
+        self.link.poll()
+        statuses = self.link.statuses()
+        if len(statuses):
+            self._newest = statuses[-1]
+        return self._newest
+
+    _newest: np.void | None = None
 
     def permits(self) -> NDArray[np.void]:
         """PERMIT[n] that came since the last call."""

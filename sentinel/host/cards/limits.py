@@ -7,11 +7,9 @@ from dataclasses import dataclass, fields
 
 from sentinel.errors import CardError
 from sentinel.host.cards.registers import OCL_FIELDS, OCL_WORDS, STAGED_LIMITS, WORD_BITS, Ocl, split
-from sentinel.units import BPS, NS_PER_S
+from sentinel.units import BPS, CARD_TICK_NS, NS_PER_S
 
-#: The card's tick, one cycle of 250 MHz.
-TICK_NS = 4
-TICKS_PER_S = NS_PER_S // TICK_NS
+TICKS_PER_S = NS_PER_S // CARD_TICK_NS
 _TWO_WORDS, _FOUR_WORDS = (1 << 2 * WORD_BITS) - 1, (1 << 4 * WORD_BITS) - 1
 
 

@@ -35,8 +35,8 @@ LINK = record_dtype(
     next_slot next_seq assembly_slot poll_limit timeout_ns
     permit_head permit_tail status_head status_tail
     messages refused_writes records damaged lost_records stray_records dropped_statuses
-    model_crc classes beats forest_on_rule fail_after
-    failed misses decisions timeouts late contradictions bypassed
+    model_crc classes beats forest_on_rule fail_after shadow shadow_context shadow_decision
+    failed misses decisions timeouts late contradictions mismatches bypassed
     """
 )
 LINK_COUNTED = ("messages", "refused_writes", "records", "damaged", "lost_records", "stray_records", "dropped_statuses")
@@ -182,6 +182,15 @@ def _send_message(link: int, beats: int, parts: int) -> int:
 
 
 @njit(**JIT)
+def _send_each(link: int, beats: int, count: int) -> int:
+    k = link_at(link)
+    for i in range(count):
+        if send(k, beats + i * SLOT_BYTES, 1, claim_seq(k)) != 0:
+            return 1
+    return 0
+
+
+@njit(**JIT)
 def _poll(link: int, looks: int) -> int:
     k = link_at(link)
     taken = 0
@@ -198,6 +207,10 @@ def _poll(link: int, looks: int) -> int:
         if looks > 0:
             call_relax(k.relax, k.bus)
     return taken
+
+
+def _refused(seq: int) -> CardError:
+    return CardError("card write", seq, "64-byte stores the bus takes", "the card hangs or is gone: load its image again")
 
 
 class CardLink:
@@ -221,7 +234,7 @@ class CardLink:
         k = self.state
         k["bus"], k["write64"], k["relax"] = bus.context, bus.write64_address, bus.relax_address
         k["ring"], k["ring_mask"] = bus.ring.ctypes.data, slots - 1
-        k["outgoing"], k["record"] = self._scratch.ctypes.data, self._scratch[2:].ctypes.data
+        k["outgoing"], k["record"], k["shadow_decision"] = (self._scratch[i:].ctypes.data for i in (0, 2, 3))
         k["permits"], k["statuses"], k["cycles"] = (a.ctypes.data for a in (self._permits, self._statuses, self.cycles))
         k["poll_limit"], k["timeout_ns"] = bus.poll_limit, bus.timeout_ns
         k["next_slot"], k["beats"] = 1, 1
@@ -243,7 +256,7 @@ class CardLink:
         block = np.ascontiguousarray(beats).view(CARD_BEAT).reshape(-1)
         seq = int(self.state["next_seq"])
         if _send_message(self.address, block.ctypes.data, len(block)) != 0:
-            raise CardError("card write", seq, "64-byte stores the bus takes", "the card hangs or is gone: load its image again")
+            raise _refused(seq)
         return seq
 
     def poll(self, looks: int = 1) -> int:
@@ -257,6 +270,12 @@ class CardLink:
     def statuses(self) -> NDArray[np.void]:
         """CARD_STATUS[n] since the last call, oldest first; beyond 4,096 the oldest are dropped and counted."""
         return self._drain(self._statuses, "status")
+
+    def send_each(self, beats: NDArray[np.void]) -> None:
+        """Send CARD_BEAT-sized records[n], each as a message of its own. Raises CardError where the bus refuses one."""
+        block = np.ascontiguousarray(beats).view(CARD_BEAT).reshape(-1)
+        if _send_each(self.address, block.ctypes.data, len(block)) != 0:
+            raise _refused(int(self.state["next_seq"]))
 
     def _drain(self, queue: NDArray[np.void], name: str) -> NDArray[np.void]:
         tail, head = int(self.state[f"{name}_tail"]), int(self.state[f"{name}_head"])

@@ -2,6 +2,7 @@
 //
 // Every access is a true handshake on the core's ports, one edge of the 250 MHz clock at a time. As on the AWS shell,
 // what takes longer than 2,000 cycles (8 us) is given up: reads become all ones, writes are dropped, both are counted.
+// A card can be made to fail: pulled, its clock stopped, a record on its way damaged, lost or overtaken.
 #include "Vsentinel_core.h"
 #include "verilated.h"
 
@@ -9,6 +10,7 @@
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <utility>
 
 namespace {
 
@@ -20,6 +22,8 @@ constexpr uint32_t ALL_ONES = 0xFFFFFFFF;
 constexpr int RESET_CYCLES = 8;
 constexpr int RELAX_CYCLES = 64;
 enum { OKAY = 0, SLVERR = 2, TIMED_OUT = -1 };
+enum RecordFault { NO_FAULT = 0, DAMAGED = 1, LOST = 2, OVERTAKEN = 3 };
+constexpr int DAMAGED_WORD = 8;  // of a decision: its first margin
 
 struct Beat {
     uint64_t address;
@@ -100,6 +104,10 @@ struct Card {
     uint32_t pause_pcis = 0, pause_ring = 0, pause_answers = 0;
     uint32_t noise = 1;
 
+    bool pulled = false, stopped = false;
+    RecordFault fault = NO_FAULT;  // of the next record
+    std::deque<std::pair<uint64_t, Beat>> held;  // overtaken by the next, with its place
+
     Card() : top(&context), ocl LITE(ocl), sda LITE(sda) { reset(); }
     ~Card() { top.final(); }
 
@@ -151,6 +159,29 @@ struct Card {
         }
     }
 
+    // The word with the slot number last, as a reader on another core must see it.
+    void store(uint64_t offset, const Beat &beat) {
+        std::memcpy(ring + offset, beat.data, BEAT - 8);
+        uint64_t last;
+        std::memcpy(&last, beat.data + 14, 8);
+        __atomic_store_n(reinterpret_cast<uint64_t *>(ring + offset + BEAT - 8), last, __ATOMIC_RELEASE);
+        counters.records++;
+    }
+
+    void deliver(uint64_t offset, Beat beat) {
+        const RecordFault now = fault;
+        fault = NO_FAULT;
+        if (now == LOST) return;
+        if (now == OVERTAKEN) {
+            held.push_back({offset, beat});
+            return;
+        }
+        if (now == DAMAGED) beat.data[DAMAGED_WORD] ^= 1;
+        store(offset, beat);
+        for (const auto &[place, late] : held) store(place, late);
+        held.clear();
+    }
+
     void serve_pcim() {
         while (!pcim_addresses.empty() && !pcim_data.empty()) {
             const Address at = pcim_addresses.front();
@@ -159,12 +190,7 @@ struct Card {
             const bool inside = ring != nullptr && at.address >= ring_address && offset + BEAT <= ring_bytes;
             const bool whole = at.length == 0 && at.address % BEAT == 0 && ~beat.strobe == 0;
             if (inside && whole) {
-                // The word with the slot number last, as a reader on another core must see it.
-                std::memcpy(ring + offset, beat.data, BEAT - 8);
-                uint64_t last;
-                std::memcpy(&last, beat.data + 14, 8);
-                __atomic_store_n(reinterpret_cast<uint64_t *>(ring + offset + BEAT - 8), last, __ATOMIC_RELEASE);
-                counters.records++;
+                deliver(offset, beat);
             } else {
                 counters.stray_writes++;
             }
@@ -175,6 +201,7 @@ struct Card {
     }
 
     void cycle() {
+        if (stopped) return;
         drive_pcis();
         drive_pcim();
         top.now = time_base + counters.cycles;
@@ -210,7 +237,9 @@ struct Card {
         serve_pcim();
     }
 
+    // What is posted to a card that is gone is gone too, and nobody is told.
     bool write(uint64_t offset, const void *data, uint64_t strobe) {
+        if (pulled) return true;
         for (uint64_t waited = 0; beats.size() >= OUTSTANDING; waited++) {
             if (waited > SHELL_TIMEOUT) break;
             cycle();
@@ -227,6 +256,10 @@ struct Card {
     }
 
     int finish(Lite &port) {
+        if (pulled) {
+            port.end();
+            return TIMED_OUT;
+        }
         busy = &port;
         for (uint64_t waited = 0; waited < SHELL_TIMEOUT && !port.answered; waited++) cycle();
         busy = nullptr;
@@ -256,11 +289,12 @@ void card_free(Card *card) { delete card; }
 void card_reset(Card *card) { card->reset(); }
 Counters *card_counters(Card *card) { return &card->counters; }
 void card_step(Card *card, uint64_t cycles) {
-    while (cycles--) card->cycle();
+    while (!card->pulled && cycles--) card->cycle();
 }
 // Until `records` more have come into the ring, at most `cycles`. Returns the cycles run.
 uint64_t card_run(Card *card, uint64_t records, uint64_t cycles) {
     const uint64_t begin = card->counters.cycles, enough = card->counters.records + records;
+    if (card->pulled || card->stopped) return 0;
     while (card->counters.records < enough && card->counters.cycles - begin < cycles) card->cycle();
     return card->counters.cycles - begin;
 }
@@ -272,6 +306,9 @@ void card_set_ring(Card *card, void *memory, uint64_t address, uint64_t bytes) {
 void card_set_pauses(Card *card, uint32_t pcis, uint32_t ring, uint32_t answers, uint32_t seed) {
     card->pause_pcis = pcis, card->pause_ring = ring, card->pause_answers = answers, card->noise = seed ? seed : 1;
 }
+void card_pull(Card *card) { card->pulled = true; }
+void card_stop_clock(Card *card) { card->stopped = true; }
+void card_spoil_record(Card *card, int fault) { card->fault = static_cast<RecordFault>(fault); }
 void card_set_vdip(Card *card, uint32_t value) { card->top.vdip = value; }
 uint32_t card_vled(Card *card) { return card->top.vled; }
 uint32_t card_irq(Card *card) { return card->top.irq; }

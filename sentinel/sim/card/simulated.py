@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from sentinel.errors import CardError
 from sentinel.sim.card.library import build_library, core_verilog, load_library
+from sentinel.units import CARD_TICK_NS
 from sentinel.wire import SLOT_BYTES
 
 RING_SLOTS = 4096
@@ -25,6 +27,14 @@ RING_ADDRESS = 0x12_3456_0000
 SHELL_TIMEOUT_CYCLES = 2_000
 _ALL_STROBES = (1 << SLOT_BYTES) - 1
 _COUNTERS = ("cycles", "records", "stray_writes", "refused_beats", "lite_timeouts", "pcis_timeouts", "pcis_errors")
+
+
+class RecordFault(IntEnum):
+    """What may befall a record; as ``shim.cpp`` numbers them."""
+
+    DAMAGED = 1  # a bit of it flips
+    LOST = 2
+    OVERTAKEN = 3  # the next one is in the ring before it
 
 
 class SimulatedCard:
@@ -126,9 +136,27 @@ class SimulatedCard:
     def now(self, ticks: int) -> None:
         self._library.card_set_now(self.context, ticks)
 
+    def follow(self, now_ns: int) -> None:
+        """Take the host's time, ns, where that is ahead; a card's never goes back."""
+        ticks = now_ns // CARD_TICK_NS - self.now
+        if ticks > 0:
+            self.wait_ticks(ticks)
+
     def set_pauses(self, pcis: int = 0, ring: int = 0, answers: int = 0, seed: int = 1) -> None:
         """In how many of 256 cycles, at random, each side makes the other wait: beats, ring writes, their answers."""
         self._library.card_set_pauses(self.context, pcis, ring, answers, seed)
+
+    def pull(self) -> None:
+        """Take the card out of its slot: reads are all ones, stores vanish, nothing comes."""
+        self._library.card_pull(self.context)
+
+    def stop_clock(self) -> None:
+        """As the shell does above the power limit: every access times out, stores wait until the bus takes no more."""
+        self._library.card_stop_clock(self.context)
+
+    def spoil_record(self, fault: RecordFault) -> None:
+        """Do this to the next record on its way to the ring."""
+        self._library.card_spoil_record(self.context, int(fault))
 
     def set_vdip(self, value: int) -> None:
         """The virtual DIP switches; switch 0 is the operator's kill."""

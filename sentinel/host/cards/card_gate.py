@@ -1,0 +1,259 @@
+"""Permits from the gate on a card: what it must be told is told, and no order leaves without its answer.
+
+The card checks each order on its own against limits, open orders, positions, references and equity that it was told; the
+engine's controls have passed the order before. Where the answer is no, late, or not certain, the order does not leave.
+``lost`` says why no permit can come any more; nothing here makes a lost card good again, an operator does.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.config import RiskConfig
+from sentinel.engine.readout import equity_e8
+from sentinel.engine.state import EngineState
+from sentinel.errors import CardError
+from sentinel.host.cards.beats import AMOUNT_MAX
+from sentinel.host.cards.driver import CardDriver, names_of
+from sentinel.host.cards.limits import TICKS_PER_S, CardLimits
+from sentinel.host.cards.registers import Ocl, Status
+from sentinel.units import BPS, E8, NS_PER_MS, NS_PER_S
+from sentinel.wire import TERMINAL_STATES, Control, PermitFlag, Side, Verdict
+
+_log = logging.getLogger(__name__)
+
+#: How long an answer may take on a card that has a clock of the wall's.
+PERMIT_TIMEOUT_NS = 5 * NS_PER_MS
+#: Times to let a card run whose time runs only while it is looked at.
+_PATIENCE = 256
+_DAY_NS = 86_400 * NS_PER_S
+_TERMINAL = np.array(sorted(TERMINAL_STATES), np.int64)
+
+
+def card_limits(risk: RiskConfig, equity: int, version: int) -> CardLimits:
+    """The card's limits for the software's. ``equity``, quote e8: a day may lose what a drawdown from it may be.
+
+    The host speaks ten times a second; a silence of seconds, not of one slow moment, is its death.
+    """
+    return CardLimits(
+        version=max(version, 1),
+        max_order_notional=risk.max_order_notional * E8,
+        max_gross_notional=risk.max_gross_notional * E8,
+        max_daily_loss=max(1, equity * risk.max_drawdown_bps // BPS),
+        collar_bps=risk.price_collar_bps,
+        max_drawdown_bps=risk.max_drawdown_bps,
+        permits_per_window=risk.max_trades_per_minute,
+        heartbeat_max_age=3 * TICKS_PER_S,
+        watchdog_period=5 * TICKS_PER_S,
+        watchdog_max=4 * TICKS_PER_S,
+        # A stale quote or a full position refuses order after order: no reason to stop for good.
+        reject_trip=0,
+        duplicate_window=0,
+    )
+
+
+@dataclass
+class _Open:
+    """A permitted order as the card counts it: limit price and quantity, and what of it was reported as filled."""
+
+    symbol: int
+    side: Side
+    price: int
+    qty: int
+    filled: int = 0
+
+
+class CardGate:
+    """The gate of one card for one engine.
+
+    Args:
+        driver: identified and started, of a card that was reset since it last saw an order.
+        state: the engine's; read only.
+        risk: the limits; a position's limit is a quantity on the card, worth ``max_position_notional`` when it is armed,
+            or one largest order where no price is known then.
+
+    ``lost`` is empty while permits may come; ``counts`` says what was asked and answered.
+    """
+
+    def __init__(self, driver: CardDriver, state: EngineState, risk: RiskConfig) -> None:
+        self.driver = driver
+        self.lost = ""
+        self.counts = {"permits": 0, "rejects": 0, "unanswered": 0, "fills": 0, "releases": 0, "adjustments": 0}
+        self._state, self._risk = state, risk
+        self._arm_epoch: int | None = None
+        self._version = 0
+        self._open: dict[int, _Open] = {}
+        self._position: NDArray[np.int64] = np.zeros(len(state.symbols), np.int64)
+        self._told: NDArray[np.int64] = np.full((len(state.symbols), 3), -1, np.int64)
+        self._day = -1
+        self._day_start = 0
+
+    @property
+    def armed(self) -> bool:
+        """Permits may be asked for."""
+        return self._arm_epoch is not None and not self.lost
+
+    def arm(self, now_ns: int) -> None:
+        """Set limits and arm the card, once; it must be fed by ``tick`` from then on.
+
+        Raises CardError where the card refuses, or where it has counted orders that this process knows nothing of.
+        """
+        if self.armed:
+            return
+        if self.lost:
+            raise CardError("card", self.lost, "a card that is not lost", "start again, with --gate software or a new image")
+        driver, account = self.driver, self._state.glob[0]
+        if driver.read(Ocl.PERMITS):
+            raise CardError("PERMITS", driver.read(Ocl.PERMITS), "0", "the card counts orders of before: load its image again")
+        limits = card_limits(self._risk, equity_e8(self._state), int(account["limits_version"]))
+        driver.set_limits(limits)
+        self._version = limits.version
+        for symbol in range(len(self._state.symbols)):
+            driver.set_symbol(symbol, self._largest_order(), self._largest_position(symbol))
+        peak = int(account["equity_peak"])
+        if peak > 0:
+            driver.set_equity_peak(peak)
+        driver.bus.wait_ticks(limits.watchdog_min + 1)
+        self._feed(now_ns)
+        driver.service_watchdog()
+        self._arm_epoch = driver.arm(lambda: self._feed(now_ns))
+        _log.info("card: armed, epoch %d", self._arm_epoch)
+
+    def tick(self, now_ns: int) -> None:
+        """Tell the card that the host lives, and all that has changed; see whether it has tripped."""
+        if not self.armed:
+            return
+        try:
+            self._feed(now_ns)
+            self.driver.service_watchdog()
+            self._look()
+        except CardError as error:
+            self.lose(str(error))
+
+    def permit(self, key: int, symbol: int, side: int, price: int, qty: int, reduce_only: bool) -> bool:
+        """Ask the card for one order, price and quantity e8. Whether it may leave."""
+        if not self.armed or self._arm_epoch is None:
+            return False
+        try:
+            self._settle()
+            self._tell_references(np.array([symbol]))
+            self.driver.gate.order(symbol, Side(side), price, qty, key, self._arm_epoch, self._version, reduce_only)
+            answer = self._await(key)
+        except (CardError, ValueError) as error:
+            self.lose(str(error))
+            return False
+        if answer is None:
+            self.counts["unanswered"] += 1
+            self.lose(f"no answer to order {key:#x}")
+            return False
+        return self._judge(answer, key, _Open(symbol, Side(side), price, qty))
+
+    def lose(self, reason: str) -> None:
+        """No permit from here on. The card is told to stop too, should it hear."""
+        if self.lost:
+            return
+        self.lost = reason
+        _log.error("card gate lost: %s; no order leaves until an operator starts with another gate or a good card", reason)
+        for stop in (self.driver.kill, self.driver.kill_by_management):
+            try:
+                stop()
+            except CardError as error:
+                _log.error("card: %s", error)
+
+    def _judge(self, answer: np.void, key: int, order: _Open) -> bool:
+        permitted = answer["verdict"] == Verdict.PERMIT and answer["symbol"] == order.symbol
+        if permitted and answer["arm_epoch"] == self._arm_epoch:
+            self.counts["permits"] += 1
+            self._open[key] = order
+            return True
+        self.counts["rejects"] += 1
+        control = Control(int(answer["control"]))
+        _log.warning("card: order %#x refused by %s", key, control.name)
+        if answer["flags"] & PermitFlag.COUNTED:
+            self._release(order, key, order.qty)
+        if control == Control.KILLED or answer["verdict"] == Verdict.PERMIT:
+            self._look()
+            self.lose(f"order {key:#x} was answered {control.name} in epoch {answer['arm_epoch']}")
+        return False
+
+    def _await(self, key: int) -> np.void | None:
+        deadline, looks = time.monotonic_ns() + PERMIT_TIMEOUT_NS, 0
+        while True:
+            for answer in self.driver.permits():
+                if answer["client_key"] == key:
+                    return answer
+            looks += 1
+            if time.monotonic_ns() > deadline if self.driver.bus.timeout_ns else looks > _PATIENCE:
+                return None
+            self.driver.bus.relax()
+
+    def _look(self) -> None:
+        if Status.ARMED not in self.driver.status():
+            self.lose(f"it tripped: {names_of(self.driver.causes())}")
+
+    # What the card is told
+
+    def _feed(self, now_ns: int) -> None:
+        gate, equity = self.driver.gate, equity_e8(self._state)
+        if now_ns // _DAY_NS != self._day:
+            self._day, self._day_start = now_ns // _DAY_NS, equity
+        gate.heartbeat()
+        gate.equity(equity, self._day_start)
+        self._tell_references(np.arange(len(self._state.symbols)))
+        self._settle()
+        self.driver.link.poll()
+
+    def _tell_references(self, symbols: NDArray[np.int64]) -> None:
+        """Best bid and ask where they are new: the card measures their age from now on."""
+        records = self._state.symbols[symbols]
+        quotes = np.stack([records[name] for name in ("bid", "ask", "bbo_t")], axis=1)
+        changed = (quotes != self._told[symbols]).any(axis=1)
+        if changed.any():
+            self._told[symbols[changed]] = quotes[changed]
+            self.driver.gate.references(symbols[changed], quotes[changed, 0], quotes[changed, 1])
+
+    def _settle(self) -> None:
+        """What became of the permitted orders, then whatever else moved a position: fees, fills of other orders."""
+        for key in list(self._open):
+            self._report(key, self._open[key])
+        moved = self._state.symbols["position"] - self._position
+        for symbol in np.flatnonzero(moved).tolist():
+            self.driver.gate.adjust(symbol, self._price(symbol), int(moved[symbol]))
+            self._position[symbol] += moved[symbol]
+            self.counts["adjustments"] += 1
+
+    def _report(self, key: int, order: _Open) -> None:
+        records = self._state.orders
+        at = np.flatnonzero((records["key"] == key) & (records["state"] != 0))
+        filled = int(records["cum_qty"][at[0]]) - order.filled if len(at) else 0
+        if filled > 0:
+            self.driver.gate.fill(order.symbol, order.side, order.price, filled, key)
+            order.filled += filled
+            self._position[order.symbol] += filled if order.side == Side.BUY else -filled
+            self.counts["fills"] += 1
+        if not len(at) or records["state"][at[0]] in _TERMINAL:
+            del self._open[key]
+            self._release(order, key, order.qty - order.filled)
+
+    def _release(self, order: _Open, key: int, qty: int) -> None:
+        if qty > 0:
+            self.driver.gate.release(order.symbol, order.side, order.price, qty, key)
+            self.counts["releases"] += 1
+
+    def _price(self, symbol: int) -> int:
+        record = self._state.symbols[symbol]
+        return next((int(record[name]) for name in ("ask", "last_price", "bid") if record[name] > 0), 1)
+
+    def _largest_order(self) -> int:
+        return min(self._risk.max_order_qty, AMOUNT_MAX)
+
+    def _largest_position(self, symbol: int) -> int:
+        price = self._price(symbol)
+        if price <= 1:
+            return self._largest_order()
+        return max(1, min(self._risk.max_position_notional * E8 // price, AMOUNT_MAX))
