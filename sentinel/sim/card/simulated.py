@@ -25,6 +25,8 @@ RING_SLOTS = 4096
 RING_ADDRESS = 0x12_3456_0000
 #: After so long the shell gives an access up; 8 us, as ``shim.cpp`` has it.
 SHELL_TIMEOUT_CYCLES = 2_000
+#: For the beats that wait inside for the gate, 28 cycles each.
+_TO_SETTLE = 640
 _ALL_STROBES = (1 << SLOT_BYTES) - 1
 _COUNTERS = ("cycles", "records", "stray_writes", "refused_beats", "lite_timeouts", "pcis_timeouts", "pcis_errors")
 
@@ -137,7 +139,12 @@ class SimulatedCard:
         self._library.card_set_now(self.context, ticks)
 
     def follow(self, now_ns: int) -> None:
-        """Take the host's time, ns, where that is ahead; a card's never goes back."""
+        """Take the host's time, ns, where that is ahead; a card's never goes back. What it was told before is done by then."""
+        for _ in range(SHELL_TIMEOUT_CYCLES):
+            if not self.outstanding:
+                break
+            self.step(64)
+        self.step(_TO_SETTLE)
         ticks = now_ns // CARD_TICK_NS - self.now
         if ticks > 0:
             self.wait_ticks(ticks)

@@ -1,0 +1,185 @@
+"""The host's side of the gate on a card: what it is told, what it answers, and when nothing is believed any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sentinel.engine.state import EngineSpec, EngineState, new_state
+from sentinel.errors import CardError
+from sentinel.host.cards.card_gate import CardGate, card_limits
+from sentinel.host.cards.driver import CardDriver
+from sentinel.host.cards.registers import Ocl
+from sentinel.model.artifact import load_model
+from sentinel.sim.card.simulated import SimulatedCard
+from sentinel.units import E8, NS_PER_S
+from sentinel.wire import OrderState, Side
+from tests.host.plain_config import plain_config
+
+T0 = 1_700_000_000 * NS_PER_S
+PRICE, QTY = 2 * E8, 10 * E8
+RISK = {"max_order_qty": "1000", "max_order_notional": "5000", "max_position_notional": "3000", "max_gross_notional": "4000"}
+
+
+class Desk:
+    """A gate on a simulated card, and an engine's state that tests write as the engine would."""
+
+    def __init__(self, card: SimulatedCard, directory: Path) -> None:
+        config = plain_config(directory, risk=RISK)
+        self.card, self.now = card, T0
+        self.state: EngineState = new_state(EngineSpec.from_config(config, load_model()))
+        self.account, self.coin = self.state.glob[0], self.state.symbols[0]
+        self.account["cash"] = 100_000 * E8
+        self.quote(PRICE - 1_000, PRICE + 1_000)
+        self.driver = CardDriver(card)
+        self.driver.identify()
+        self.driver.start()
+        card.follow(T0)
+        self.gate = CardGate(self.driver, self.state, config.risk)
+        self._key = 100
+
+    def quote(self, bid: int, ask: int) -> None:
+        self.coin["bid"], self.coin["ask"], self.coin["bbo_t"] = bid, ask, self.now
+
+    def pass_time(self, seconds: float, ticks: bool = True) -> None:
+        """Time goes on a tenth of a second at a time, the gate told or not."""
+        for _ in range(round(seconds * 10)):
+            self.now += NS_PER_S // 10
+            self.card.follow(self.now)
+            if ticks:
+                self.gate.tick(self.now)
+
+    def ask(self, side: Side = Side.BUY, price: int = PRICE, qty: int = QTY, reduce_only: bool = False) -> bool:
+        self._key += 1
+        self.order(state=OrderState.PERMITTED)
+        return self.gate.permit(self._key, 0, side, price, qty, reduce_only)
+
+    def order(self, **fields: Any) -> None:
+        """The engine's record of the last order asked for."""
+        record = self.state.orders[self._key % 256]
+        record["key"] = self._key
+        for name, value in fields.items():
+            record[name] = value
+
+
+@pytest.fixture
+def desk(card: SimulatedCard, tmp_path: Path) -> Desk:
+    desk = Desk(card, tmp_path)
+    desk.gate.arm(T0)
+    return desk
+
+
+def test_nothing_is_permitted_before_the_card_is_armed(card: SimulatedCard, tmp_path: Path) -> None:
+    desk = Desk(card, tmp_path)
+    assert not desk.ask()
+    desk.gate.arm(T0)
+    assert desk.ask()
+
+
+def test_orders_within_the_limits_are_permitted_and_others_refused_one_by_one(desk: Desk) -> None:
+    assert desk.ask()
+    assert not desk.ask(price=PRICE * 2)  # beyond the collar
+    assert not desk.ask(qty=2_000 * E8)  # larger than an order may be
+    assert not desk.ask(qty=1_499 * E8)  # with the first one beyond the largest position
+    assert desk.ask(qty=100 * E8)
+    assert desk.gate.counts == {"permits": 2, "rejects": 3, "unanswered": 0, "fills": 0, "releases": 0, "adjustments": 0}
+    assert not desk.gate.lost
+
+
+def test_open_orders_count_until_they_are_final(desk: Desk) -> None:
+    assert desk.ask(qty=900 * E8)
+    desk.order(state=OrderState.UNKNOWN)
+    desk.pass_time(1)
+    assert not desk.ask(qty=700 * E8), "an order of unknown fate counts in full"
+    desk._key -= 1
+    desk.order(state=OrderState.CANCELED)
+    desk._key += 1
+    assert desk.ask(qty=701 * E8)
+    assert desk.gate.counts["releases"] == 1
+
+
+def test_fills_become_a_position_and_fees_are_adjusted(desk: Desk) -> None:
+    assert desk.ask(qty=1_000 * E8)
+    desk.order(state=OrderState.PARTIAL, cum_qty=600 * E8)
+    desk.coin["position"] = 599 * E8
+    desk.pass_time(0.1)
+    desk.order(state=OrderState.EXPIRED)
+    desk.pass_time(0.1)
+    assert desk.gate.counts["fills"] == desk.gate.counts["releases"] == desk.gate.counts["adjustments"] == 1
+    # 1,499 of quantity is the largest position at this price: 900 more fit, 901 do not.
+    assert not desk.ask(qty=901 * E8)
+    assert desk.ask(qty=900 * E8)
+    assert not desk.ask(Side.SELL, qty=600 * E8, reduce_only=True), "more than is held"
+    assert desk.ask(Side.SELL, qty=599 * E8, reduce_only=True)
+
+
+def test_a_quote_grows_old_on_the_card_too(desk: Desk) -> None:
+    desk.pass_time(4.5)
+    assert desk.ask()
+    desk.pass_time(1)
+    assert not desk.ask(qty=QTY + 1)
+    desk.quote(PRICE - 2_000, PRICE + 2_000)
+    assert desk.ask(qty=QTY + 2)
+    assert not desk.gate.lost
+
+
+def test_silence_of_the_host_ends_all_permits(desk: Desk) -> None:
+    desk.pass_time(6, ticks=False)
+    desk.quote(PRICE - 2_000, PRICE + 2_000)
+    assert not desk.ask()
+    assert "KILLED" in desk.gate.lost or "tripped" in desk.gate.lost
+
+
+def test_a_host_that_speaks_ten_times_a_second_may_trade_for_long(desk: Desk) -> None:
+    for _ in range(12):
+        desk.pass_time(2)
+        desk.quote(int(desk.coin["bid"]) + 1, int(desk.coin["ask"]) + 1)
+        assert desk.ask(qty=QTY)
+    assert not desk.gate.lost
+
+
+def test_a_drawdown_trips_and_its_cause_is_named(desk: Desk) -> None:
+    desk.pass_time(0.1)
+    desk.account["cash"] = 79_000 * E8
+    desk.pass_time(0.2)
+    assert "DRAWDOWN" in desk.gate.lost
+    assert not desk.ask()
+
+
+def test_the_peak_of_equity_survives_the_card(card: SimulatedCard, tmp_path: Path) -> None:
+    desk = Desk(card, tmp_path)
+    desk.account["equity_peak"] = 130_000 * E8
+    with pytest.raises(CardError, match="DRAWDOWN"):
+        desk.gate.arm(T0)
+
+
+def test_a_card_that_does_not_answer_is_lost_at_once(desk: Desk) -> None:
+    desk.card.pull()
+    assert not desk.ask()
+    assert desk.gate.counts["unanswered"] == 1
+    assert "no answer" in desk.gate.lost
+    with pytest.raises(CardError, match="--gate software"):
+        desk.gate.arm(T0)
+
+
+def test_a_lost_gate_stops_the_card_as_well(desk: Desk) -> None:
+    desk.gate.lose("for a reason of our own")
+    assert desk.driver.causes()
+    assert not desk.ask()
+
+
+def test_a_card_that_counts_orders_of_another_process_is_not_armed(desk: Desk, tmp_path: Path) -> None:
+    assert desk.ask()
+    desk.driver.start()
+    with pytest.raises(CardError, match="load its image again"):
+        CardGate(desk.driver, desk.state, plain_config(tmp_path, risk=RISK).risk).arm(desk.now)
+
+
+def test_limits_of_the_card_are_the_softwares(desk: Desk) -> None:
+    limits = card_limits(plain_config(".", risk=RISK).risk, 50_000 * E8, 0)
+    assert limits.max_order_notional == 5_000 * E8 * E8
+    assert limits.max_daily_loss == 10_000 * E8
+    assert desk.driver.limits is not None
+    assert desk.driver.read(Ocl.LIMITS_VERSION) == desk.driver.limits.version == limits.version
