@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from sentinel.image.custom_logic import COMMON, TOP, declared, instance, memory_stub, top_text
+from sentinel.image.custom_logic import COMMON, TOP, declared, instance, memory_stub, shell_ports, top_text
 from sentinel.image.project import id_defines
 from sentinel.image.targets import Port, Target
 
@@ -23,10 +23,9 @@ def wrapped_core(target: Target, **parameters: int) -> str:
     Raises CoreError or ToolError where the core cannot be emitted.
     """
     from sentinel_hdl.tools.emit import emitted
-    from sentinel_hdl.tools.simulation import ports_of
 
     shell = emitted("shell", **parameters).read_text(encoding="utf-8")
-    ports = tuple(Port(port.name, "output" if port.output else "input", port.width) for port in ports_of(shell, "sentinel_shell"))
+    ports = shell_ports(shell)
     refuse = emitted("refuse").read_text(encoding="utf-8") if target.unused_window else ""
     return shell + refuse + custom_logic_text(target, ports) + core_text(target, ports)
 
@@ -38,7 +37,10 @@ def custom_logic_text(target: Target, shell_ports: tuple[Port, ...]) -> str:
 
 
 def core_text(target: Target, shell_ports: tuple[Port, ...]) -> str:
-    """Module ``sentinel_core`` with the core's ports around ``cl_sentinel``; ``irq`` rises with the first interrupt and stays."""
+    """Module ``sentinel_core`` with the core's ports around ``cl_sentinel``.
+
+    Its ``irq`` rises with the first interrupt and stays until a reset.
+    """
     ports = [port for port in shell_ports if port.name not in _SHELLS] + [Port("irq", "output", 1)]
     outside = {port.name: port for port in target.ports}
     connections = {port.name: f"{port.width}'b0" for port in target.ports if port.direction == "input"}

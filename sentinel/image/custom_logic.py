@@ -138,6 +138,14 @@ class _Top:
         )
 
 
+def shell_ports(verilog: str) -> tuple[Port, ...]:
+    """Ports of the emitted module ``sentinel_shell``."""
+    from sentinel_hdl.tools.simulation import ports_of
+
+    found = ports_of(verilog, "sentinel_shell")
+    return tuple(Port(port.name, "output" if port.output else "input", port.width) for port in found)
+
+
 def top_text(target: Target, shell_ports: tuple[Port, ...]) -> str:
     """``cl_sentinel.sv``. ``shell_ports`` are those of the emitted module ``sentinel_shell``."""
     top = _Top(target, shell_ports)

@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 
 from sentinel.errors import ConfigError
-from sentinel.image.custom_logic import TOP, top_text
-from sentinel.image.targets import AFI, Port, Target
+from sentinel.image.custom_logic import TOP, shell_ports, top_text
+from sentinel.image.targets import AFI, Target
 
 #: PCIe ids, in the only form the HDK's script cuts apart rightly: the device begins with F, one underscore.
 ID_VENDOR, ID_DEVICE, ID_SUBSYSTEM_VENDOR, ID_SUBSYSTEM = 0x1D0F, 0xF051, 0x1D0F, 0xF052
@@ -38,12 +38,10 @@ def emit(target: Target, directory: Path) -> Path:
     cannot be emitted.
     """
     from sentinel_hdl.tools import emit as cores
-    from sentinel_hdl.tools.simulation import ports_of
 
     shell = cores.emitted("shell").read_text()
-    ports = tuple(Port(port.name, "output" if port.output else "input", port.width) for port in ports_of(shell, "sentinel_shell"))
     files = {
-        f"design/{TOP}.sv": top_text(target, ports),
+        f"design/{TOP}.sv": top_text(target, shell_ports(shell)),
         "design/sentinel_shell.v": shell,
         "design/cl_id_defines.vh": id_defines(),
         f"design/{TOP}_defines.vh": f"// The name by which the HDK's simulations take the custom logic.\n`define CL_NAME {TOP}\n",

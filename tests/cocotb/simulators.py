@@ -19,7 +19,9 @@ from sentinel_hdl.tools.emit import emitted
 from sentinel_hdl.tools.merge import merge_modules
 from sentinel_hdl.tools.verilator import environment
 
-from sentinel.image.bench import wrapped_core
+from sentinel.image.bench import custom_logic_text, wrapped_core
+from sentinel.image.custom_logic import TOP as CUSTOM_LOGIC
+from sentinel.image.custom_logic import shell_ports
 from sentinel.image.targets import Target
 from tests.cocotb.top import TOP, top_verilog
 
@@ -64,6 +66,7 @@ class Built:
     simulator: str
     directory: Path
     parameters: Mapping[str, int]
+    top: str = TOP
 
 
 @contextmanager
@@ -87,6 +90,16 @@ def verilated(parameters: Mapping[str, int], flags: Sequence[str] = (), target: 
     return _built("verilator", _Verilator, parameters, (*_VERILATOR_FLAGS, *flags), seen, target)
 
 
+def custom_logic(target: Target, parameters: Mapping[str, int]) -> Built:
+    """The AWS top itself, ``cl_sentinel`` with the shell's own ports, under Verilator. Raises ToolError as ``verilated``."""
+    shell = emitted("shell", **parameters).read_text()
+    refuse = emitted("refuse").read_text() if target.unused_window else ""
+    seen = f'`verilator_config\npublic_flat_rw -module "{CUSTOM_LOGIC}" -var "*"\n'
+    text = custom_logic_text(target, shell_ports(shell))
+    sources = {"public.vlt": seen, "core.v": merge_modules(shell + refuse), f"{CUSTOM_LOGIC}.sv": text}
+    return _compiled("verilator", _Verilator, parameters, _VERILATOR_FLAGS, sources, CUSTOM_LOGIC)
+
+
 def icarus(parameters: Mapping[str, int]) -> Built:
     """The same under Icarus Verilog; ``iverilog`` must be on PATH."""
     return _built("icarus", runner.Icarus, parameters, (), {})
@@ -105,13 +118,19 @@ def _built(
     core = core if target is None else wrapped_core(target, **parameters)
     # Icarus shares nothing between instances, and marks for Verilator are none for it.
     sources = {**extra, "core.v": merge_modules(core) if simulator == "verilator" else core, f"{TOP}.v": top}
+    return _compiled(simulator, make, parameters, flags, sources, TOP)
+
+
+def _compiled(
+    simulator: str, make: type[Any], parameters: Mapping[str, int], flags: Sequence[str], sources: Mapping[str, str], top: str
+) -> Built:
     tools = {**environment(), **_OPTIMISATION} if simulator == "verilator" else {}
 
     def build(directory: Path) -> None:
         with _environ(tools):
             make().build(
                 sources=[directory / name for name in sources],
-                hdl_toplevel=TOP,
+                hdl_toplevel=top,
                 build_dir=directory / "obj",
                 build_args=list(flags),
                 always=True,
@@ -124,7 +143,7 @@ def _built(
     releases = [version(package) for package in ("cocotb", "verilator")]
     # The program finds cocotb's library where it was installed.
     key = (simulator, *releases, str(cocotb_tools.config.libs_dir), *_OPTIMISATION.values(), *flags)
-    return Built(simulator, cached(f"cocotb-{simulator}", sources, key, build), parameters)
+    return Built(simulator, cached(f"cocotb-{simulator}", sources, key, build), parameters, top)
 
 
 @dataclass(frozen=True)
@@ -150,7 +169,7 @@ def run(
     with suppress(SystemExit):
         running.test(
             test_module=[f"tests.cocotb.{module}" for module in modules],
-            hdl_toplevel=TOP,
+            hdl_toplevel=built.top,
             hdl_toplevel_lang="verilog",
             build_dir=built.directory / "obj",
             test_dir=into,

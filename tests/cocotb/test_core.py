@@ -17,7 +17,7 @@ from sentinel_hdl.tools.errors import ToolError
 
 from sentinel.image.targets import F1, F2, Target
 from tests.cocotb import points
-from tests.cocotb.simulators import FULL_SIZE, SEED, SMALL, Built, check, icarus, missing, run, verilated
+from tests.cocotb.simulators import FULL_SIZE, SEED, SMALL, Built, check, custom_logic, icarus, missing, run, verilated
 
 #: Modules of cases that share a run of the simulator.
 RUNS = {
@@ -75,6 +75,12 @@ def _check_behind(target: Target, names: Iterable[str], into: Path) -> None:
 
 def test_core_behind_the_f2_shell_passes_the_cases_of_its_buses(small: Built, tmp_path: Path) -> None:
     _check_behind(F2, ("registers", "pcis", "ring", "kill"), tmp_path)
+
+
+@pytest.mark.parametrize("target", [F2, pytest.param(F1, marks=pytest.mark.full)], ids=lambda target: str(target.name))
+def test_custom_logic_does_its_part_on_the_ports_of_its_shell(target: Target, small: Built, tmp_path: Path) -> None:
+    top = custom_logic(target, SMALL)
+    check(run(top, ["cases_shell"], tmp_path, CARD_TARGET=target.name), tmp_path / "log.txt")
 
 
 @pytest.mark.full
