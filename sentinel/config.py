@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -314,8 +315,11 @@ def parse_config(data: dict[str, Any], source: str = "config") -> Config:
         raise ConfigError(field, first["input"], first["msg"].removeprefix("Value error, "), f"change it in {source}") from None
 
 
-def load_config(path: str | Path) -> Config:
-    """Read and validate a TOML file. Raises ConfigError for an unreadable file or any bad key."""
+def load_config(path: str | Path, chosen: Mapping[str, Any] | None = None) -> Config:
+    """Read and validate a TOML file; ``chosen`` top-level settings replace the file's.
+
+    Raises ConfigError for an unreadable file or any bad key.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -326,4 +330,4 @@ def load_config(path: str | Path) -> Config:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError("--config", str(path), "valid TOML", f"correct the syntax: {error}") from None
-    return parse_config(data, str(path))
+    return parse_config({**data, **(chosen or {})}, str(path))

