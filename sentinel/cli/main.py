@@ -65,6 +65,13 @@ hdl_app = typer.Typer(
     context_settings=_CONTEXT,
 )
 app.add_typer(hdl_app, name="hdl")
+doctor_app = typer.Typer(
+    help="What stands in the way, and what to do about it.",
+    epilog="Example: sentinel doctor fpga --bucket my-images",
+    no_args_is_help=True,
+    context_settings=_CONTEXT,
+)
+app.add_typer(doctor_app, name="doctor")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout; progress goes to stderr.")]
 ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML file; docs/config.md lists every key.")]
@@ -444,6 +451,38 @@ def build_afi(
         return implementation.build_afi(console, request, dry_run=dry_run)
 
     _execute(as_json, job)
+
+
+@doctor_app.command("fpga", epilog="Example: sentinel doctor fpga --bucket my-images --region us-east-1")
+def doctor_fpga(
+    target: Annotated[Shell, typer.Option(help="The AWS shell.")] = Shell.f2,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where build-afi writes; afi/build/<target> if absent.")] = None,
+    hdk: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="AWS's FPGA kit; AWS_FPGA_REPO_DIR or HDK_DIR names it otherwise.")
+    ] = None,
+    bucket: Annotated[str | None, typer.Option(metavar="NAME", help="The S3 bucket for packages.")] = None,
+    region: Annotated[str | None, typer.Option(metavar="NAME", help="The image's region; boto3's if absent.")] = None,
+    slot: Annotated[int, typer.Option(metavar="N", min=0, max=7, help="The card's slot.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Check build host, AWS account and card before a build or a load. Ends with 1 where a check has failed."""
+    passed = True
+
+    def job(console: Console) -> Result:
+        nonlocal passed
+        from sentinel.cli import doctor as implementation
+        from sentinel.image import project
+        from sentinel.image.targets import TARGETS
+
+        shell = TARGETS[target.value]
+        directory = out or project.default_directory(shell)
+        result = implementation.fpga(console, shell, directory, hdk=hdk, region=region, bucket=bucket, slot=slot)
+        passed = result["ok"]
+        return result
+
+    _execute(as_json, job)
+    if not passed:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: sentinel version --json")

@@ -16,8 +16,10 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionError,
     CredentialRetrievalError,
     HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
@@ -51,6 +53,8 @@ _PASSING = {
     "Unavailable",
     "BandwidthLimitExceeded",
 }
+#: A line that is down or was cut.
+_LINE = (ConnectionError, HTTPClientError, IncompleteReadError)
 #: What boto3 raises of its own when it cannot get credentials that it once had.
 _CHAIN = (CredentialRetrievalError, TokenRetrievalError, UnauthorizedSSOTokenError)
 _NONE = (NoCredentialsError, PartialCredentialsError, ProfileNotFound)
@@ -71,7 +75,7 @@ def code_of(error: Exception) -> str:
 
 def trouble(error: Exception) -> Trouble:
     """What kind of trouble an exception of boto3 is."""
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, _LINE):
         return Trouble.passing
     if isinstance(error, _CHAIN):
         return Trouble.expired
@@ -129,6 +133,7 @@ class Account:
             raise ImageError(
                 "region", None, "a region, for example us-east-1", "give --region, or set AWS_REGION or the profile's region"
             )
+        self._clients: dict[tuple[str, str], Any] = {}
         # Credentials from the environment stay as they are as long as the process lives.
         self.renewable = credentials.method not in ("env", "explicit")
 
@@ -139,10 +144,13 @@ class Account:
 
     def client(self, service: str, region: str | None = None) -> Any:
         """A boto3 client. Raises ImageError for a region that is none."""
+        place = service, region or self.region
         try:
-            return self._session.client(service, region_name=region or self.region)
+            if place not in self._clients:
+                self._clients[place] = self._session.client(service, region_name=place[1])
+            return self._clients[place]
         except (BotoCoreError, NoRegionError, ValueError) as error:
-            raise ImageError("region", region or self.region, "a region of AWS, for example us-east-1", str(error)) from None
+            raise ImageError("region", place[1], "a region of AWS, for example us-east-1", str(error)) from None
 
     def number(self) -> str:
         """The account's twelve digits, as the service says. Raises ImageError for credentials that are refused."""

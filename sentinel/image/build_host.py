@@ -11,7 +11,6 @@ from pathlib import Path
 from sentinel.errors import ImageError
 from sentinel.image import hdk, manifest, project
 from sentinel.image.files import sha256
-from sentinel.image.hdk import Hdk
 from sentinel.image.targets import Target
 
 #: AWS asks for 4 vCPU and 32 GiB, of which the kernel keeps some. The disk is our figure: checkpoints, reports and logs.
@@ -19,37 +18,42 @@ _CPUS, _MEMORY_GIB, _DISK_GIB, _DISK_GIB_WITHOUT_BUILD = 4, 30, 20, 2
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
-def kit(found: Hdk, target: Target) -> str:
-    """The checkout and its shell."""
+def kit(given: Path | None, target: Target) -> str:
+    """The checkout ``given`` or named by the environment, and its shell."""
+    found = hdk.find(given)
     if found.shell_version.lower() != target.shell_version:
         remedy = "check out the branch f2 of the kit, or a Sentinel made for that shell"
         raise ImageError("hdk shell", found.shell_version, target.shell_version, remedy)
     return f"{found.version} at {found.root}, shell {found.shell_version}"
 
 
-def vivado(found: Hdk) -> str:
+def vivado(given: Path | None) -> str:
     """The Vivado on the PATH, which the kit must list."""
-    version, allowed = hdk.vivado_version(), found.vivado_versions
+    version = hdk.vivado_version()
+    found = hdk.find(given)
+    allowed = found.vivado_versions
     if version not in allowed:
         remedy = f"source settings64.sh of one of them: kit {found.version} takes no other"
         raise ImageError("vivado", version, f"one of {', '.join(allowed)}", remedy)
     return version
 
 
-def git_lfs(found: Hdk) -> str:
+def git_lfs(given: Path | None) -> str:
     """git-lfs, and no pointer left where it should have brought a file."""
     done = _said(["git", "lfs", "version"])
     if done is None:
         remedy = "install it (Debian: apt-get install git-lfs), run git lfs install, source hdk_setup.sh again"
         raise ImageError("git-lfs", None, "git-lfs", remedy)
+    found = hdk.find(given)
     for path in found.libraries.rglob("*"):
         if path.is_file() and path.stat().st_size < 1024 and path.read_bytes().startswith(_POINTER):
             raise ImageError("git-lfs", str(path), "the file, not a pointer to it", f"git -C {found.root} lfs pull")
     return done.split(" ")[0]
 
 
-def shell_checkpoint(found: Hdk) -> str:
+def shell_checkpoint(given: Path | None) -> str:
     """The routed shell, with the checksum that came with it."""
+    found = hdk.find(given)
     path = found.shell_checkpoint
     remedy = f"source {found.root}/hdk_setup.sh, which downloads it"
     if not path.is_file():

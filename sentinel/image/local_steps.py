@@ -104,7 +104,7 @@ class Synthesise(Step):
 
     def run(self, build: Build) -> Values:
         kit = hdk.find(build.request.hdk)
-        build_host.vivado(kit)
+        build_host.vivado(build.request.hdk)
         of = digest(self.inputs(build))
         begun = build.state.begun(self.name)
         found = self._left(build, begun["tag"]) if begun.get("inputs") == of else None

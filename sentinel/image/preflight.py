@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentinel.image import build_host, hdk
+from sentinel.image import build_host
 from sentinel.image.build import Build
 from sentinel.image.request import STEPS
 from sentinel.image.targets import Target
@@ -20,10 +20,10 @@ Question = tuple[str, Callable[[], str]]
 
 def of_host(given: Path | None, target: Target) -> Iterator[Question]:
     """Of a machine that is to build a checkpoint; ``given`` is where the HDK is said to be."""
-    yield "hdk", lambda: build_host.kit(hdk.find(given), target)
-    yield "vivado", lambda: build_host.vivado(hdk.find(given))
-    yield "git-lfs", lambda: build_host.git_lfs(hdk.find(given))
-    yield "shell checkpoint", lambda: build_host.shell_checkpoint(hdk.find(given))
+    yield "hdk", lambda: build_host.kit(given, target)
+    yield "vivado", lambda: build_host.vivado(given)
+    yield "git-lfs", lambda: build_host.git_lfs(given)
+    yield "shell checkpoint", lambda: build_host.shell_checkpoint(given)
     yield "names", lambda: build_host.names(target)
     yield "memory", build_host.memory
 

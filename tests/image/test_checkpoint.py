@@ -52,7 +52,9 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes)
     assert caught.value.field == "checkpoint"
 
 
-@pytest.mark.parametrize("about", [b"<Checkpoint/>", b'<PRODUCT Name="ISE v14.7"/>', b'<PRODUCT Name="Vivado v2025.2 (64-bit)"/>'])
+@pytest.mark.parametrize(
+    "about", [b"<Checkpoint/>", b'<PRODUCT Name="ISE v14.7"/>', b'<PRODUCT Name="Vivado v2025.2 (64-bit)"/>']
+)
 def test_a_checkpoint_that_does_not_say_what_made_it_is_refused(tmp_path: Path, about: bytes) -> None:
     with zipfile.ZipFile(tmp_path / "x.dcp", "w") as archive:
         archive.writestr("dcp.xml", about)
