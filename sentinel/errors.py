@@ -63,3 +63,7 @@ class CaptureError(FieldError):
 
 class CardError(FieldError):
     """A card, real or simulated, that cannot be used, or a request its hardware would refuse."""
+
+
+class ImageError(FieldError):
+    """An AWS FPGA image that cannot be built, packaged or registered."""

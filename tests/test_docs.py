@@ -47,8 +47,8 @@ def test_every_setting_is_explained() -> None:
 
 
 def _commands_in(page: Path) -> Iterator[list[str]]:
-    for block in re.findall(r"^```(?:sh|bash|)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
-        for line in block.splitlines():
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for line in block.splitlines() if language in ("", "sh", "bash") else ():
             words = shlex.split(line, comments=True)
             if words and words[0].rsplit("/", 1)[-1] in ("sentinel", "demo", "test", "setup"):
                 yield words
@@ -107,6 +107,7 @@ def test_example_settings_are_valid() -> None:
         "hdl prove",
         "hdl report",
         "build-afi",
+        "doctor fpga",
     ],
 )
 def test_json_keys_of_every_command_are_documented(command: str) -> None:

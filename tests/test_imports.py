@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "host": {"engine", "model"},
     "sim": {"engine", "model"},
     "research": {"host", "sim", "engine", "model"},
-    "ops": {"host", "sim", "engine", "model"},
+    "ops": {"image", "host", "sim", "engine", "model"},
     "image": {"host", "sim", "engine", "model"},
     "cli": {"research", "ops", "image", "host", "sim", "engine", "model"},
 }

@@ -1,36 +1,41 @@
-"""``sentinel build-afi``: the custom-logic project of an AWS shell, written and linted."""
+"""``sentinel build-afi``: from the core to an AWS image, step by step, each told with the time since the start."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from sentinel.errors import ConfigError
-from sentinel.image import lint, project
-from sentinel.image.targets import TARGETS
+from sentinel.image import pipeline, record
+from sentinel.image.custom_logic import TOP
+from sentinel.image.request import Request
 
 
-def build_afi(console: Console, *, target: str, stop_after: str, out: Path | None) -> dict[str, Any]:
-    """Run the steps up to ``stop_after``. Raises ConfigError for a project that the linter finds fault with, or that can't be
-    written; ToolError or CoreError where a tool is missing."""
-    chosen = TARGETS[target]
+def build_afi(console: Console, request: Request, *, dry_run: bool) -> dict[str, Any]:
+    """Carry out ``request``, or say what it would do. Raises ImageError, and what a step raises: ConfigError for findings of
+    the linter, ToolError or CoreError where a tool of the cores is missing."""
     started = time.monotonic()
 
     def told(step: str, text: str) -> None:
-        console.print(f"{time.monotonic() - started:6.1f} s  {step:5}  {text}", markup=False, highlight=False, soft_wrap=True)
+        elapsed = time.monotonic() - started
+        console.print(f"{elapsed:7.1f} s  {step:10}  {text}", markup=False, highlight=False, soft_wrap=True)
 
-    root = project.emit(chosen, out or project.default_directory(chosen))
-    told("emit", f"{root}, {len(chosen.ports)} ports of shell {chosen.shell_version}")
-    result: dict[str, Any] = {"target": target, "project": str(root), "steps": ["emit"]}
-    if stop_after == "lint":
-        findings = lint.check(chosen, root)
-        for finding in findings:
-            told("lint", f"{finding.kind} {finding.place}: {finding.text}")
-        if findings:
-            raise ConfigError("lint", len(findings), "a project without findings", "change what the messages above name")
-        told("lint", "clean")
-        result["steps"].append("lint")
-    return result
+    made: dict[str, Any] = {}
+    if dry_run:
+        pipeline.plan(request, told)
+    else:
+        made = pipeline.run(request, told)
+    package, image = made.get("package", {}), made.get("register", {})
+    return {
+        "target": request.target.name,
+        "project": str(request.directory / TOP),
+        "dry_run": dry_run,
+        "steps": list(request.steps()) if not dry_run else [],
+        "unchanged": made.get("unchanged", []),
+        "package": package.get("package"),
+        "timing_violated": package.get("timing_violated"),
+        "afi": image.get("afi"),
+        "agfi": image.get("agfi"),
+        "record": str(request.directory / record.NAME) if "wait" in made else None,
+    }
