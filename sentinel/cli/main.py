@@ -68,6 +68,8 @@ class Decider(StrEnum):
 
     cpu = "cpu"
     rtl = "rtl"
+    f2 = "f2"
+    f1 = "f1"
 
 
 class Shell(StrEnum):

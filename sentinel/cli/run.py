@@ -41,7 +41,7 @@ def execute(
     settings = load_config(config)
     if decider is not None:
         settings = settings.model_copy(update={"decider": decider})
-    with DeciderChoice(settings.decider, console) as choice:
+    with DeciderChoice(settings.decider, console, settings.card) as choice:
         return uvloop.run(_run(console, settings, seconds, lockstep_url, choice))
 
 
