@@ -13,7 +13,7 @@
 //
 // ROOT/card/loaded and /loads say whether an image is in, and how often one was loaded; /switches are the DIP switches;
 // the lamps are written to /lamps. FAULT strikes at the AFTER-th record: none, all-ones, silent, lose, flip, reorder; or
-// concerns memory: hidden-frames, scattered-frames, absent-frames.
+// from the beginning: dead, and of memory hidden-frames, scattered-frames, absent-frames.
 #include <cpuid.h>
 #include <dlfcn.h>
 #include <elf.h>
@@ -487,6 +487,7 @@ int main(int argc, char **argv) {
         return 90;
     }
     root = argv[2], fault = argv[3], fault_after = strtoull(argv[4], nullptr, 10);
+    dead = fault == "dead";
     load_core(argv[1]);
     memory = static_cast<uint8_t *>(mmap(nullptr, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     sigset_t children;
