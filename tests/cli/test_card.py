@@ -114,6 +114,14 @@ def test_simulated_card_passes_its_self_test_and_shows_cycles_only() -> None:
 
 
 @needs_rtl
+def test_card_of_the_first_generation_passes_by_its_own_addresses(tmp_path: Path, library: Path) -> None:
+    card = UserCard(tmp_path, library, slots=("f1",))
+    tested = card.sentinel("card", "selftest", "--vectors", "100")
+    assert tested["steps"]["decisions"]["vectors"] == 100
+    assert card.sentinel("card", "list")["slots"][0]["generation"] == "f1"
+
+
+@needs_rtl
 def test_arming_without_naming_the_image_is_refused_and_changes_nothing(user_card: UserCard) -> None:
     for confirm in ((), ("--confirm", "agfi-0aaaaaaaaaaaaaaa0")):
         command = ("card", "arm", "--config", CONFIG, "--afi", str(user_card.afi()), *confirm)

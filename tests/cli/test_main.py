@@ -26,7 +26,7 @@ def _commands(command: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]
 
 
 COMMANDS = _commands(typer.main.get_command(cli.app))
-REPORTING = [path for path in COMMANDS if path not in ((), ("data",), ("hdl",), ("sim",))]
+REPORTING = [path for path in COMMANDS if path not in ((), ("card",), ("data",), ("hdl",), ("sim",))]
 
 
 @pytest.fixture

@@ -223,3 +223,30 @@ def test_access_that_the_driver_does_not_make_ends_the_program(user_card: UserCa
     done = user_card.run(sys.executable, "-c", PRELUDE + "print(SysfsBus(slot)._ocl._memory[0:8])")
     assert done.returncode != 0
     assert "unknown access" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("processor", "features"), [("haswell", "+avx,+avx2"), ("x86-64", "+sse2")], ids=["two stores", "four stores"]
+)
+def test_beat_that_comes_in_parts_is_put_together_by_the_core(
+    user_card: UserCard, monkeypatch: pytest.MonkeyPatch, processor: str, features: str
+) -> None:
+    monkeypatch.setenv("NUMBA_CPU_NAME", processor)
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", features)
+    found = user_card.python(
+        """
+import json
+import numpy as np
+from sentinel.host.cards.registers import BeatFault, Ocl
+from sentinel.host.cards.slots import Tree, find_slot
+from sentinel.host.cards.sysfs import SysfsBus
+from sentinel.wire import CARD_BEAT, BeatKind
+bus = SysfsBus(find_slot(Tree.from_environment(), 0))
+beats = np.zeros(40, CARD_BEAT)
+beats["kind"], beats["seq"] = BeatKind.HEARTBEAT, np.arange(40)
+beats["check"] = ~beats["seq"]
+taken = [bus.pcis_write64(i % 32 * 64, beats[i].tobytes()) for i in range(40)]
+print(json.dumps({"taken": all(taken), "beats": bus.ocl_read(Ocl.BEATS), "faults": bus.ocl_read(Ocl.BEAT_FAULTS)}))
+"""
+    )
+    assert found == {"taken": True, "beats": 40, "faults": 0}
