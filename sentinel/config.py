@@ -238,7 +238,17 @@ class StoreConfig(Section):
     )
 
 
-_CARDS = {"f2": "the card of AWS F2", "f1": "the card of AWS F1", "pynq": "a board under PYNQ"}
+class CardConfig(Section):
+    """The card of the deciders f2 and f1."""
+
+    slot: int = Field(default=0, ge=0, le=7, description="FPGA slot; `sentinel card list` shows them")
+    afi: str = Field(
+        default="",
+        description="afi.json of the image that must be loaded; empty: $SENTINEL_AFI, else the one of build-afi in the checkout",
+    )
+    timeout_us: int = Field(
+        default=1_000, ge=10, le=1_000_000, description="a vector the card has not answered by then goes to the CPU"
+    )
 
 
 def _is_test_endpoint(host: str) -> bool:
@@ -256,12 +266,13 @@ class Config(Section):
         default="paper",
         description="paper: no order reaches a real market; live: orders go to the venue, which this version refuses",
     )
-    decider: Literal["cpu", "rtl"] = Field(
-        default="cpu", description="who evaluates the model; rtl: the FPGA core, simulated in the daemon's process"
+    decider: Literal["cpu", "rtl", "f2", "f1"] = Field(
+        default="cpu",
+        description="who evaluates the model; rtl: the FPGA core, simulated in the daemon's process; f2, f1: a card of AWS",
     )
-    gate: Literal["software", "rtl"] = Field(
+    gate: Literal["software", "rtl", "f2", "f1"] = Field(
         default="software",
-        description="who permits orders; rtl: after the software's controls the FPGA core's, simulated in the daemon's process",
+        description="who permits orders; rtl, f2, f1: after the software's controls also that card's gate",
     )
     model: str = Field(default="default", description='"default" for the shipped artifact, or a path')
     venue: VenueConfig
@@ -271,12 +282,13 @@ class Config(Section):
     risk: RiskConfig = RiskConfig()
     paper: PaperConfig = PaperConfig()
     store: StoreConfig = StoreConfig()
+    card: CardConfig = CardConfig()
 
     @field_validator("decider", "gate", mode="before")
     @classmethod
     def _no_card_yet(cls, value: object) -> object:
-        if value in _CARDS:
-            raise ValueError(f'"rtl", or none at all: this version has no driver for {value}, {_CARDS[str(value)]}')
+        if value == "pynq":
+            raise ValueError("this version has no driver for pynq, a board under PYNQ")
         return value
 
     @model_validator(mode="after")
@@ -295,9 +307,9 @@ class Config(Section):
         return self
 
     def digest(self) -> str:
-        """SHA-256 of the settings that decide behaviour (hex); paths and URLs are left out."""
+        """SHA-256 of the settings that decide behaviour (hex); paths, URLs and where a card is are left out."""
         where = {"rest_url", "stream_url", "api_url", "api_key_env", "api_secret_env"}
-        kept = self.model_dump(mode="json", exclude={"venue": where, "store": True})
+        kept = self.model_dump(mode="json", exclude={"venue": where, "store": True, "card": True})
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

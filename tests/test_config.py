@@ -162,8 +162,8 @@ def test_digest_follows_behaviour_and_not_the_place_of_things() -> None:
 
 def test_names_of_numbers_carry_their_unit() -> None:
     # Counts and lists of names need none; money in quote or base units says so in its type.
-    suffixes = ("_ms", "_s", "_h", "_5min", "_bps", "_pct", "_mib", "_minute", "_10s")
-    counts = {"slots", "streams_per_connection", "snapshot_limit", "max_open_orders"}
+    suffixes = ("_us", "_ms", "_s", "_h", "_5min", "_bps", "_pct", "_mib", "_minute", "_10s")
+    counts = {"slot", "slots", "streams_per_connection", "snapshot_limit", "max_open_orders"}
     for section, kind in SECTIONS.items():
         for name, field in kind.model_fields.items():
             if field.annotation in (int, float) and not any("_money" in str(rule) for rule in field.metadata):
@@ -234,13 +234,23 @@ def test_paper_orders_can_never_reach_a_real_venue(url: str) -> None:
         parse_config(_with("venue.api_url", url))
 
 
-@pytest.mark.parametrize("name", ["f2", "f1", "pynq"])
-def test_decider_without_a_driver_is_refused_with_what_is_missing(name: str) -> None:
-    error = _refused("decider", name)
-    assert (error.field, error.value) == ("decider", name)
+def test_decider_without_a_driver_is_refused_with_what_is_missing() -> None:
+    error = _refused("decider", "pynq")
+    assert (error.field, error.value) == ("decider", "pynq")
     assert "no driver" in error.allowed
 
 
-def test_decider_is_the_cpu_unless_a_file_says_rtl() -> None:
+def test_decider_is_the_cpu_unless_a_file_says_otherwise() -> None:
     assert parse_config(MINIMAL).decider == "cpu"
-    assert parse_config(_with("decider", "rtl")).decider == "rtl"
+    for name in ("rtl", "f2", "f1"):
+        assert parse_config(_with("decider", name)).decider == name
+
+
+@pytest.mark.parametrize(("key", "value"), [("slot", 8), ("slot", -1), ("timeout_us", 9), ("timeout_us", 1_000_001)])
+def test_card_that_cannot_be_is_refused(key: str, value: int) -> None:
+    assert _refused(f"card.{key}", value).field == f"card.{key}"
+
+
+def test_where_the_card_is_decides_nothing() -> None:
+    moved = _with("card", {"slot": 3, "afi": "elsewhere.json", "timeout_us": 50})
+    assert parse_config(moved).digest() == parse_config(MINIMAL).digest()

@@ -108,6 +108,14 @@ def test_example_settings_are_valid() -> None:
         "hdl report",
         "build-afi",
         "doctor fpga",
+        "card list",
+        "card load",
+        "card clear",
+        "card status",
+        "card selftest",
+        "card latency",
+        "card kill",
+        "card arm",
     ],
 )
 def test_json_keys_of_every_command_are_documented(command: str) -> None:

@@ -2,54 +2,103 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 
+from sentinel.config import CardConfig
 from sentinel.engine.forest_cpu import CpuDecider
 from sentinel.errors import CardError
 from sentinel.host.cards.attached import AttachedCard
+from sentinel.host.cards.bus import Bus
 from sentinel.host.cards.card_decider import CardDecider
+from sentinel.host.cards.card_image import CardImage, read_image
 from sentinel.host.cards.driver import CardDriver
+from sentinel.host.cards.opened import OpenedCard
+from sentinel.host.cards.slots import GENERATIONS, Slot, Tree, find_slot
 from sentinel.host.decider import Decider, DeciderFactory
+from sentinel.image.targets import AFI
 from sentinel.model.artifact import ModelArtifact
 from sentinel.model.rule import RuleTable
 from sentinel.units import CARD_TICK_NS
 
+#: Environment variable: the ``afi.json`` to use where neither settings nor an option name one.
+AFI_VARIABLE = "SENTINEL_AFI"
+
+
+def image_file(named: str, generation: str) -> Path:
+    """``afi.json``: the one named, else the environment's, else the one ``sentinel build-afi`` leaves in the checkout."""
+    return Path(named or os.environ.get(AFI_VARIABLE) or AFI / "build" / generation / "afi.json")
+
+
+def slot_of(card: CardConfig, generation: str, tree: Tree) -> Slot:
+    """The slot of the settings. Raises CardError where there is none, or one of another generation."""
+    slot = find_slot(tree, card.slot)
+    if slot.generation.name != generation:
+        raise CardError("decider", generation, slot.generation.name, f"slot {slot.number} is of that generation")
+    return slot
+
 
 class DeciderChoice:
-    """A decider ``cpu`` or ``rtl`` and a gate ``software`` or ``rtl``, as a context.
+    """A decider ``cpu``, ``rtl``, ``f2`` or ``f1`` and a gate ``software`` or that same card, as a context.
 
     ``factory`` is what the engine's host takes, None for the CPU; ``attached`` the daemon's card, None where there is none.
-    Entering ``rtl`` builds the simulated card, or takes the one built before; raises CardError where it cannot.
+    Entering ``rtl`` builds the simulated card, or takes the one built before; ``f2`` and ``f1`` open the slot of ``card``,
+    which must hold the image that afi.json names. Raises CardError where there is no such card, and for a gate on an
+    image that did not meet its timing.
     """
 
-    def __init__(self, name: str, console: Console, gate: str = "software") -> None:
+    def __init__(self, name: str, console: Console, gate: str = "software", card: CardConfig | None = None) -> None:
         self.name, self.gate = name, gate
         self.attached: AttachedCard | None = None
         self._console = console
-        self._card: Any = None
+        self._card = card or CardConfig()
+        self._open = ExitStack()
+        self._image: CardImage | None = None
         self._driver: CardDriver | None = None
         self._loaded: tuple[int, bytes, bool] | None = None
         self._decider: CardDecider | None = None
 
     def __enter__(self) -> DeciderChoice:
-        if "rtl" in (self.name, self.gate):
+        try:
+            self._attach()
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def _attach(self) -> None:
+        name = self.name if self.name != "cpu" else self.gate
+        follow: Callable[[int], None] | None = None
+        bus: Bus
+        if name == "rtl":
             # Only here: without a card no command needs the tools that build one.
             from sentinel.sim.card.simulated import SimulatedCard
 
             with self._console.status("simulated card") as status:
-                self._card = SimulatedCard(progress=lambda text: status.update(f"simulated card: {text}"))
-            self._driver = CardDriver(self._card)
-            self._driver.identify()
-            self._driver.start()
-            self.attached = AttachedCard(self._driver, self._card.follow)
-        return self
+                card = self._open.enter_context(SimulatedCard(progress=lambda text: status.update(f"simulated card: {text}")))
+            bus, follow = card, card.follow
+        elif name in GENERATIONS:
+            tree = Tree.from_environment()
+            slot = slot_of(self._card, name, tree)
+            self._image = read_image(image_file(self._card.afi, name))
+            if self.gate == name:
+                self._image.need_clean_timing()
+            bus = self._open.enter_context(OpenedCard(slot, tree, self._image, self._card.timeout_us)).bus
+        else:
+            return
+        self._driver = CardDriver(bus)
+        self._driver.identify()
+        self._driver.start()
+        self.attached = AttachedCard(self._driver, follow)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._card is not None:
-            self._card.close()
+        self._open.close()
 
     @property
     def factory(self) -> DeciderFactory | None:
@@ -88,32 +137,46 @@ class DeciderChoice:
         return {"name": self.gate, **card.counts, "lost": card.lost, "card_faults": self._faults()}
 
     def _faults(self) -> dict[str, int]:
-        """What the card counted against its beats; nothing where it can't be asked any more."""
+        """What the card counted against its beats; ``lost`` where it can not be asked any more."""
         assert self._driver is not None
         try:
             counted = self._driver.counters()
         except CardError:
-            return {}
+            return {"lost": 1}
         return {name: count for name, count in counted.items() if count and name.startswith(("faults", "pcim_e"))}
 
     def notes(self, report: dict[str, Any], gate: dict[str, Any] | None = None) -> list[str]:
         """Both reports for people."""
+        what, counted = "the FPGA core in RTL simulation (Verilator)", "counted in RTL simulation, not measured on a card"
+        if self._image is not None:
+            what, counted = f"the card in slot {self._card.slot}, image {self._image.agfi_id},", "counted by the card itself"
         notes = []
         if gate is not None and "permits" in gate:
-            notes = [
-                f"Gate {self.gate}: the FPGA core in RTL simulation (Verilator) permitted {gate['permits']:,} orders and refused "
-                f"{gate['rejects']:,}, after the software's controls." + (f" Lost: {gate['lost']}." if gate["lost"] else "")
-            ]
+            lost = f" Lost: {gate['lost']}." if gate["lost"] else ""
+            notes.append(
+                f"Gate {self.gate}: {what} permitted {gate['permits']:,} orders and refused {gate['rejects']:,}, "
+                f"after the software's controls.{lost}"
+            )
         if "card" not in report:
             return notes
         card = report["card"]
-        return [
-            *notes,
-            f"Decider {self.name}: the FPGA core in RTL simulation (Verilator) made {card['decisions']:,} of "
+        notes.append(
+            f"Decider {self.name}: {what} made {card['decisions']:,} of "
             f"{report['decisions']:,} decisions; {report['fallbacks']:,} were answered by the CPU decider instead "
             f"({card['timeouts']:,} time-outs, {card['contradictions']:,} contradictions, {card['damaged']:,} damaged records)."
-            + (f" It FAILED: {card['trouble']}." if card["trouble"] else ""),
+        )
+        cycles = (
             f"Vector complete to decision: {card['cycles_min']} to {card['cycles_max']} cycles, mean {card['cycles_mean']:.1f} "
-            f"({card['cycles_mean'] * CARD_TICK_NS:.0f} ns at 250 MHz), counted in RTL simulation, not measured on a card. "
-            "Wall-clock latency of the decision stage is the speed of the simulation.",
-        ]
+            f"({card['cycles_mean'] * CARD_TICK_NS:.0f} ns at 250 MHz), {counted}."
+        )
+        if self._image is None:
+            cycles += " Wall-clock latency of the decision stage is the speed of the simulation."
+        notes.append(cycles)
+        if self._image is not None and self._image.timing_violated:
+            notes.append("The image did not meet its timing: no gate is armed on it.")
+        if card["failed"]:
+            notes.append(
+                f"The card was marked failed and asked no more ({card['trouble']}); the CPU decided on. "
+                "sentinel card status looks into it."
+            )
+        return notes

@@ -72,6 +72,13 @@ doctor_app = typer.Typer(
     context_settings=_CONTEXT,
 )
 app.add_typer(doctor_app, name="doctor")
+card_app = typer.Typer(
+    help="The FPGA slots of this machine.",
+    epilog="Example: sentinel card selftest --card rtl",
+    no_args_is_help=True,
+    context_settings=_CONTEXT,
+)
+app.add_typer(card_app, name="card")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout; progress goes to stderr.")]
 ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML file; docs/config.md lists every key.")]
@@ -82,6 +89,8 @@ class Decider(StrEnum):
 
     cpu = "cpu"
     rtl = "rtl"
+    f2 = "f2"
+    f1 = "f1"
 
 
 class Gate(StrEnum):
@@ -89,6 +98,8 @@ class Gate(StrEnum):
 
     software = "software"
     rtl = "rtl"
+    f2 = "f2"
+    f1 = "f1"
 
 
 class Shell(StrEnum):
@@ -110,6 +121,13 @@ class Step(StrEnum):
     register = "register"
     wait = "wait"
     share = "share"
+
+
+class Card(StrEnum):
+    """Which card a command means."""
+
+    aws = "aws"
+    rtl = "rtl"
 
 
 class Engine(StrEnum):
@@ -495,6 +513,141 @@ def doctor_fpga(
     _execute(as_json, job)
     if not passed:
         raise typer.Exit(1)
+
+
+_Slot = Annotated[int, typer.Option("--slot", metavar="N", min=0, help="FPGA slot; sentinel card list shows them.")]
+_Card = Annotated[Card, typer.Option("--card", help="The card in the slot, or the simulated one.")]
+_Afi = Annotated[
+    Path | None, typer.Option("--afi", metavar="FILE", help="afi.json of the image; $SENTINEL_AFI or the checkout's if absent.")
+]
+_Model = Annotated[str, typer.Option("--model", metavar="NAME|FILE", help="The model to load.")]
+
+
+@card_app.command("list", epilog="Example: sentinel card list --json")
+def card_list(as_json: Json = False) -> None:
+    """Show the FPGA slots and what is loaded in each."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import card as implementation
+
+        return implementation.show(console)
+
+    _execute(as_json, job)
+
+
+@card_app.command("load", epilog="Example: sentinel card load --slot 0")
+def card_load(
+    slot: _Slot = 0,
+    agfi: Annotated[str | None, typer.Option(metavar="ID", help="Load this image in place of the one afi.json names.")] = None,
+    afi: _Afi = None,
+    as_json: Json = False,
+) -> None:
+    """Load the registered image, allow it to write to host memory, and see that it answers. It starts tripped."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import card as implementation
+
+        return implementation.load(console, slot=slot, agfi=agfi, afi=afi)
+
+    _execute(as_json, job)
+
+
+@card_app.command("clear", epilog="Example: sentinel card clear --slot 0")
+def card_clear(slot: _Slot = 0, as_json: Json = False) -> None:
+    """Take the image out of a slot."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import card as implementation
+
+        return implementation.clear(console, slot=slot)
+
+    _execute(as_json, job)
+
+
+@card_app.command("status", epilog="Example: sentinel card status --metrics")
+def card_status(
+    slot: _Slot = 0,
+    metrics: Annotated[bool, typer.Option("--metrics", help="The shell's counters too: time-outs and their addresses.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show a card's registers, trip causes, counters and lamps; beside a daemon that uses it, too."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import card as implementation
+
+        return implementation.status(console, slot=slot, metrics=metrics)
+
+    _execute(as_json, job)
+
+
+@card_app.command("selftest", epilog="Example: sentinel card selftest --card rtl")
+def card_selftest(
+    card: _Card = Card.aws,
+    slot: _Slot = 0,
+    model: _Model = "default",
+    vectors: Annotated[
+        int, typer.Option(metavar="N", min=1, max=10_000_000, help="Decisions to compare with the CPU's.")
+    ] = 5_000,
+    as_json: Json = False,
+) -> None:
+    """Identify a card, test registers, ring, model and kill, and compare its decisions bit for bit. It ends tripped."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import card as implementation
+
+        return implementation.selftest(console, card=card.value, slot=slot, model=model, vectors=vectors)
+
+    _execute(as_json, job)
+
+
+@card_app.command("latency", epilog="Example: sentinel card latency --vectors 100000 --json")
+def card_latency(
+    card: _Card = Card.aws,
+    slot: _Slot = 0,
+    model: _Model = "default",
+    vectors: Annotated[int, typer.Option(metavar="N", min=1, max=10_000_000, help="Vectors to time.")] = 10_000,
+    as_json: Json = False,
+) -> None:
+    """Measure the round trip as the host sees it, step by step, with histograms. It ends tripped."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import card as implementation
+
+        return implementation.latency(console, card=card.value, slot=slot, model=model, vectors=vectors)
+
+    _execute(as_json, job)
+
+
+@card_app.command("kill", epilog="Example: sentinel card kill --slot 0")
+def card_kill(slot: _Slot = 0, as_json: Json = False) -> None:
+    """Trip a card's kill switch at once, by both its windows, beside whatever program uses it."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import card as implementation
+
+        return implementation.kill(console, slot=slot)
+
+    _execute(as_json, job)
+
+
+@card_app.command("arm", epilog="Example: sentinel card arm --config examples/binance-paper.toml --card rtl --confirm rtl")
+def card_arm(
+    config: ConfigFile,
+    confirm: Annotated[str, typer.Option(metavar="AGFI", help="The loaded image, or rtl: arming is on purpose only.")] = "",
+    card: _Card = Card.aws,
+    slot: _Slot = 0,
+    seconds: Annotated[float, typer.Option(metavar="N", min=0.1, max=3600.0, help="Stay armed so long.")] = 5.0,
+    afi: _Afi = None,
+    as_json: Json = False,
+) -> None:
+    """Rehearse arming: a file's limits, heartbeats, watchdog and both keys. No order is sent, and it ends tripped."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import card as implementation
+
+        return implementation.arm(console, card=card.value, slot=slot, config=config, confirm=confirm, seconds=seconds, afi=afi)
+
+    _execute(as_json, job)
 
 
 @app.command(epilog="Example: sentinel version --json")

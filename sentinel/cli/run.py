@@ -39,7 +39,7 @@ def execute(
     Raises ConfigError, or CardError for a card that cannot be had, before anything starts.
     """
     settings = load_config(config, chosen)
-    with DeciderChoice(settings.decider, console, settings.gate) as choice:
+    with DeciderChoice(settings.decider, console, settings.gate, settings.card) as choice:
         return uvloop.run(_run(console, settings, seconds, lockstep_url, choice))
 
 

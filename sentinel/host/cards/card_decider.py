@@ -147,12 +147,13 @@ def _decide(k: Any, beats: int, decision: int, deadline_ns: int) -> int:
     if k.failed != 0:
         k.bypassed += 1
         return FAILED
-    deadline = deadline_ns
-    if deadline == 0 and k.timeout_ns > 0:
-        deadline = monotonic_ns() + k.timeout_ns
     seq = claim_seq(k)
     if send(k, beats, k.beats, seq) != 0:
         return _doubt(k, UNSENT)
+    # Counted from here: a store cannot be taken back, however long the bus holds it.
+    deadline = deadline_ns
+    if deadline == 0 and k.timeout_ns > 0:
+        deadline = monotonic_ns() + k.timeout_ns
     given = words32(beats, 16)
     code = _await(k, seq, given[1] & np.uint32(0xFFFF), deadline)
     if code != DECIDED:

@@ -1,0 +1,77 @@
+"""Arming a card's gate and keeping it armed for a while, with no order sent: limits, beats, watchdog and keys as in earnest."""
+
+from __future__ import annotations
+
+from sentinel.config import Config
+from sentinel.errors import CardError
+from sentinel.host.cards.beats import AMOUNT_MAX
+from sentinel.host.cards.driver import CardDriver, names_of
+from sentinel.host.cards.limits import TICKS_PER_S, CardLimits
+from sentinel.host.cards.registers import Status
+from sentinel.units import BPS, E8
+
+_FEEDS_PER_S = 50
+
+
+def limits_of(config: Config, version: int = 1) -> CardLimits:
+    """The card's limits from a run's; the day's loss is the drawdown limit of the starting balance."""
+    risk, balance = config.risk, config.paper.quote_balance
+    return CardLimits(
+        version=version,
+        max_order_notional=risk.max_order_notional * E8,
+        max_gross_notional=risk.max_gross_notional * E8,
+        max_daily_loss=max(balance * risk.max_drawdown_bps // BPS, 1),
+        collar_bps=risk.price_collar_bps,
+        max_drawdown_bps=risk.max_drawdown_bps,
+        permits_per_window=risk.max_trades_per_minute,
+    )
+
+
+class Rehearsal:
+    """Arms ``driver``'s card under ``config``'s limits; ``end`` trips it, whatever happened. Every method raises CardError."""
+
+    def __init__(self, driver: CardDriver, config: Config) -> None:
+        self._driver, self._config = driver, config
+        self._limits = limits_of(config)
+        self.answers = 0
+
+    def prepare(self) -> None:
+        """Limits and symbols into the tripped card."""
+        driver = self._driver
+        driver.start()
+        driver.set_limits(self._limits)
+        # A quantity that means "any" in the settings is more than the card can hold; the card's own bound is then the limit.
+        most = min(self._config.risk.max_order_qty, AMOUNT_MAX)
+        for symbol in range(len(self._config.feed.symbols)):
+            driver.set_symbol(symbol, max_order_qty=most, max_position_qty=most)
+
+    def arm(self) -> int:
+        """Feed the card until no cause stands, then the two keys; the arm epoch."""
+        self._feed()
+        for _ in range(2 * _FEEDS_PER_S):
+            if self.answers:
+                return self._driver.arm(self._feed)
+            self._driver.bus.wait_ticks(TICKS_PER_S // _FEEDS_PER_S)
+            self._feed()
+        raise CardError("watchdog", "no challenge", "one each second", "the ring carries no records: sentinel card selftest")
+
+    def hold(self, seconds: float) -> None:
+        """Stay armed so long, of the card's time."""
+        for _ in range(round(seconds * _FEEDS_PER_S)):
+            self._driver.bus.wait_ticks(TICKS_PER_S // _FEEDS_PER_S)
+            self._feed()
+        if Status.ARMED not in self._driver.status():
+            raise CardError("STATUS", f"tripped by {names_of(self._driver.causes())}", "armed", "remove the cause and arm again")
+
+    def end(self) -> None:
+        """Trip by both registers."""
+        try:
+            self._driver.kill()
+        finally:
+            self._driver.kill_by_management()
+
+    def _feed(self) -> None:
+        balance = self._config.paper.quote_balance
+        self._driver.gate.heartbeat()
+        self._driver.gate.equity(balance, balance)
+        self.answers += self._driver.service_watchdog() is not None
