@@ -97,7 +97,9 @@ def explained(error: Exception, field: str, value: object, permission: str) -> I
     """The error to raise for ``error``; ``permission`` is the IAM action that the call needs."""
     kind = trouble(error)
     remedy = _REMEDIES.get(kind, f"allow {permission} to this user or role" if kind is Trouble.forbidden else "")
-    said = " ".join(str(error).split())
+    # To a wrong signature AWS answers with the whole request, session token and all.
+    hidden = kind is Trouble.identity and isinstance(error, ClientError)
+    said = code_of(error) if hidden else " ".join(str(error).split())[:400]
     return ImageError(
         field, value, f"an answer of AWS to {permission}, not {kind.value}", f"{remedy} ({said})" if remedy else said
     )

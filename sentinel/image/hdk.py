@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sentinel.errors import ImageError
 
-KIT = "https://github.com/aws/aws-fpga, branch f2"
+KIT = "https://github.com/aws/aws-fpga"
 _SHELL = Path("hdk/common/shell_stable")
 
 
@@ -67,7 +67,7 @@ def find(given: Path | None) -> Hdk:
     if named is None and os.environ.get("HDK_DIR"):
         named = Path(os.environ["HDK_DIR"]).parent
     if named is None:
-        remedy = f"git clone {KIT}, then give --hdk DIR or set AWS_FPGA_REPO_DIR"
+        remedy = f"git clone --branch f2 {KIT}, then give --hdk DIR or set AWS_FPGA_REPO_DIR"
         raise ImageError("hdk", None, "a checkout of AWS's FPGA kit", remedy)
     for root in (named, named.parent):
         if (root / "hdk_setup.sh").is_file():

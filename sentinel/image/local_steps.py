@@ -14,8 +14,6 @@ from sentinel.image.preflight import of_build
 from sentinel.image.state import Values
 from sentinel.image.targets import AFI
 
-_PROJECT_FILES = ("design", "build/constraints", "build/scripts")
-
 
 class Doctor(Step):
     """What the later steps need, asked before the first of them takes its hour; asked anew each time."""
@@ -237,4 +235,4 @@ def _check_package(build: Build, path: Path, tool_versions: tuple[str, ...] = ()
 
 
 def _project_sha256(root: Path) -> str:
-    return digest([tree_sha256(root / folder) for folder in _PROJECT_FILES])
+    return digest([[path.name, sha256(path)] for path in project.written(root) if path.is_file()])

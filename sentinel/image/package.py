@@ -45,7 +45,7 @@ def write(checkpoint: Checkpoint, target: Target, hdk_version: str, directory: P
     """``<tag>.Developer_CL.tar`` in ``directory``, there whole or not at all. Raises ImageError where it cannot be written."""
     path = directory / f"{checkpoint.tag}.Developer_CL.tar"
     partial = path.with_name(path.name + ".partial")
-    seconds = calendar.timegm(time.strptime(checkpoint.tag, "%Y_%m_%d-%H%M%S"))
+    seconds = _seconds(checkpoint.tag)
     note = manifest.text(manifest_of(checkpoint, target, hdk_version)).encode()
 
     def entry(name: str, size: int) -> tarfile.TarInfo:
@@ -66,6 +66,14 @@ def write(checkpoint: Checkpoint, target: Target, hdk_version: str, directory: P
         partial.unlink(missing_ok=True)
         raise ImageError("package", str(path), "a file that can be written", str(error)) from None
     return path
+
+
+def _seconds(tag: str) -> int:
+    """The tag's time, 0 for digits that are none."""
+    try:
+        return calendar.timegm(time.strptime(tag, "%Y_%m_%d-%H%M%S"))
+    except ValueError:
+        return 0
 
 
 def manifest_in(path: Path) -> dict[str, str]:

@@ -31,6 +31,16 @@ def id_defines() -> str:
     )
 
 
+def written(root: Path) -> list[Path]:
+    """The files of the project in ``root`` that a checkpoint is made of; what Vivado adds is not among them."""
+    names = [
+        f"build/scripts/synth_{TOP}.tcl",
+        "build/scripts/link_hdk.sh",
+        *(f"build/constraints/{name}" for name in _CONSTRAINTS),
+    ]
+    return [*sorted((root / "design").glob("*")), *(root / name for name in names)]
+
+
 def emit(target: Target, directory: Path) -> Path:
     """Write ``directory/cl_sentinel`` anew and return it. Checkpoints of an earlier build are kept.
 

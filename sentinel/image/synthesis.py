@@ -18,10 +18,13 @@ from sentinel.image.checkpoint import Checkpoint, read
 from sentinel.image.custom_logic import TOP
 from sentinel.image.hdk import Hdk
 
+# The setup script would take this script's arguments for its own, so they are put away first.
 _BUILD = """
-if [ -z "${HDK_SHELL_DIR:-}" ]; then source "$0/hdk_setup.sh" || exit 1; fi
-export CL_DIR="$1"
-cd "$CL_DIR/build/scripts" && ./link_hdk.sh && exec python3 ./aws_build_dcp_from_cl.py -c "$2" -t "$3"
+kit=$0 project=$1 top=$2 tag=$3
+set --
+case "${HDK_SHELL_DIR:-}" in "$kit"/*) ;; *) source "$kit/hdk_setup.sh" || exit 1 ;; esac
+export CL_DIR="$project"
+cd "$CL_DIR/build/scripts" && ./link_hdk.sh && exec python3 ./aws_build_dcp_from_cl.py -c "$top" -t "$tag"
 """
 
 
@@ -33,6 +36,7 @@ def run(hdk: Hdk, root: Path, tag: str, log: Path, lock: int) -> Checkpoint:
     """
     try:
         with log.open("ab") as written:
+            start = written.tell()
             child = subprocess.Popen(
                 ["bash", "-c", _BUILD, str(hdk.root), str(root), TOP, tag],
                 stdin=subprocess.DEVNULL,
@@ -52,7 +56,7 @@ def run(hdk: Hdk, root: Path, tag: str, log: Path, lock: int) -> Checkpoint:
         raise
     found = checkpoint_of(root, tag)
     if found is None:
-        remedy = f"read {log} and {root / 'build/scripts' / f'{tag}.vivado.log'}: {_errors(log)}"
+        remedy = f"read {log} and {root / 'build/scripts' / f'{tag}.vivado.log'}: {_errors(log, start)}"
         raise ImageError("synthesis", f"status {status}", f"a checkpoint {TOP}.{tag}.post_route.dcp", remedy)
     return found
 
@@ -66,10 +70,10 @@ def checkpoint_of(root: Path, tag: str) -> Checkpoint | None:
     return None
 
 
-def _errors(log: Path) -> str:
-    """The last errors a log has, in one line."""
+def _errors(log: Path, start: int) -> str:
+    """The last errors a log has from ``start`` on, in one line."""
     try:
-        text = log.read_text(errors="replace")
+        text = log.read_bytes()[start:].decode(errors="replace")
     except OSError as error:
         return str(error)
     lines = re.findall(r"^.*\b(?:ERROR|err_msg|No such file)\b.*$", text, re.MULTILINE) or text.splitlines()[-3:]

@@ -58,9 +58,14 @@ def test_the_default_is_the_shell_that_can_be_launched(written: list[Target], tm
 
 def test_a_project_that_is_there_is_not_written_again_unless_asked(written: list[Target], tmp_path: Path) -> None:
     command = ["build-afi", "--stop-after", "emit", "--out", str(tmp_path)]
+    # As Vivado and the kit's script leave them.
+    (tmp_path / "cl_sentinel/build/scripts").mkdir(parents=True)
+    (tmp_path / "cl_sentinel/build/constraints").mkdir()
     for more, times in (([], 1), ([], 1), (["--from", "emit"], 2)):
         assert runner.invoke(cli.app, [*command, *more]).exit_code == 0
         assert len(written) == times
+        (tmp_path / "cl_sentinel/build/scripts" / f"{times}.vivado.log").write_text("log")
+        (tmp_path / "cl_sentinel/build/constraints" / "generated.xdc").write_text("clocks")
 
 
 def test_a_project_that_somebody_changed_is_written_again(written: list[Target], tmp_path: Path) -> None:
@@ -87,7 +92,7 @@ def test_without_vivado_the_build_stops_with_the_remedy_before_anything_is_writt
         monkeypatch.delenv(name, raising=False)
     done = runner.invoke(cli.app, ["build-afi", "--stop-after", "synthesise", "--out", str(tmp_path)])
     assert done.exit_code == 2
-    assert "git clone https://github.com/aws/aws-fpga" in done.output
+    assert "git clone --branch f2 https://github.com/aws/aws-fpga" in done.output
     assert not written
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shell = root / "hdk/common/shell_stable"
     (shell / "build/checkpoints/from_aws").mkdir(parents=True)
     (root / "hdk/common/ip").mkdir()
-    (root / "hdk_setup.sh").write_text("echo no kit here >&2; return 1\n")
+    (root / "hdk_setup.sh").write_text("[ $# -eq 0 ] && echo no kit here >&2; return 1\n")
     (root / "release_version.txt").write_text("RELEASE_VERSION=2.3.2\n")
     (root / "supported_vivado_versions.txt").write_text("vivado v2024.1 (64-bit)\nVivado v2025.2 (64-bit)\n")
     (shell / "shell_version.txt").write_text("small_shell=0x10212415\n")
@@ -118,13 +119,13 @@ def test_a_build_that_ends_well_without_a_checkpoint_has_failed(kit: Path, tmp_p
     root, log = tmp_path / "f2" / "cl_sentinel", tmp_path / "f2" / "synthesise.log"
     (root / "build/scripts").mkdir(parents=True)
     (kit / "hdk_setup.sh").write_text("echo 'ERROR: nothing to route'; exit 0\n")
-    with locked(tmp_path / "f2") as lock, pytest.raises(ImageError, match="ERROR: nothing to route"):
+    log.write_text("ERROR: of an earlier run\n")
+    with locked(tmp_path / "f2") as lock, pytest.raises(ImageError, match="ERROR: nothing to route") as caught:
         synthesis.run(hdk.find(kit), root, "2026_11_01-120000", log, lock)
+    assert "earlier" not in caught.value.remedy
 
 
 def test_a_build_that_goes_on_without_us_keeps_the_directory(kit: Path, tmp_path: Path) -> None:
-    import subprocess
-
     with locked(tmp_path / "f2") as lock:
         left = subprocess.Popen(["sleep", "60"], pass_fds=(lock,))
     try:

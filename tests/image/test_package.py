@@ -83,6 +83,11 @@ def test_a_package_has_the_layout_and_manifest_of_the_kits_script(tmp_path: Path
     }
 
 
+def test_a_tag_that_is_no_time_is_packed_all_the_same(tmp_path: Path) -> None:
+    found = checkpoint.read(write_checkpoint(tmp_path / "cl_sentinel.2026_99_99-999999.post_route.dcp"))
+    assert package.check(package.write(found, F2, "2.3.2", tmp_path), F2) == []
+
+
 def test_the_same_checkpoint_gives_the_same_bytes(tmp_path: Path) -> None:
     assert _packed(tmp_path / "a").read_bytes() == _packed(tmp_path / "b").read_bytes()
 

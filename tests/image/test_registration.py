@@ -93,6 +93,21 @@ def test_a_refused_registration_says_what_to_do(stored: Aws, refusal: Refusal, r
     assert not stored.double.images
 
 
+def test_what_aws_says_of_a_wrong_signature_is_not_shown(stored: Aws) -> None:
+    refusal = Refusal("SignatureDoesNotMatch", "The Canonical String should have been 'x-amz-security-token:SECRET'", 403)
+    stored.double.faults.append(Fault("CreateFpgaImage", refusal))
+    with pytest.raises(ImageError, match="SignatureDoesNotMatch") as caught:
+        registration.create(Account(None), ORDER)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_boto3s_own_retries_see_a_call_through(stored: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_MAX_ATTEMPTS")
+    stored.double.faults += [Fault("CreateFpgaImage", THROTTLED), Fault("CreateFpgaImage", "reset after")]
+    registration.create(Account(None), ORDER)
+    assert len(stored.double.images) == 1
+
+
 def test_a_wait_looks_ever_more_rarely_until_the_image_is_available(stored: Aws) -> None:
     stored.double.looks_until_ready = 20
     time, said = Time(), list[str]()
