@@ -48,10 +48,9 @@ def test_machine_without_a_card_says_so_and_what_to_do(command: str, tmp_path: P
 
 
 @needs_rtl
-def test_a_card_is_loaded_tested_measured_armed_killed_and_cleared(tmp_path: Path, library: Path) -> None:
+def test_a_card_is_loaded_tested_measured_killed_and_cleared(tmp_path: Path, library: Path) -> None:
     # One machine for all, as an operator has it; every command starts a core fresh from power-on.
     card = UserCard(tmp_path, library, slots=("f2", "f2"), loaded=False)
-    afi = str(card.afi())
 
     listed = card.sentinel("card", "list")
     assert set(listed) <= documented_keys("card list")
@@ -60,7 +59,7 @@ def test_a_card_is_loaded_tested_measured_armed_killed_and_cleared(tmp_path: Pat
         (1, "cleared", "1d0f:9048"),
     ]
 
-    loaded = card.sentinel("card", "load", "--afi", afi)
+    loaded = card.sentinel("card", "load", "--afi", str(card.afi()))
     assert set(loaded) == documented_keys("card load")
     assert (loaded["state"], loaded["agfi"], loaded["bus_mastering"]) == ("loaded", AGFI, True)
 
@@ -84,11 +83,6 @@ def test_a_card_is_loaded_tested_measured_armed_killed_and_cleared(tmp_path: Pat
         assert step["count"] == 200 == sum(count for _, count in step["bins"])
         assert 0 < step["p50_ns"] <= step["p99_ns"] <= step["max_ns"]
     assert timed["steps"]["round_trip"]["max_ns"] >= timed["steps"]["store"]["p50_ns"]
-
-    armed = card.sentinel("card", "arm", "--config", CONFIG, "--afi", afi, "--confirm", AGFI, "--seconds", "1.5")
-    assert set(armed) == documented_keys("card arm")
-    assert armed["answers"] >= 1
-    assert {"SOFTWARE_OCL", "SOFTWARE_SDA"} <= set(armed["tripped_by"])
 
     killed = card.sentinel("card", "kill")
     assert set(killed) == documented_keys("card kill")
@@ -119,6 +113,17 @@ def test_card_of_the_first_generation_passes_by_its_own_addresses(tmp_path: Path
     tested = card.sentinel("card", "selftest", "--vectors", "100")
     assert tested["steps"]["decisions"]["vectors"] == 100
     assert card.sentinel("card", "list")["slots"][0]["generation"] == "f1"
+
+
+@needs_rtl
+def test_rehearsal_arms_answers_each_challenge_and_ends_tripped() -> None:
+    command = ["card", "arm", "--config", CONFIG, "--card", "rtl", "--confirm", "rtl", "--seconds", "3.5", "--json"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0
+    armed = json.loads(done.stdout.splitlines()[-1])
+    assert set(armed) == documented_keys("card arm")
+    assert armed["answers"] >= 4  # one before arming, then one each second of the card's time
+    assert {"SOFTWARE_OCL", "SOFTWARE_SDA"} == set(armed["tripped_by"])
 
 
 @needs_rtl
