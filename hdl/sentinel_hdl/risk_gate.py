@@ -196,7 +196,9 @@ class RiskGate(wiring.Component):
             self._multiplier.a.eq(Mux(step[: self._first_factors].any(), event.price, update.value_price)),
             self._multiplier.b.eq(Mux(step[: self._first_factors].any(), event.qty, update.position_size)),
         ]
-        moves, releases = update.sound, update.sound & update.takes_open
+        # A row that cannot be read stays as it is: written back, its words would look sound from then on.
+        moves = update.sound & ~store.uncorrectable
+        releases = moves & update.takes_open
         m.d.comb += [
             exposure.operand.eq(Mux(step[TAKE_VALUE], store.row.position_value, self._product)),
             exposure.add_open.eq(step[VERDICT + 1] & self.given),

@@ -97,7 +97,7 @@ def load(console: Console, *, slot: int, agfi: str | None, afi: Path | None) -> 
     image = read_image(image_file(str(afi or ""), chosen.generation.name)) if agfi is None else None
     lock = SlotLock(tree, slot)
     try:
-        wanted = image.agfi_id if image else str(agfi)
+        wanted = image.agfi if image else str(agfi)
         with console.status(f"loading {wanted}"):
             found = AwsTools(slot).load(wanted)
         chosen = find_slot(tree, slot)

@@ -149,7 +149,7 @@ class DeciderChoice:
         """Both reports for people."""
         what, counted = "the FPGA core in RTL simulation (Verilator)", "counted in RTL simulation, not measured on a card"
         if self._image is not None:
-            what, counted = f"the card in slot {self._card.slot}, image {self._image.agfi_id},", "counted by the card itself"
+            what, counted = f"the card in slot {self._card.slot}, image {self._image.agfi},", "counted by the card itself"
         notes = []
         if gate is not None and "permits" in gate:
             lost = f" Lost: {gate['lost']}." if gate["lost"] else ""

@@ -312,6 +312,30 @@ async def check_refused(card: Card, cause: TripCause) -> None:
 
 
 @cocotb.test()
+async def row_that_can_not_be_read_is_not_written_back(dut: Any) -> None:
+    """Whatever is told of the symbol: with a new code its words would look sound, and the books would be wrong for good."""
+    card = await Card.armed(dut)
+    memories = [inside(gate, "store").memory[SYMBOL] for gate in gates(card)]
+    for word in memories:
+        word.value = int(word.value) ^ 0b11  # of the position
+    await card.cycles(2)
+    spoilt = [int(word.value) for word in memories]
+    fields = {"symbol": SYMBOL, "side": Side.BUY, "price": PRICE, "qty": QTY}
+    for event in (ExposureEvent.ADJUST, ExposureEvent.RELEASE, ExposureEvent.FILL):
+        card.send(ORDER_EVENT_BEAT, BeatKind.ORDER_EVENT, event=event, **fields)
+    card.reference()
+    await card.settled()
+    assert [int(word.value) for word in memories] == spoilt
+    assert await card.causes() & TripCause.MEMORY_FAULT
+    # Arming is not refused, but the first order of the symbol trips anew before its verdict.
+    epoch = await card.arm(feed=False)
+    card.order(77, epoch)
+    record = await card.verdict()
+    assert (record["verdict"], record["control"]) == (Verdict.REJECT, Control.KILLED)
+    assert await card.causes() & TripCause.MEMORY_FAULT
+
+
+@cocotb.test()
 @cocotb.parametrize(cause=list(CAUSES), pressure=list(Pressure))
 async def every_cause_trips_and_stands_in_the_way(dut: Any, cause: TripCause, pressure: Pressure) -> None:
     card = await Card.armed(dut, pressure, TRIPPABLE)

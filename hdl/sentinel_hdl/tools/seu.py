@@ -42,7 +42,7 @@ KILL_PATH = re.compile(
     r"|gate\w*\.checks\.(refused_\w+|compared|above_\w+|level_\w+|low_\w+|old_key|same|against)"
     r"|gate\w*\.equity\.(\w+_stale|\w+_known|known|drawdown|daily_loss)"
     r"|limits\.(differs|busy|pending|raced|error_\w+|crc_right|out_of_range)"
-    r"|intake\.(faults|faulty|torn|known|symbol_bad|is_vector|expected|queued|given)"
+    r"|intake\.(faults|faulty|torn|known|symbol_bad|is_vector|next_seq|last_seq|half|queued|given)"
     r"|(ocl|sda)\.kill_we|pcim\.(valid\w*|torn\w*|parity|fault|broken|silent)|switch\w*|\w+_kill_addressed|\w+_again|rst|irq"
 )
 #: Cycles after a mark, from and to, within which it is upset.

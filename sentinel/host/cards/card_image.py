@@ -14,20 +14,17 @@ from sentinel.host.cards.registers import MAP_HASH
 
 @dataclass(frozen=True)
 class CardImage:
-    """An image. ``afi_id`` is one region's and for the EC2 API, ``agfi_id`` is global and what is loaded."""
+    """An image: its global id, which is what is loaded, and whether it missed its timing (None: nothing tells)."""
 
-    afi_id: str
-    agfi_id: str
-    map_hash: int
-    rtl_hash: str
-    timing_violated: bool
+    agfi: str
+    timing_violated: bool | None
 
     def need_clean_timing(self) -> None:
-        """Raise CardError for an image that did not meet its timing: no gate is armed on it."""
-        if self.timing_violated:
+        """Raise CardError unless the image is known to meet its timing: no gate is armed on another."""
+        if self.timing_violated is not False:
             raise CardError(
                 "timing_violated",
-                True,
+                self.timing_violated,
                 "an image that met its timing",
                 "build another image; decisions on paper may use this one",
             )
@@ -45,40 +42,17 @@ def read_image(path: Path) -> CardImage:
         raise CardError(
             "afi.json", str(path), "a readable JSON file", f"write it anew with sentinel build-afi ({error})"
         ) from None
-    image = CardImage(
-        afi_id=_text(path, data, "afi_id"),
-        agfi_id=_text(path, data, "agfi_id"),
-        map_hash=_number(path, data, "map_hash"),
-        rtl_hash=_text(path, data, "rtl_hash"),
-        timing_violated=_value(path, data, "timing_violated", bool),
-    )
-    if not AGFI.fullmatch(image.agfi_id):
-        raise CardError("agfi_id", image.agfi_id, "agfi- and 17 hexadecimal digits", f"correct it in {path}")
-    if image.map_hash != MAP_HASH:
-        raise CardError(
-            "map_hash", f"{image.map_hash:#010x}", f"{MAP_HASH:#010x}", "the image has another register map: build it anew"
-        )
-    return image
-
-
-def _text(path: Path, data: Any, name: str) -> str:
-    return str(_value(path, data, name, str))
-
-
-def _number(path: Path, data: Any, name: str) -> int:
-    value = _value(path, data, name, (str, int))
-    try:
-        return int(value, 0) if isinstance(value, str) else int(value)
-    except ValueError:
-        raise _wrong(path, name, value) from None
+    agfi = _value(path, data, "agfi", str)
+    if not AGFI.fullmatch(agfi):
+        raise CardError("agfi", agfi, "agfi- and 17 hexadecimal digits", f"correct it in {path}")
+    found = _value(path, data, "register_map_hash", str)
+    if found != f"{MAP_HASH:#010x}":
+        raise CardError("register_map_hash", found, f"{MAP_HASH:#010x}", "the image has another register map: build it anew")
+    return CardImage(agfi, _value(path, data, "timing_violated", (bool, type(None))))
 
 
 def _value(path: Path, data: Any, name: str, kind: Any) -> Any:
-    value = data.get(name) if isinstance(data, dict) else None
-    if not isinstance(value, kind):
-        raise _wrong(path, name, value)
-    return value
-
-
-def _wrong(path: Path, name: str, value: object) -> CardError:
-    return CardError(name, value, f"its value in {path}", "write the file anew with sentinel build-afi")
+    if not isinstance(data, dict) or name not in data or not isinstance(data[name], kind):
+        value = data.get(name) if isinstance(data, dict) else None
+        raise CardError(name, value, f"its value in {path}", "write the file anew with sentinel build-afi")
+    return data[name]

@@ -1,7 +1,7 @@
 """Host memory that a card may write: one locked huge page, and where the card finds it.
 
-A huge page is contiguous and never moves, so one address serves the whole ring. It is shared memory and kept from
-children: after a fork a private page would be copied on the next write, and the card would go on writing to the old one.
+A huge page is contiguous and never moves, so one address serves the whole ring. It belongs to a file of hugetlbfs that stays:
+the card of a process that was killed goes on writing, to memory that nobody else is given. The next process takes it over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from sentinel.wire import SLOT_BYTES
 
 HUGE_PAGE = 2 << 20
 RING_SLOTS = 4096
-_MAP_HUGETLB = 0x40000
 _PAGE = mmap.PAGESIZE
 # A word of /proc/self/pagemap: bit 63 present, bits 0..54 the frame, zero for a process without CAP_SYS_ADMIN.
 _ENTRY, _PRESENT, _FRAME = 8, 1 << 63, (1 << 55) - 1
@@ -29,16 +28,25 @@ _ENTRY, _PRESENT, _FRAME = 8, 1 << 63, (1 << 55) - 1
 class HugeRing:
     """``slots`` uint32[RING_SLOTS, 16] in one huge page; ``address`` is its physical address, 64-byte aligned.
 
+    Args:
+        tree: where the kernel's files are.
+        slot: the card's number; each has a page of its own. The caller holds the slot's lock.
+
     Raises CardError where no huge page is free, it cannot be locked, or its physical address is kept from this process.
     """
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, slot: int) -> None:
+        path = tree.huge_pages() / f"sentinel-card-{slot}"
         try:
-            flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_HUGETLB
-            self._memory = mmap.mmap(-1, HUGE_PAGE, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.ftruncate(file, HUGE_PAGE)
+                self._memory = mmap.mmap(file, HUGE_PAGE, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+            finally:
+                os.close(file)
         except OSError as error:
             raise CardError(
-                "huge pages", 0, "one free page of 2 MiB", f"reserve some: sysctl vm.nr_hugepages=16 ({error.strerror})"
+                "huge pages", str(path), "one free page of 2 MiB", f"reserve some: sysctl vm.nr_hugepages=16 ({error.strerror})"
             ) from None
         self._bytes: NDArray[np.uint8] | None = np.frombuffer(self._memory, np.uint8)
         try:
@@ -53,7 +61,7 @@ class HugeRing:
         self.slots: NDArray[np.uint32] = self._bytes[: RING_SLOTS * SLOT_BYTES].view(np.uint32).reshape(RING_SLOTS, -1)
 
     def close(self) -> None:
-        """Give the page back; stop the card first. Idempotent."""
+        """Look at the page no more; the file keeps it. Idempotent."""
         self._bytes = None
         self.slots = np.zeros((2, SLOT_BYTES // 4), np.uint32)
         # Where somebody still looks at the ring, the page goes with the last view.

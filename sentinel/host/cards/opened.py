@@ -59,8 +59,8 @@ def check_image(found: ImageState, slot: Slot, image: CardImage | None) -> None:
     remedy = f"sentinel card load --slot {slot.number}"
     if found.state != SlotState.LOADED or found.agfi is None:
         raise CardError(name, found.name, "loaded", remedy)
-    if image is not None and found.agfi != image.agfi_id:
-        raise CardError(f"{name} agfi", found.agfi, image.agfi_id, f"another image is loaded: {remedy}")
+    if image is not None and found.agfi != image.agfi:
+        raise CardError(f"{name} agfi", found.agfi, image.agfi, f"another image is loaded: {remedy}")
     if found.shell_version != slot.generation.shell_version:
         raise CardError(
             f"{name} shell",
@@ -110,7 +110,7 @@ class OpenedCard:
             slot.need_image()
             slot.enable_bus_mastering()
             self.cpus = pin_near(slot, tree)
-            ring = HugeRing(tree)
+            ring = HugeRing(tree, slot.number)
             stack.callback(ring.close)
             self.bus = SysfsBus(slot, ring, timeout_us)
             stack.callback(self.bus.close)

@@ -9,7 +9,7 @@ from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
 ALL_ONES = 0xFFFFFFFF  # what a lost card reads as; no register's legal value
-MAP_HASH = 0x7D745D2A
+MAP_HASH = 0x0DDC239C
 MAGIC = 0x53544E4C
 STATUS_MAGIC = 0xA5
 WORD_BITS = 31  # of each word of a value of several words
@@ -284,7 +284,7 @@ class Field(NamedTuple):
 OCL_FIELDS: dict[Ocl, dict[str, Field]] = {
     Ocl.MAGIC: {"value": Field(0, 0xFFFFFFFF, 0x53544E4C)},
     Ocl.VERSION: {"minor": Field(0, 0x0000FFFF, 0x0), "major": Field(16, 0x7FFF0000, 0x1)},
-    Ocl.MAP_HASH: {"value": Field(0, 0xFFFFFFFF, 0x7D745D2A)},
+    Ocl.MAP_HASH: {"value": Field(0, 0xFFFFFFFF, 0xDDC239C)},
     Ocl.CAPABILITIES: {
         "trees": Field(0, 0x000000FF, 0x80),
         "features": Field(8, 0x0000FF00, 0x1A),
@@ -502,6 +502,9 @@ OCL_LOCKED = (
     Ocl.SYMBOL_MAX_POSITION_LO,
     Ocl.SYMBOL_MAX_POSITION_HI,
     Ocl.SYMBOL_COMMIT,
+    Ocl.PCIM_BASE_LO,
+    Ocl.PCIM_BASE_HI,
+    Ocl.PCIM_SLOTS,
     Ocl.BEAT_SEQ,
     Ocl.EQUITY_PEAK_LO,
     Ocl.EQUITY_PEAK_HI,

@@ -63,6 +63,19 @@ class Tree:
     def locks(self) -> Path:
         return self.root / "run/sentinel"
 
+    def huge_pages(self) -> Path:
+        """Where files of huge pages of 2 MiB are made. Raises CardError where no such filesystem is mounted."""
+        try:
+            lines = (self.root / "proc/mounts").read_text().splitlines()
+        except OSError:
+            lines = []
+        for words in map(str.split, lines):
+            if words[2:3] == ["hugetlbfs"] and "pagesize=2M" in words[3].split(","):
+                return Path(words[1])
+        raise CardError(
+            "huge pages", "no hugetlbfs", "a mount with pages of 2 MiB", "mount -t hugetlbfs -o pagesize=2M none /dev/hugepages"
+        )
+
     def node_cpus(self, node: int) -> set[int]:
         """CPUs of a NUMA node; none where the machine has no such node."""
         try:

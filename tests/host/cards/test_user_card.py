@@ -154,7 +154,7 @@ def test_without_bus_mastering_no_record_comes(user_card: UserCard) -> None:
     found = _run(
         user_card,
         """
-bus = SysfsBus(slot, HugeRing(tree), timeout_us=1000)
+bus = SysfsBus(slot, HugeRing(tree, 0), timeout_us=1000)
 driver = CardDriver(bus)
 driver.start()
 driver.load_model(artifact, artifact.rules)
@@ -189,7 +189,7 @@ def test_ring_whose_physical_address_is_unknown_is_refused(user_card: UserCard, 
         user_card,
         """
 try:
-    HugeRing(tree)
+    HugeRing(tree, 0)
 except CardError as error:
     print(json.dumps({"field": error.field, "remedy": str(error)}))
 """,

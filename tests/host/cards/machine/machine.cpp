@@ -6,7 +6,7 @@
 // A mapping of ROOT/sys/bus/pci/devices/*/resource* is made without access, so each load and store in it stops the
 // command here; the instruction is decoded, done on the core's buses and stepped over, as trapping emulators of MMIO do.
 // Only the forms the driver's accesses compile to are known; any other ends the command with SIGILL and says why. A mapping
-// asked for in huge pages gets ordinary ones and made-up physical addresses, told in ROOT/proc/self/pagemap; what the core
+// maps of ROOT/dev/hugepages gets ordinary ones and made-up physical addresses, told in ROOT/proc/self/pagemap; what the core
 // writes there over PCIM is copied to the command's memory, the slot number last, while bus mastering is on in the function's
 // configuration file. The core's counter `now` is the wall clock, 4 ns a tick, and the core runs on beside the command; a
 // store of a whole beat is held back until its answer is out, so that nothing depends on this machine's speed.
@@ -416,18 +416,17 @@ void on_mmap(pid_t thread) {
     ptrace(PTRACE_GETREGS, thread, nullptr, &regs);
     changed = regs;
     const pid_t process = group_of(thread);
-    if (regs.r10 & MAP_HUGETLB) {
-        changed.r10 &= ~static_cast<unsigned long long>(MAP_HUGETLB);
-        changed.rdi = LOW + memory_used;
-        const uint64_t address = finish_call(thread, changed, regs);
-        if (address == changed.rdi) give_pages(process, address, (regs.rsi + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
-        return;
-    }
     char target[4096];
     const std::string link = "/proc/" + std::to_string(thread) + "/fd/" + std::to_string(int(regs.r8));
     const ssize_t length = readlink(link.c_str(), target, sizeof target - 1);
     if (length <= 0) return;
     const std::string path(target, size_t(length)), devices = root + "/sys/bus/pci/devices/";
+    if (path.rfind(root + "/dev/hugepages/", 0) == 0) {
+        changed.rdi = LOW + memory_used;
+        const uint64_t address = finish_call(thread, changed, regs);
+        if (address == changed.rdi) give_pages(process, address, (regs.rsi + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+        return;
+    }
     if (path.rfind(devices, 0) != 0) return;
     const std::string name = path.substr(path.rfind('/') + 1), function = path.substr(devices.size(), 12);
     Window window;
@@ -458,14 +457,13 @@ bool on_fault(pid_t thread) {
 [[noreturn]] void become(char **command) {
     ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
     raise(SIGSTOP);
-    // Of every system call only mmap of shared files or huge pages is of interest.
+    // Of every system call only mmap of shared files is of interest.
     sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 7),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 6),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 5),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 4),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[3])),
-        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, MAP_HUGETLB, 4, 0),
         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, MAP_SHARED, 0, 2),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[4])),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0xFFFFFFFF, 0, 1),

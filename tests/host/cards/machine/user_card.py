@@ -63,6 +63,8 @@ class UserCard:
             self._file(f"card/{name}", text)
         self._file("card/slots.json", json.dumps(held))
         self._file("proc/self/pagemap", "")
+        (self.root / "dev/hugepages").mkdir(parents=True)
+        self._file("proc/mounts", f"hugetlbfs {self.root}/dev/hugepages hugetlbfs rw,relatime,pagesize=2M 0 0\n")
         self._file("sys/devices/system/node/node0/cpulist", "0-1023\n")
         self._install_tools()
 
@@ -121,7 +123,7 @@ class UserCard:
     def afi(self, **fields: Any) -> Path:
         """An ``afi.json`` of the image that is loaded; ``fields`` replace its own."""
         path = self.root / "afi.json"
-        told = {"afi_id": "afi-0123456789abcdef0", "agfi_id": AGFI, "map_hash": f"{MAP_HASH:#010x}", "rtl_hash": "00"}
+        told = {"agfi": AGFI, "register_map_hash": f"{MAP_HASH:#010x}"}
         path.write_text(json.dumps({**told, "timing_violated": False, **fields}))
         return path
 
