@@ -21,6 +21,8 @@ class Build:
     def __init__(self, request: Request, state: State, lock: int, tell: Callable[[str, str], None]) -> None:
         self.request, self.state, self.lock, self.tell = request, state, lock, tell
         self.made: dict[str, Values] = {}
+        #: Whether the step under way is to run again whatever is done already.
+        self.forced = False
 
     @property
     def root(self) -> Path:

@@ -102,11 +102,11 @@ class Synthesise(Step):
 
     def run(self, build: Build) -> Values:
         kit = hdk.find(build.request.hdk)
-        build_host.vivado(build.request.hdk)
         of = digest(self.inputs(build))
         begun = build.state.begun(self.name)
-        found = self._left(build, begun["tag"]) if begun.get("inputs") == of else None
+        found = self._left(build, begun["tag"]) if begun.get("inputs") == of and not build.forced else None
         if found is None:
+            build_host.vivado(build.request.hdk)
             tag = time.strftime("%Y_%m_%d-%H%M%S", time.gmtime())
             build.state.begin(self.name, {"inputs": of, "tag": tag})
             log = build.request.directory / "synthesise.log"

@@ -21,6 +21,8 @@ from sentinel.image.manifest import Finding
 from sentinel.image.targets import Target
 
 _FOLDER = "to_aws"
+#: Far above any manifest.
+_MANIFEST_BYTES = 1 << 16
 
 
 def manifest_of(checkpoint: Checkpoint, target: Target, hdk_version: str) -> dict[str, str]:
@@ -93,7 +95,7 @@ def check(path: Path, target: Target, tool_versions: tuple[str, ...] = ()) -> li
             return [Finding("INPUT_SIZE_ILLEGAL", "package", "0 bytes", "package the checkpoint again")]
         with tarfile.open(path, mode="r:") as archive:
             return _check_members(archive, path, target, tool_versions + target.tool_versions)
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         remedy = "an uncompressed tar, whole: package the checkpoint again, or copy the file again"
         return [Finding("CORRUPT_ARCHIVE", "package", str(error), remedy)]
     except OSError as error:
@@ -113,6 +115,10 @@ def _check_members(archive: tarfile.TarFile, path: Path, target: Target, tools: 
     checkpoints = [name for name in members if name.endswith(".dcp")]
     if len(notes) != 1:
         return [Finding("MANIFEST_NOT_FOUND", "package", f"{len(notes)} manifests", f"one {_FOLDER}/<tag>.manifest.txt")]
+    if members[notes[0]].size > _MANIFEST_BYTES:
+        return [
+            Finding("MANIFEST_PARSE_FAILED", "manifest", f"{members[notes[0]].size} bytes", "a manifest is a few hundred bytes")
+        ]
     values, findings = manifest.parse(_open(archive, members[notes[0]]).read())
     findings += manifest.check(values, target, tools)
     name = f"{_FOLDER}/{values.get('dcp_file_name', '')}"

@@ -25,12 +25,11 @@ def run(request: Request, tell: Tell) -> dict[str, Any]:
     wanted = request.steps()
     with locked(request.directory) as lock:
         build = Build(request, State(request.directory), lock, tell)
-        forced = False
         unchanged = []
         for step in _chosen(wanted):
-            forced = forced or step.name == request.start_from
+            build.forced = build.forced or step.name == request.start_from
             inputs = digest(step.inputs(build))
-            made = None if forced else build.state.made(step.name, inputs)
+            made = None if build.forced else build.state.made(step.name, inputs)
             if made is not None and step.intact(build, made):
                 tell(step.name, "done before")
                 unchanged.append(step.name)

@@ -44,7 +44,7 @@ def holds(account: Account, bucket: str, key: str, size: int, digest: str) -> bo
     except (BotoCoreError, ClientError) as error:
         if code_of(error) in _ABSENT:
             return False
-        raise explained(error, "object", f"s3://{bucket}/{key}", "s3:GetObject") from None
+        raise explained(error, "object", f"s3://{bucket}/{key}", "s3:GetObject and s3:ListBucket") from None
     if answer["ContentLength"] == size and answer["Metadata"].get("sha256") == digest:
         return True
     remedy = "choose another --prefix, or delete that object"

@@ -10,8 +10,13 @@ import pytest
 
 from sentinel.errors import ImageError
 from sentinel.image import build_host, hdk, synthesis
-from sentinel.image.state import locked
+from sentinel.image.build import Build
+from sentinel.image.files import digest
+from sentinel.image.local_steps import Synthesise
+from sentinel.image.request import Request
+from sentinel.image.state import State, locked
 from sentinel.image.targets import F1, F2
+from tests.image.checkpoints import write_checkpoint
 
 
 @pytest.fixture
@@ -136,3 +141,36 @@ def test_a_build_that_goes_on_without_us_keeps_the_directory(kit: Path, tmp_path
         left.wait()
     with locked(tmp_path / "f2"):
         pass
+
+
+@pytest.fixture
+def left(kit: Path, tmp_path: Path) -> Build:
+    """A build whose Vivado was begun, and has gone on without it to its checkpoint. No Vivado is here."""
+    request = Request(target=F2, directory=tmp_path / "f2", stop_after="synthesise", hdk=kit)
+    build = Build(request, State(request.directory), -1, lambda step, text: None)
+    build.made["emit"] = {"files": "ab" * 32}
+    build.state.begin("synthesise", {"inputs": digest(Synthesise().inputs(build)), "tag": "2026_11_01-120000"})
+    write_checkpoint(build.root / "build/checkpoints/cl_sentinel.2026_11_01-120000.post_route.VIOLATED.dcp")
+    return build
+
+
+def test_the_checkpoint_of_a_build_that_went_on_alone_is_taken(left: Build) -> None:
+    made = Synthesise().run(left)
+    assert made["checkpoint"].endswith("post_route.VIOLATED.dcp")
+    assert (made["hdk_version"], made["tool_versions"]) == ("2.3.2", ["v2024.1", "v2025.2"])
+    assert Synthesise().intact(left, made)
+
+
+@pytest.mark.parametrize("why", ["forced", "other sources", "cut short", "none"])
+def test_no_other_checkpoint_is_taken_for_it(left: Build, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (path,) = (left.root / "build/checkpoints").iterdir()
+    left.forced = why == "forced"
+    if why == "other sources":
+        left.made["emit"] = {"files": "cd" * 32}
+    elif why == "cut short":
+        path.write_bytes(path.read_bytes()[:-10])
+    elif why == "none":
+        path.unlink()
+    with pytest.raises(ImageError, match="Vivado on the PATH"):
+        Synthesise().run(left)

@@ -178,6 +178,18 @@ def test_files_outside_the_folder_are_found(tmp_path: Path, name: str) -> None:
     assert [finding.code for finding in package.check(tar, F2)] == ["CORRUPT_ARCHIVE"]
 
 
+def test_a_size_beyond_any_disk_is_found(tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("to_aws/a.manifest.txt")
+    entry.size = 1 << 70
+    (tmp_path / "x.tar").write_bytes(entry.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    assert [finding.code for finding in package.check(tmp_path / "x.tar", F2)] == ["CORRUPT_ARCHIVE"]
+
+
+def test_a_manifest_of_megabytes_is_not_read(tmp_path: Path) -> None:
+    tar = _tar(tmp_path / "x.tar", {"to_aws/a.manifest.txt": bytes(1 << 17)})
+    assert [finding.code for finding in package.check(tar, F2)] == ["MANIFEST_PARSE_FAILED"]
+
+
 def test_a_link_is_no_checkpoint(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         entry = tarfile.TarInfo("to_aws/a.dcp")
