@@ -6,7 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentinel.errors import ImageError
+from sentinel.errors import CardError, ImageError
+from sentinel.host.cards.slots import Tree, find_slots
 from sentinel.image import build_host, preflight, record
 from sentinel.image.targets import Target
 from sentinel.ops import instance
@@ -27,12 +28,11 @@ def fpga(
     region: str | None,
     bucket: str | None,
     slot: int,
-    sys_root: Path = Path("/sys"),
 ) -> list[Check]:
     """All rows: the build host, the account, the card in ``slot``. ``directory`` is where ``build-afi`` writes."""
     rows = asked([*preflight.of_host(hdk, target), ("disk", lambda: build_host.disk(directory))])
     rows += _account(target, region, bucket)
-    return rows + _card(directory, slot, sys_root)
+    return rows + _card(directory, slot)
 
 
 def _account(target: Target, region: str | None, bucket: str | None) -> list[Check]:
@@ -58,14 +58,17 @@ def _account(target: Target, region: str | None, bucket: str | None) -> list[Che
     return rows + ([] if bucket else not_applicable(_NEED_BUCKET, "no --bucket given"))
 
 
-def _card(directory: Path, slot: int, sys_root: Path) -> list[Check]:
-    cards = instance.functions(sys_root)
-    card = instance.card_in(slot, cards) if cards else None
-    if card is None:
-        why = f"no slot {slot} here, {len(cards)} in all" if cards else "no FPGA in this machine; run it on the instance"
+def _card(directory: Path, number: int) -> list[Check]:
+    tree = Tree.from_environment()
+    try:
+        slots = find_slots(tree)
+    except CardError as error:
+        return [Check(name, Outcome.failed, f"{error.field} = {error.value}", error.remedy) for name in instance.NAMES]
+    if number >= len(slots):
+        why = f"no slot {number} here, {len(slots)} in all" if slots else "no FPGA in this machine; run it on the instance"
         return not_applicable(instance.NAMES, why)
     try:
         built = record.read(directory)
     except ImageError:
         built = None
-    return asked(instance.questions(slot, card, str(built["agfi"]) if built else None))
+    return asked(instance.questions(slots[number], str(built["agfi"]) if built else None, tree))

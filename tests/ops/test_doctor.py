@@ -6,42 +6,32 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.errors import CardError
+from sentinel.host.cards.registers import MAP_HASH
+from sentinel.host.cards.slots import ROOT_VARIABLE, Tree, find_slot
 from sentinel.image import record
 from sentinel.image.targets import F2
 from sentinel.ops import doctor, instance
 from sentinel.ops.checks import Check, Outcome
+from tests.host.cards.conftest import core_library, user_card
+from tests.host.cards.machine.user_card import AGFI, UserCard
 from tests.image.aws_double import Fault, Refusal
 from tests.image.conftest import BUCKET, Aws, aws
 
-__all__ = ["aws"]
-
-_ADDRESS = "0000:34:00.0"
+__all__ = ["aws", "core_library", "user_card"]
 
 
 @pytest.fixture
-def sysfs(tmp_path: Path) -> Path:
-    """A card's application function as files: bus mastering on, both windows there."""
-    card = tmp_path / "sys/bus/pci/devices" / _ADDRESS
-    card.mkdir(parents=True)
-    for name, content in (
-        ("vendor", b"0x1d0f\n"),
-        ("device", b"0xf051\n"),
-        ("config", bytes([0x0F, 0x1D, 0x51, 0xF0, 6, 0]) + bytes(58)),
-    ):
-        (card / name).write_bytes(content)
-    for name in ("resource0", "resource4_wc"):
-        (card / name).write_bytes(b"")
-    other = card.with_name("0000:35:00.0")
-    other.mkdir()
-    (other / "vendor").write_text("0x8086\n")
-    (other / "device").write_text("0xf051\n")
-    return tmp_path / "sys"
+def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UserCard:
+    """A machine with one F2 slot and an image in it, as files and tools; behind the windows is nothing."""
+    card = UserCard(tmp_path / "machine")
+    for name in ("PATH", ROOT_VARIABLE):
+        monkeypatch.setenv(name, card.environment[name])
+    (card.root / "proc/meminfo").write_text("MemTotal: 1 kB\nHugePages_Total: 8\nHugePages_Free:  3\n")
+    return card
 
 
-def _rows(tmp_path: Path, sysfs: Path | None = None, bucket: str | None = None, slot: int = 0) -> dict[str, Check]:
-    root = sysfs or tmp_path / "nothing"
-    rows = doctor.fpga(F2, tmp_path / "f2", hdk=None, region=None, bucket=bucket, slot=slot, sys_root=root)
+def _rows(tmp_path: Path, bucket: str | None = None, slot: int = 0) -> dict[str, Check]:
+    rows = doctor.fpga(F2, tmp_path / "f2", hdk=None, region=None, bucket=bucket, slot=slot)
     assert len({row.name for row in rows}) == len(rows)
     assert all(row.remedy for row in rows if row.outcome is not Outcome.ok)
     return {row.name: row for row in rows}
@@ -104,64 +94,75 @@ def test_without_a_card_its_rows_do_not_apply(aws: Aws, tmp_path: Path) -> None:
     assert "no FPGA in this machine" in rows["slot"].remedy
 
 
-def test_a_slot_that_is_not_there_does_not_apply(aws: Aws, tmp_path: Path, sysfs: Path) -> None:
-    assert "no slot 3 here, 1 in all" in _rows(tmp_path, sysfs, slot=3)["slot"].remedy
+def test_a_slot_that_is_not_there_does_not_apply(aws: Aws, tmp_path: Path, card: UserCard) -> None:
+    assert "no slot 3 here, 1 in all" in _rows(tmp_path, slot=3)["slot"].remedy
 
 
-def test_a_card_is_found_by_its_ids_and_other_devices_are_not(sysfs: Path) -> None:
-    assert [card.path.name for card in instance.functions(sysfs)] == [_ADDRESS]
+def test_a_card_that_is_ready_passes_but_for_what_only_a_core_can_answer(aws: Aws, tmp_path: Path, card: UserCard) -> None:
+    find_slot(Tree(card.root), 0).enable_bus_mastering()
+    rows = _rows(tmp_path)
+    found = {name: rows[name].found for name in instance.NAMES if rows[name].outcome is Outcome.ok}
+    assert found == {
+        "slot": "0: loaded, shell 0x10212415",
+        "loaded image": AGFI,
+        "bus mastering": "on",
+        "resource files": "resource0, resource4_wc, resource4",
+        "huge pages": "3 free",
+    }
+    # The windows of this machine are plain files of zeros.
+    assert (rows["magic register"].found, rows["magic register"].outcome) == ("MAGIC = 0x0", Outcome.failed)
 
 
-def test_a_card_that_may_not_write_to_memory_is_told_the_command(aws: Aws, tmp_path: Path, sysfs: Path) -> None:
-    assert _rows(tmp_path, sysfs)["bus mastering"].outcome is Outcome.ok
-    (sysfs / "bus/pci/devices" / _ADDRESS / "config").write_bytes(bytes([0x0F, 0x1D, 0x51, 0xF0, 2, 0]) + bytes(58))
-    row = _rows(tmp_path, sysfs)["bus mastering"]
+def test_image_of_another_build_is_told_how_to_load_ours(aws: Aws, tmp_path: Path, card: UserCard) -> None:
+    (tmp_path / "f2").mkdir()
+    record.write(tmp_path / "f2", {"agfi": "agfi-0aaaaaaaaaaaaaaa0"})
+    row = _rows(tmp_path)["loaded image"]
+    assert (row.outcome, "sentinel card load --slot 0" in row.remedy) == (Outcome.failed, True)
+
+
+def test_a_cleared_slot_is_well_but_has_no_image(aws: Aws, tmp_path: Path, card: UserCard) -> None:
+    card.change(state="cleared", agfi=None)
+    rows = _rows(tmp_path)
+    assert (rows["slot"].outcome, rows["loaded image"].outcome) == (Outcome.ok, Outcome.failed)
+
+
+def test_a_card_that_may_not_write_to_memory_is_told_the_command(aws: Aws, tmp_path: Path, card: UserCard) -> None:
+    row = _rows(tmp_path)["bus mastering"]
     assert row.outcome is Outcome.failed
-    assert f"setpci -s {_ADDRESS} 4.w=6" in row.remedy
+    assert f"setpci -s {card.application.name} COMMAND=6:6" in row.remedy
 
 
-def test_a_window_that_cannot_be_mapped_is_named(aws: Aws, tmp_path: Path, sysfs: Path) -> None:
-    assert _rows(tmp_path, sysfs)["resource files"].outcome is Outcome.ok
-    (sysfs / "bus/pci/devices" / _ADDRESS / "resource4_wc").unlink()
-    assert _rows(tmp_path, sysfs)["resource files"].found.endswith("resource4_wc")
+def test_a_window_that_cannot_be_mapped_is_named(aws: Aws, tmp_path: Path, card: UserCard) -> None:
+    (card.application / "resource4_wc").unlink()
+    rows = _rows(tmp_path)
+    assert rows["resource files"].found.endswith("resource4_wc")
+    assert rows["magic register"].outcome is Outcome.failed
 
 
 def test_without_awss_tools_the_slot_says_how_to_get_them(
-    aws: Aws, tmp_path: Path, sysfs: Path, monkeypatch: pytest.MonkeyPatch
+    aws: Aws, tmp_path: Path, card: UserCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    rows = _rows(tmp_path, sysfs)
+    rows = _rows(tmp_path)
     for name in ("slot", "loaded image"):
         assert (rows[name].outcome, "sdk_setup.sh" in rows[name].remedy) == (Outcome.failed, True)
 
 
-@pytest.mark.parametrize(("free", "passes"), [(0, False), (3, True)])
-def test_huge_pages_are_counted(tmp_path: Path, free: int, passes: bool) -> None:
-    (tmp_path / "meminfo").write_text(f"MemTotal: 1 kB\nHugePages_Total: 8\nHugePages_Free:  {free}\n")
-    if passes:
-        assert instance.huge_pages(tmp_path) == "3 free"
-    else:
-        with pytest.raises(CardError, match="nr_hugepages"):
-            instance.huge_pages(tmp_path)
+def test_a_free_huge_page_or_the_slots_own_is_needed(aws: Aws, tmp_path: Path, card: UserCard) -> None:
+    (card.root / "proc/meminfo").write_text("HugePages_Free:  0\n")
+    assert "nr_hugepages" in _rows(tmp_path)["huge pages"].remedy
+    (card.root / "dev/hugepages/sentinel-card-0").write_bytes(b"")
+    assert _rows(tmp_path)["huge pages"].found == "0 free, one kept for this slot"
 
 
-LOADED = (
-    "Type  FpgaImageSlot  FpgaImageId             StatusName    StatusCode   ErrorName    ErrorCode  ShVersion\n"
-    "AFI          0       agfi-0123456789abcdef0  loaded            0        ok               0       0x10212415\n"
-    "Type  FpgaImageSlot  VendorId    DeviceId    DBDF\n"
-    "AFIDEVICE    0       0x1d0f      0xf051      0000:34:00.0\n"
-)
-CLEARED = "AFI          0       No AFI                  cleared           1        ok               0       0x10212415\n"
-
-
-def test_the_tools_output_is_read_with_and_without_headers_and_image() -> None:
-    assert instance.parse_slot(LOADED) == ("agfi-0123456789abcdef0", "loaded", "ok", "0x10212415", "0000:34:00.0")
-    assert instance.parse_slot(CLEARED)[:3] == ("", "cleared", "ok")
-    with pytest.raises(CardError, match="sdk_setup"):
-        instance.parse_slot("Error: (19) hardware-busy\n")
-
-
-def test_a_damaged_record_of_the_image_does_not_stop_the_doctor(aws: Aws, tmp_path: Path, sysfs: Path) -> None:
+def test_a_damaged_record_of_the_image_does_not_stop_the_doctor(aws: Aws, tmp_path: Path, card: UserCard) -> None:
     (tmp_path / "f2").mkdir()
     (tmp_path / "f2" / record.NAME).write_text("{")
-    assert "loaded image" in _rows(tmp_path, sysfs)
+    assert _rows(tmp_path)["loaded image"].outcome is Outcome.ok
+
+
+def test_the_core_behind_a_card_answers_the_doctor(user_card: UserCard) -> None:
+    shown = user_card.sentinel("doctor", "fpga", status=1)
+    rows = {row["name"]: row for row in shown["checks"]}
+    assert rows["magic register"]["state"] == "ok"
+    assert f"{MAP_HASH:#010x}" in rows["magic register"]["found"]
