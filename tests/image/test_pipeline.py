@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sentinel.errors import ImageError
+from sentinel.host.cards.card_image import read_image
 from sentinel.host.cards.registers import MAP_HASH
 from sentinel.image import pipeline
 from sentinel.image.files import sha256
@@ -53,6 +54,9 @@ def test_a_checkpoint_becomes_an_available_image_with_its_record(aws: Aws, dcp: 
     assert record["dcp_sha256"] == sha256(dcp)
     assert record["package_sha256"] == sha256(Path(made["package"]["package"]))
     assert aws.double.count("CreateFpgaImage") == 1
+    # What loads the card reads the same file.
+    image = read_image(tmp_path / "afi.json")
+    assert (image.agfi, image.timing_violated) == (record["agfi"], False)
 
 
 def test_a_second_run_does_nothing_again(aws: Aws, dcp: Path, tmp_path: Path) -> None:

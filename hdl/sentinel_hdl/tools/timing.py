@@ -22,7 +22,7 @@ DIAGRAMS: dict[str, tuple[Callable[[], Trace], str]] = {
     "pump_detector": (cycles.pump_rule, "Pump detector: a vector and its rule bits"),
     "forest": (cycles.forest, "Decider: a vector and its Decision, 100 trees of depth 6"),
     "risk_gate": (cycles.risk_gate, "Risk gate: an order and its permit"),
-    "kill_switch": (bench.kill_to_closed, "Core: a write of KILL and the lamp that says tripped"),
+    "kill_switch": (bench.kill_to_closed, "Core: a write of KILL, and the lamp"),
     "pcis_to_pcim": (bench.pcis_to_pcim, "Core: a vector's beat on PCIS and its Decision on PCIM"),
 }
 # A quiet stretch longer than this is drawn as a gap.

@@ -26,8 +26,9 @@ REQUIREMENTS = {
     "P5": "Transparency: armed and without a cause, an order within its limits is permitted, unchanged.",
     "P6": "Exactly once and in order: no order is lost, doubled or overtaken.",
     "P7": "Never more permits in any window of time than the limit.",
-    "P8": "No sequence of permits takes a position or the exposure beyond its limit.",
-    "P9": "The rules of AXI4-Lite and AXI4 hold on every bus.",
+    "P8": "No sequence of permits takes a position or the exposure beyond its limit (proven is the premise: only limits in their "
+    "range, committed while tripped, are in force; the arithmetic is held to its reference by simulation).",
+    "P9": "The rules of AXI4-Lite and AXI4 hold on the register buses and on PCIM (on PCIS by simulation).",
     "P10": "Every register reads back what was written, or what the hardware says.",
     "P11": "No single flipped bit in the trip logic ever lets an order pass.",
     "P12": "No deadlock: with a fair partner every access and every order is answered.",
