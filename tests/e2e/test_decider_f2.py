@@ -1,4 +1,4 @@
-"""--decider f2: the daemon over a card's PCIe files gives the run that --decider cpu gives, whatever becomes of the card.
+"""--decider f2 --gate f2: the daemon over a card's PCIe files gives the run that the CPU gives; lost, the card costs no decision.
 
 The machine is in user space (tests/host/cards/machine): the daemon is the real program, and its accesses end at the core.
 """
@@ -40,17 +40,21 @@ def on_cpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def _demo(tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> dict[str, Any]:
+def _demo(tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch, gate: str, **options: Any) -> dict[str, Any]:
     card = UserCard(tmp_path, library)
     monkeypatch.setenv(AFI_VARIABLE, str(card.afi()))
-    return card.sentinel(*DEMO, "--decider", "f2", "--out", str(tmp_path / "demo"), timeout_s=600, **options)
+    arguments = ("--decider", "f2", "--gate", gate, "--out", str(tmp_path / "demo"))
+    return card.sentinel(*DEMO, *arguments, timeout_s=600, **options)
 
 
 def test_card_gives_the_same_orders_and_state_hash_as_the_cpu(
     tmp_path: Path, library: Path, on_cpu: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    f2 = _demo(tmp_path, library, monkeypatch)
+    f2 = _demo(tmp_path, library, monkeypatch, gate="f2")
     assert {key: f2[key] for key in SAME} == {key: on_cpu[key] for key in SAME}
+    gate = f2["gate"]
+    assert (gate["name"], gate["lost"], gate["rejects"], gate["unanswered"]) == ("f2", "", 0, 0)
+    assert gate["permits"] == sum(f2["orders_by_state"].values()) > 0
     assert f2["live_state_hash"] == on_cpu["live_state_hash"]
     decider = f2["decider"]
     assert (decider["name"], decider["fallbacks"], decider["card_faults"]) == ("f2", 0, {})
@@ -63,7 +67,7 @@ def test_card_gives_the_same_orders_and_state_hash_as_the_cpu(
 def test_card_pulled_out_in_mid_run_costs_no_decision(
     tmp_path: Path, library: Path, on_cpu: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    f2 = _demo(tmp_path, library, monkeypatch, fault="all-ones", after=600)
+    f2 = _demo(tmp_path, library, monkeypatch, gate="software", fault="all-ones", after=600)
     assert {key: f2[key] for key in SAME} == {key: on_cpu[key] for key in SAME}
     decider = f2["decider"]
     assert decider["card"]["failed"]

@@ -27,7 +27,7 @@ from sentinel.wire import TERMINAL_STATES, Control, PermitFlag, Side, Verdict
 
 _log = logging.getLogger(__name__)
 
-#: How long an answer may take on a card that has a clock of the wall's.
+#: How long an answer may take on a card that has a clock of the wall's, or longer where a decision may.
 PERMIT_TIMEOUT_NS = 5 * NS_PER_MS
 #: Times to let a card run whose time runs only while it is looked at.
 _PATIENCE = 256
@@ -182,7 +182,7 @@ class CardGate:
         return False
 
     def _await(self, key: int) -> np.void | None:
-        deadline, looks = time.monotonic_ns() + PERMIT_TIMEOUT_NS, 0
+        deadline, looks = time.monotonic_ns() + max(PERMIT_TIMEOUT_NS, self.driver.bus.timeout_ns), 0
         while True:
             for answer in self.driver.permits():
                 if answer["client_key"] == key:
