@@ -23,7 +23,6 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
@@ -239,7 +238,7 @@ class StoreConfig(Section):
 
 
 class CardConfig(Section):
-    """The card of the deciders f2 and f1."""
+    """The card of the deciders and gates f2, f1 and pynq."""
 
     slot: int = Field(default=0, ge=0, le=7, description="FPGA slot; `sentinel card list` shows them")
     afi: str = Field(
@@ -248,6 +247,9 @@ class CardConfig(Section):
     )
     timeout_us: int = Field(
         default=1_000, ge=10, le=1_000_000, description="a vector the card has not answered by then goes to the CPU"
+    )
+    overlay: str = Field(
+        default="", description="for pynq: the overlay's file (xclbin), with the core's windows ocl, sda and pcis"
     )
 
 
@@ -266,13 +268,14 @@ class Config(Section):
         default="paper",
         description="paper: no order reaches a real market; live: orders go to the venue, which this version refuses",
     )
-    decider: Literal["cpu", "rtl", "f2", "f1"] = Field(
+    decider: Literal["cpu", "rtl", "f2", "f1", "pynq"] = Field(
         default="cpu",
-        description="who evaluates the model; rtl: the FPGA core, simulated in the daemon's process; f2, f1: a card of AWS",
+        description="who evaluates the model; rtl: the FPGA core, simulated in the daemon's process; f2, f1: a card of AWS; "
+        "pynq: a board under PYNQ",
     )
-    gate: Literal["software", "rtl", "f2", "f1"] = Field(
+    gate: Literal["software", "rtl", "f2", "f1", "pynq"] = Field(
         default="software",
-        description="who permits orders; rtl, f2, f1: after the software's controls also that card's gate",
+        description="who permits orders; rtl, f2, f1, pynq: after the software's controls also that card's gate",
     )
     model: str = Field(default="default", description='"default" for the shipped artifact, or a path')
     venue: VenueConfig
@@ -284,13 +287,6 @@ class Config(Section):
     store: StoreConfig = StoreConfig()
     card: CardConfig = CardConfig()
 
-    @field_validator("decider", "gate", mode="before")
-    @classmethod
-    def _no_card_yet(cls, value: object) -> object:
-        if value == "pynq":
-            raise ValueError("this version has no driver for pynq, a board under PYNQ")
-        return value
-
     @model_validator(mode="after")
     def _cross_section(self) -> Config:
         host = urlsplit(self.venue.api_url).hostname or ""
@@ -301,6 +297,8 @@ class Config(Section):
             )
         if len({self.decider, self.gate} - {"cpu", "software"}) > 1:
             raise ValueError(f"gate {self.gate!r} is another card than decider {self.decider!r}: one daemon drives one card")
+        if "pynq" in (self.decider, self.gate) and not self.card.overlay:
+            raise ValueError("card.overlay is empty: name the overlay's file of the board")
         unknown = [s for s in self.paper.base_balances if s not in self.feed.symbols]
         if unknown:
             raise ValueError(f"paper.base_balances names {unknown}, which are not in feed.symbols")

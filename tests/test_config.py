@@ -234,10 +234,16 @@ def test_paper_orders_can_never_reach_a_real_venue(url: str) -> None:
         parse_config(_with("venue.api_url", url))
 
 
-def test_decider_without_a_driver_is_refused_with_what_is_missing() -> None:
-    error = _refused("decider", "pynq")
-    assert (error.field, error.value) == ("decider", "pynq")
-    assert "no driver" in error.allowed
+@pytest.mark.parametrize("role", ["decider", "gate"])
+def test_board_without_its_overlay_is_refused(role: str) -> None:
+    with pytest.raises(ConfigError, match="overlay is empty"):
+        parse_config(_with(role, "pynq"))
+    assert parse_config({**_with(role, "pynq"), "card": {"overlay": "sentinel.xclbin"}}).card.overlay == "sentinel.xclbin"
+
+
+def test_decider_and_gate_of_two_cards_are_refused() -> None:
+    with pytest.raises(ConfigError, match="one daemon drives one card"):
+        parse_config({**_with("decider", "rtl"), "gate": "f2"})
 
 
 def test_decider_is_the_cpu_unless_a_file_says_otherwise() -> None:

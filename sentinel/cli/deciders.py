@@ -45,12 +45,12 @@ def slot_of(card: CardConfig, generation: str, tree: Tree) -> Slot:
 
 
 class DeciderChoice:
-    """A decider ``cpu``, ``rtl``, ``f2`` or ``f1`` and a gate ``software`` or that same card, as a context.
+    """A decider ``cpu``, ``rtl``, ``f2``, ``f1`` or ``pynq`` and a gate ``software`` or that same card, as a context.
 
     ``factory`` is what the engine's host takes, None for the CPU; ``attached`` the daemon's card, None where there is none.
     Entering ``rtl`` builds the simulated card, or takes the one built before; ``f2`` and ``f1`` open the slot of ``card``,
-    which must hold the image that afi.json names. Raises CardError where there is no such card, and for a gate on an
-    image that did not meet its timing.
+    which must hold the image that afi.json names; ``pynq`` loads its overlay. Raises CardError where there is no such card,
+    and for a gate on an image that did not meet its timing.
     """
 
     def __init__(self, name: str, console: Console, gate: str = "software", card: CardConfig | None = None) -> None:
@@ -90,6 +90,11 @@ class DeciderChoice:
             if self.gate == name:
                 self._image.need_clean_timing()
             bus = self._open.enter_context(OpenedCard(slot, tree, self._image, self._card.timeout_us)).bus
+        elif name == "pynq":
+            # Only here: it is an extra that few have.
+            from sentinel.host.cards.pynq_board import PynqBus
+
+            bus = PynqBus(Path(self._card.overlay))
         else:
             return
         self._driver = CardDriver(bus)
@@ -147,9 +152,11 @@ class DeciderChoice:
 
     def notes(self, report: dict[str, Any], gate: dict[str, Any] | None = None) -> list[str]:
         """Both reports for people."""
-        what, counted = "the FPGA core in RTL simulation (Verilator)", "counted in RTL simulation, not measured on a card"
+        what, counted = f"the board with {Path(self._card.overlay).name}", "counted by the card itself"
         if self._image is not None:
-            what, counted = f"the card in slot {self._card.slot}, image {self._image.agfi},", "counted by the card itself"
+            what = f"the card in slot {self._card.slot}, image {self._image.agfi},"
+        elif "rtl" in (self.name, self.gate):
+            what, counted = "the FPGA core in RTL simulation (Verilator)", "counted in RTL simulation, not measured on a card"
         notes = []
         if gate is not None and "permits" in gate:
             lost = f" Lost: {gate['lost']}." if gate["lost"] else ""
@@ -169,7 +176,7 @@ class DeciderChoice:
             f"Vector complete to decision: {card['cycles_min']} to {card['cycles_max']} cycles, mean {card['cycles_mean']:.1f} "
             f"({card['cycles_mean'] * CARD_TICK_NS:.0f} ns at 250 MHz), {counted}."
         )
-        if self._image is None:
+        if self.name == "rtl":
             cycles += " Wall-clock latency of the decision stage is the speed of the simulation."
         notes.append(cycles)
         if self._image is not None and self._image.timing_violated:

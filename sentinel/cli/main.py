@@ -45,6 +45,7 @@ class Decider(StrEnum):
     rtl = "rtl"
     f2 = "f2"
     f1 = "f1"
+    pynq = "pynq"
 
 
 class Gate(StrEnum):
@@ -54,6 +55,7 @@ class Gate(StrEnum):
     rtl = "rtl"
     f2 = "f2"
     f1 = "f1"
+    pynq = "pynq"
 
 
 class Engine(StrEnum):

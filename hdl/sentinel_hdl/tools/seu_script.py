@@ -42,6 +42,8 @@ _LIMITS = {
     "LIMIT_MAX_DAILY_LOSS": 1 << 30,
     "LIMITS_VERSION": 7,
 }
+#: Cycles for the orders that wait for the gate: time that goes on before their verdicts would be another run's.
+_VERDICTS = 600
 
 
 class Code(IntEnum):
@@ -490,11 +492,13 @@ class Script:
         for _ in range(20):
             self.order(qty=51)
         self.drain()
+        self.wait(_VERDICTS)
 
     def _rate(self) -> None:
         for _ in range(14):
             self.order(qty=1 + self._key % 3)
         self.drain()
+        self.wait(_VERDICTS)
 
     def _locked(self) -> None:
         """Three wrong keys: nothing opens it any more."""
