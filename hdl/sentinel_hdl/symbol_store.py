@@ -86,7 +86,7 @@ class SymbolStore(wiring.Component):
         stored, words = Signal(RowLayout()), Signal(RowLayout().size)
         m.d.comb += [stored.eq(self.write_row), stored.spare.eq(0)]
         m.d.sync += [chosen.eq(self.write_words & self.write_en.replicate(WORDS)), self.writing.eq(self.write_en)]
-        with m.If(self.write_en):
+        with m.If(~self.clearing):
             m.d.sync += [target.eq(self.write_symbol), words.eq(stored)]
         with m.If(self.writing):
             codes = [encode(m, words[DATA_BITS * i : DATA_BITS * (i + 1)]) for i in range(WORDS)]

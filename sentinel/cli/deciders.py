@@ -94,7 +94,9 @@ class DeciderChoice:
             # Only here: it is an extra that few have.
             from sentinel.host.cards.pynq_board import PynqBus
 
-            bus = PynqBus(Path(self._card.overlay))
+            board = PynqBus(Path(self._card.overlay))
+            self._open.callback(board.close)
+            bus = board
         else:
             return
         self._driver = CardDriver(bus)

@@ -108,7 +108,7 @@ class Daemon:
         self._stop_polling: Callable[[], None] | None = None
         self.finished = False
         self.steps = 0
-        self._arm_again = False
+        self._arm_again = self._arm_when_ready = False
         self.state_hash = ""
         self.ring_usage: dict[str, int | str] = {}
 
@@ -140,6 +140,8 @@ class Daemon:
         """Close sockets, save a snapshot, release the store. Idempotent."""
         if self.feed is not None:
             await self.feed.stop()
+        if self.card is not None:
+            self.card.close()
         if self.session is not None:
             await self.session.close()
         if not self.state_hash:
@@ -243,6 +245,8 @@ class Daemon:
             _log.error("the kill switch was tripped before: staying HALTED until an operator arms")
         elif int(account["trading_state"]) == TradingState.RECOVERING:
             self._arm_again = True
+        elif self.card is not None and not self.card.ready(self.clock.now_ns()):
+            self._arm_when_ready = True
         elif self.card is not None and not self.card.arm(self.clock.now_ns()):
             _log.error("the card gives no permits: staying REDUCE_ONLY, and no order leaves")
         else:
@@ -320,6 +324,9 @@ class Daemon:
 
     def _tend_card(self, card: AttachedCard, now_ns: int) -> None:
         card.tick(now_ns)
+        if self._arm_when_ready and trading_state(self.host.state) == TradingState.REDUCE_ONLY and card.ready(now_ns):
+            self._arm_when_ready = False
+            self._arm()
         if card.permits_lost and trading_state(self.host.state) == TradingState.ACTIVE:
             # The engine proposes no new exposure for orders that nobody would permit.
             epoch = int(self.host.state.glob["arm_epoch"][0]) + 1

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from sentinel.cli.deciders import DeciderChoice
 from sentinel.host.cards.attached import AttachedCard
+from sentinel.host.cards.registers import Status
 from sentinel.sim.card.simulated import RecordFault, SimulatedCard
 from sentinel.wire import TradingState
 from tests.e2e.hostile_market import Outcome, Scene, trade
@@ -40,6 +41,9 @@ class _NoPermits:
 
     def tick(self, now_ns: int) -> None:
         """Nothing to look after."""
+
+    def close(self) -> None:
+        """Nothing to trip."""
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +113,8 @@ def test_with_a_good_card_the_run_is_that_of_the_cpu_and_every_order_was_permitt
     gate = seen.card.gate
     assert gate is not None
     assert (gate.lost, seen.card.health.trouble) == ("", "")
+    # The daemon has ended, and tripped it.
+    assert Status.TRIPPED in seen.card.driver.status()
     assert gate.counts["permits"] == seen.sent == seen.card.driver.counters()["permits"] > 10
     assert seen.decided["fallbacks"] == seen.decided["card"]["mismatches"] == 0
     assert seen.decided["card_faults"] == {}

@@ -19,6 +19,7 @@ from sentinel.wire import Control
 REFUSED_BY = {
     *(Control.BAD_INPUT, Control.ARM_EPOCH, Control.LIMITS_VERSION, Control.SYMBOL_HALTED, Control.DUPLICATE, Control.MAX_QTY),
     *(Control.MAX_NOTIONAL, Control.STALE_REFERENCE, Control.PRICE_COLLAR, Control.POSITION_LIMIT, Control.GROSS_EXPOSURE),
+    Control.TRADES_PER_MINUTE,
 }
 
 

@@ -21,8 +21,8 @@ from sentinel.errors import CardError
 from sentinel.host.cards.beats import AMOUNT_MAX
 from sentinel.host.cards.driver import CardDriver, names_of
 from sentinel.host.cards.limits import TICKS_PER_S, CardLimits
-from sentinel.host.cards.registers import Ocl, Status
-from sentinel.units import BPS, E8, NS_PER_MS, NS_PER_S
+from sentinel.host.cards.registers import Ocl, Status, TripCause
+from sentinel.units import BPS, CARD_TICK_NS, E8, NS_PER_MS, NS_PER_S
 from sentinel.wire import TERMINAL_STATES, Control, PermitFlag, Side, Verdict
 
 _log = logging.getLogger(__name__)
@@ -31,23 +31,32 @@ _log = logging.getLogger(__name__)
 PERMIT_TIMEOUT_NS = 5 * NS_PER_MS
 #: Times to let a card run whose time runs only while it is looked at.
 _PATIENCE = 256
+#: How long prices may take to come before symbols without one are left out.
+PRICES_WITHIN_NS = 30 * NS_PER_S
+#: Looks for the first challenge.
+_CHALLENGES = 40
+#: In SCRATCH, which a reset clears: somebody has told this card of positions.
+_BOOKS = 0x0B00C5
 _DAY_NS = 86_400 * NS_PER_S
 _TERMINAL = np.array(sorted(TERMINAL_STATES), np.int64)
 
 
-def card_limits(risk: RiskConfig, equity: int, version: int) -> CardLimits:
+def card_limits(risk: RiskConfig, equity: int, version: int, stale_after_ns: int = 5 * NS_PER_S) -> CardLimits:
     """The card's limits for the software's. ``equity``, quote e8: a day may lose what a drawdown from it may be.
 
-    The host speaks ten times a second; a silence of seconds, not of one slow moment, is its death.
+    The software refuses first wherever both look: at the gross limit, where the card trips, it values at the last price and
+    the card at the ask, which the collar bounds; quotes are told a tenth of a second after they came. The host speaks ten
+    times a second; a silence of seconds, not of one slow moment, is its death.
     """
     return CardLimits(
         version=max(version, 1),
         max_order_notional=risk.max_order_notional * E8,
-        max_gross_notional=risk.max_gross_notional * E8,
+        max_gross_notional=risk.max_gross_notional * E8 * (BPS + risk.price_collar_bps) // BPS,
         max_daily_loss=max(1, equity * risk.max_drawdown_bps // BPS),
         collar_bps=risk.price_collar_bps,
         max_drawdown_bps=risk.max_drawdown_bps,
         permits_per_window=risk.max_trades_per_minute,
+        reference_max_age=(stale_after_ns + NS_PER_S // 2) // CARD_TICK_NS,
         heartbeat_max_age=3 * TICKS_PER_S,
         watchdog_period=5 * TICKS_PER_S,
         watchdog_max=4 * TICKS_PER_S,
@@ -74,8 +83,7 @@ class CardGate:
     Args:
         driver: identified and started, of a card that was reset since it last saw an order.
         state: the engine's; read only.
-        risk: the limits; a position's limit is a quantity on the card, worth ``max_position_notional`` when it is armed,
-            or one largest order where no price is known then.
+        risk: the limits; a position's limit is a quantity on the card, worth ``max_position_notional`` when it is armed.
 
     ``lost`` is empty while permits may come; ``counts`` says what was asked and answered.
     """
@@ -92,45 +100,88 @@ class CardGate:
         self._told: NDArray[np.int64] = np.full((len(state.symbols), 3), -1, np.int64)
         self._day = -1
         self._day_start = 0
+        self._asked_ns = 0
+        self._taken = 0
 
     @property
     def armed(self) -> bool:
         """Permits may be asked for."""
         return self._arm_epoch is not None and not self.lost
 
-    def arm(self, now_ns: int) -> None:
-        """Set limits and arm the card, once; it must be fed by ``tick`` from then on.
+    def ready(self, now_ns: int) -> bool:
+        """Whether it is time to arm: what the account holds has its price, and no order of before is alive.
 
-        Raises CardError where the card refuses, or where it has counted orders that this process knows nothing of.
+        After PRICES_WITHIN the symbols that still have none are left out. Raises CardError where orders live on then.
+        """
+        self._asked_ns = self._asked_ns or now_ns
+        late = now_ns - self._asked_ns > PRICES_WITHIN_NS
+        live = int(self._state.glob["live_orders"][0])
+        if late and live:
+            raise CardError("live orders", live, "0", "the card cannot count orders of before: cancel them, then start again")
+        return not live and (late or bool(self._priced().all()))
+
+    def arm(self, now_ns: int) -> None:
+        """Set limits and arm the card, once; it must be fed by ``tick`` from then on. Symbols without a price are not enabled.
+
+        Raises CardError where the card refuses, or where it was told of orders or positions by a process before.
         """
         if self.armed:
             return
         if self.lost:
             raise CardError("card", self.lost, "a card that is not lost", "start again, with --gate software or a new image")
         driver, account = self.driver, self._state.glob[0]
-        if driver.read(Ocl.PERMITS):
-            raise CardError("PERMITS", driver.read(Ocl.PERMITS), "0", "the card counts orders of before: load its image again")
-        limits = card_limits(self._risk, equity_e8(self._state), int(account["limits_version"]))
+        if driver.read(Ocl.PERMITS) or driver.read(Ocl.SCRATCH):
+            raise CardError("SCRATCH", driver.read(Ocl.SCRATCH), "0", "the card has books of before: load its image again")
+        stale_after_ns = int(self._state.params["stale_after_ns"][0])
+        limits = card_limits(self._risk, equity_e8(self._state), int(account["limits_version"]), stale_after_ns)
         driver.set_limits(limits)
         self._version = limits.version
-        for symbol in range(len(self._state.symbols)):
-            driver.set_symbol(symbol, self._largest_order(), self._largest_position(symbol))
+        priced = self._priced()
+        for symbol in range(len(priced)):
+            driver.set_symbol(symbol, self._largest_order(), self._largest_position(symbol), enabled=bool(priced[symbol]))
+        if not priced.all():
+            _log.warning("card: no price yet, so no order, for symbols %s", np.flatnonzero(~priced).tolist())
         peak = int(account["equity_peak"])
         if peak > 0:
             driver.set_equity_peak(peak)
-        driver.bus.wait_ticks(limits.watchdog_min + 1)
-        self._feed(now_ns)
-        driver.service_watchdog()
+        # From here on its books are ours; only a reset clears them.
+        driver.bus.ocl_write(Ocl.SCRATCH, _BOOKS)
+        self._answer_first_challenge(limits, now_ns)
         self._arm_epoch = driver.arm(lambda: self._feed(now_ns))
         _log.info("card: armed, epoch %d", self._arm_epoch)
+
+    def _answer_first_challenge(self, limits: CardLimits, now_ns: int) -> None:
+        """A watchdog that ran before asks in its own time: up to a period from now."""
+        wait = limits.watchdog_min + 1
+        for _ in range(_CHALLENGES):
+            self.driver.bus.wait_ticks(wait)
+            self._feed(now_ns)
+            self.driver.service_watchdog()
+            if TripCause.WATCHDOG not in self.driver.standing():
+                return
+            wait = limits.watchdog_period // (_CHALLENGES // 2)
+
+    def _priced(self) -> NDArray[np.bool_]:
+        symbols = self._state.symbols
+        quoted = (symbols["bid"] > 0) & (symbols["ask"] > 0)
+        return np.asarray(quoted & ((symbols["inventory"] == 0) | (symbols["inventory_value"] > 0)))
 
     def tick(self, now_ns: int) -> None:
         """Tell the card that the host lives, and all that has changed; see whether it has tripped."""
         if not self.armed:
             return
+        if int(self._state.glob["killed"][0]):
+            # One kill is everybody's.
+            self.lose("the engine was killed")
+            return
         try:
             self._feed(now_ns)
             self.driver.service_watchdog()
+            taken = int(self.driver.link.state["records"])
+            if taken == self._taken:
+                # Nothing since the last tick: a record that never came may stand in the way of those behind it.
+                self.driver.link.step_over()
+            self._taken = taken
             self._look()
         except CardError as error:
             self.lose(str(error))
@@ -144,14 +195,14 @@ class CardGate:
             self._tell_references(np.array([symbol]))
             self.driver.gate.order(symbol, Side(side), price, qty, key, self._arm_epoch, self._version, reduce_only)
             answer = self._await(key)
+            if answer is None:
+                self.counts["unanswered"] += 1
+                self.lose(f"no answer to order {key:#x}")
+                return False
+            return self._judge(answer, key, _Open(symbol, Side(side), price, qty))
         except (CardError, ValueError) as error:
             self.lose(str(error))
             return False
-        if answer is None:
-            self.counts["unanswered"] += 1
-            self.lose(f"no answer to order {key:#x}")
-            return False
-        return self._judge(answer, key, _Open(symbol, Side(side), price, qty))
 
     def lose(self, reason: str) -> None:
         """No permit from here on. The card is told to stop too, should it hear."""
@@ -159,6 +210,15 @@ class CardGate:
             return
         self.lost = reason
         _log.error("card gate lost: %s; no order leaves until an operator starts with another gate or a good card", reason)
+        self._stop()
+
+    def close(self) -> None:
+        """The daemon ends: the card is tripped at once, not when its watchdog notices."""
+        if self.armed:
+            self._arm_epoch = None
+            self._stop()
+
+    def _stop(self) -> None:
         for stop in (self.driver.kill, self.driver.kill_by_management):
             try:
                 stop()
@@ -182,14 +242,20 @@ class CardGate:
         return False
 
     def _await(self, key: int) -> np.void | None:
-        deadline, looks = time.monotonic_ns() + max(PERMIT_TIMEOUT_NS, self.driver.bus.timeout_ns), 0
+        started, looks, stepped = time.monotonic_ns(), 0, False
+        patience = max(PERMIT_TIMEOUT_NS, self.driver.bus.timeout_ns) if self.driver.bus.timeout_ns else _PATIENCE
         while True:
+            # The clock first: whoever was put aside for long still looks once more.
+            waited = time.monotonic_ns() - started if self.driver.bus.timeout_ns else looks
             for answer in self.driver.permits():
                 if answer["client_key"] == key:
                     return answer
-            looks += 1
-            if time.monotonic_ns() > deadline if self.driver.bus.timeout_ns else looks > _PATIENCE:
+            if waited > patience:
                 return None
+            if not stepped and 2 * waited > patience:
+                self.driver.link.step_over()
+                stepped = True
+            looks += 1
             self.driver.bus.relax()
 
     def _look(self) -> None:
@@ -229,7 +295,8 @@ class CardGate:
 
     def _report(self, key: int, order: _Open) -> None:
         records = self._state.orders
-        at = np.flatnonzero((records["key"] == key) & (records["state"] != 0))
+        signed = key - (1 << 64) if key >> 63 else key
+        at = np.flatnonzero((records["key"] == signed) & (records["state"] != 0))
         filled = int(records["cum_qty"][at[0]]) - order.filled if len(at) else 0
         if filled > 0:
             self.driver.gate.fill(order.symbol, order.side, order.price, filled, key)

@@ -170,7 +170,7 @@ class CardDriver:
         self.bus.ocl_write(Ocl.PCIM_ENABLE, 1)
         if Status.PCIM_ENABLED not in self.status():
             raise CardError("PCIM_ENABLE", 0, "1", "the card refuses the ring: see PCIM_BASE and PCIM_SLOTS")
-        self._answered = self._newest = None
+        self._answered = self._newest = self._challenge = None
 
     def _place_ring(self) -> None:
         address, slots = self.bus.ring_address, len(self.bus.ring)

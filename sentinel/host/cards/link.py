@@ -79,7 +79,6 @@ def _slot_address(k: Any, slot: int) -> int:
 @njit(**INNER)
 def send(k: Any, source: int, parts: int, seq: int) -> int:
     """Send the ``parts`` beats at address ``source`` under number ``seq``. Returns 0, or 1 where the bus refused one."""
-    failed = 0
     for part in range(parts):
         beat, given = _u32_at(k.outgoing + part * SLOT_BYTES, 16), _u32_at(source + part * SLOT_BYTES, 16)
         for word in range(1, 15):
@@ -87,11 +86,16 @@ def send(k: Any, source: int, parts: int, seq: int) -> int:
         beat[0] = np.uint32(seq)
         beat[15] = ~np.uint32(seq)
         if call_write64(k.write64, k.bus, k.assembly_slot * SLOT_BYTES, k.outgoing + part * SLOT_BYTES) != 0:
-            failed = 1
+            k.refused_writes += 1
+            if part == 0:
+                # Nothing of it left: the number is free, or the card would miss it.
+                k.next_seq = seq
+                return 1
+            k.messages += 1
+            return 1
         k.assembly_slot = (k.assembly_slot + 1) % PCIS_SLOTS
     k.messages += 1
-    k.refused_writes += failed
-    return failed
+    return 0
 
 
 @njit(**INNER)
@@ -128,7 +132,10 @@ def take(k: Any) -> int:
     address = _slot_address(k, k.next_slot)
     number = load_acquire(_i64_at(address, _WORDS), 7) & _LOW32
     if number != k.next_slot:
-        if number != 0 and ahead(number, k.next_slot) > 0:
+        if number != 0 and ahead(number, k.next_slot) > 0 and (number - k.next_slot) & k.ring_mask == 0:
+            _copy(address, k.record)
+            if not _intact(k.record):
+                return DAMAGED
             # The card has gone round the ring: what was there is overwritten, the rest of the lap is still whole.
             oldest = (number - k.ring_mask) & _LOW32
             k.lost_records += ahead(oldest, k.next_slot)
@@ -173,6 +180,11 @@ def give_up(k: Any) -> None:
             k.lost_records += missing
             k.next_slot = slot
             return
+
+
+@njit(**JIT)
+def _step_over(link: int) -> None:
+    give_up(link_at(link))
 
 
 @njit(**JIT)
@@ -276,6 +288,10 @@ class CardLink:
         block = np.ascontiguousarray(beats).view(CARD_BEAT).reshape(-1)
         if _send_each(self.address, block.ctypes.data, len(block)) != 0:
             raise _refused(int(self.state["next_seq"]))
+
+    def step_over(self) -> None:
+        """Give up a damaged or missing record, if the card has gone on behind it."""
+        _step_over(self.address)
 
     def _drain(self, queue: NDArray[np.void], name: str) -> NDArray[np.void]:
         tail, head = int(self.state[f"{name}_tail"]), int(self.state[f"{name}_head"])

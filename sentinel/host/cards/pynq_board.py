@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sentinel.errors import CardError
 from sentinel.host.cards.bus import ALL_ONES
+from sentinel.host.cards.registers import Ocl
 from sentinel.units import CARD_TICK_NS, NS_PER_S
 from sentinel.wire import SLOT_BYTES
 
@@ -92,6 +93,10 @@ class PynqBus:
 
     def _write64(self, context: int, offset: int, beat: int) -> int:
         return 0 if self.pcis_write64(offset, ctypes.string_at(beat, SLOT_BYTES)) else 1
+
+    def close(self) -> None:
+        """Stop the card's writing to the ring. Idempotent."""
+        self.ocl_write(Ocl.PCIM_ENABLE, 0)
 
     def relax(self) -> None:
         """Bring what the card wrote into sight of the processor."""

@@ -5,26 +5,12 @@ from __future__ import annotations
 from sentinel.config import Config
 from sentinel.errors import CardError
 from sentinel.host.cards.beats import AMOUNT_MAX
+from sentinel.host.cards.card_gate import card_limits
 from sentinel.host.cards.driver import CardDriver, names_of
-from sentinel.host.cards.limits import TICKS_PER_S, CardLimits
+from sentinel.host.cards.limits import TICKS_PER_S
 from sentinel.host.cards.registers import Status
-from sentinel.units import BPS, E8
 
 _FEEDS_PER_S = 50
-
-
-def limits_of(config: Config, version: int = 1) -> CardLimits:
-    """The card's limits from a run's; the day's loss is the drawdown limit of the starting balance."""
-    risk, balance = config.risk, config.paper.quote_balance
-    return CardLimits(
-        version=version,
-        max_order_notional=risk.max_order_notional * E8,
-        max_gross_notional=risk.max_gross_notional * E8,
-        max_daily_loss=max(balance * risk.max_drawdown_bps // BPS, 1),
-        collar_bps=risk.price_collar_bps,
-        max_drawdown_bps=risk.max_drawdown_bps,
-        permits_per_window=risk.max_trades_per_minute,
-    )
 
 
 class Rehearsal:
@@ -32,7 +18,7 @@ class Rehearsal:
 
     def __init__(self, driver: CardDriver, config: Config) -> None:
         self._driver, self._config = driver, config
-        self._limits = limits_of(config)
+        self._limits = card_limits(config.risk, config.paper.quote_balance, version=1)
         self.answers = 0
 
     def prepare(self) -> None:

@@ -63,6 +63,8 @@ class SelfTest:
                 raise CardError(
                     "SCRATCH", f"{found:#x}", f"{value:#x}", "registers are not what was written: load the image again"
                 )
+        # Not 0 would mean that somebody told the gate of positions.
+        bus.ocl_write(Ocl.SCRATCH, 0)
         return {"patterns": len(_PATTERNS)}
 
     def start(self) -> dict[str, Any]:

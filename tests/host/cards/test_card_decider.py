@@ -150,8 +150,13 @@ def test_deadline_ends_the_wait_without_any_limit_of_looks(world: World) -> None
 
 def test_refused_store_is_no_decision(world: World) -> None:
     world.card.takes_writes = False
+    number = int(world.link.state["next_seq"])
     assert world.ask(0)[0] == UNSENT
     assert world.report["refused_writes"] == 1
+    # Its number is given to the next: the card sees no gap.
+    world.card.takes_writes = True
+    assert world.ask(0)[0] == DECIDED
+    assert world.card.seqs[-1] == number
 
 
 def test_record_with_a_wrong_crc_is_never_an_answer(world: World) -> None:

@@ -9,9 +9,11 @@ import pytest
 
 from sentinel.engine.state import EngineSpec, EngineState, new_state
 from sentinel.errors import CardError
+from sentinel.host.cards.attached import AttachedCard
+from sentinel.host.cards.card_decider import CardDecider
 from sentinel.host.cards.card_gate import CardGate, card_limits
 from sentinel.host.cards.driver import CardDriver
-from sentinel.host.cards.registers import Ocl
+from sentinel.host.cards.registers import Ocl, Status
 from sentinel.model.artifact import load_model
 from sentinel.sim.card.simulated import SimulatedCard
 from sentinel.units import E8, NS_PER_S
@@ -118,7 +120,7 @@ def test_fills_become_a_position_and_fees_are_adjusted(desk: Desk) -> None:
 def test_a_quote_grows_old_on_the_card_too(desk: Desk) -> None:
     desk.pass_time(4.5)
     assert desk.ask()
-    desk.pass_time(1)
+    desk.pass_time(1.5)
     assert not desk.ask(qty=QTY + 1)
     desk.quote(PRICE - 2_000, PRICE + 2_000)
     assert desk.ask(qty=QTY + 2)
@@ -170,6 +172,20 @@ def test_a_lost_gate_stops_the_card_as_well(desk: Desk) -> None:
     assert not desk.ask()
 
 
+def test_a_kill_of_the_engine_trips_the_card(desk: Desk) -> None:
+    desk.account["killed"] = 1
+    desk.pass_time(0.1)
+    assert "engine was killed" in desk.gate.lost
+    assert Status.TRIPPED in desk.driver.status()
+
+
+def test_the_end_of_the_daemon_trips_the_card_and_is_no_loss(desk: Desk) -> None:
+    desk.gate.close()
+    assert Status.TRIPPED in desk.driver.status()
+    assert not desk.ask()
+    assert not desk.gate.lost
+
+
 def test_a_card_that_counts_orders_of_another_process_is_not_armed(desk: Desk, tmp_path: Path) -> None:
     assert desk.ask()
     desk.driver.start()
@@ -177,9 +193,63 @@ def test_a_card_that_counts_orders_of_another_process_is_not_armed(desk: Desk, t
         CardGate(desk.driver, desk.state, plain_config(tmp_path, risk=RISK).risk).arm(desk.now)
 
 
+def test_a_card_that_was_told_of_positions_and_permitted_nothing_is_not_armed_either(desk: Desk, tmp_path: Path) -> None:
+    desk.driver.start()
+    with pytest.raises(CardError, match="books of before"):
+        CardGate(desk.driver, desk.state, plain_config(tmp_path, risk=RISK).risk).arm(desk.now)
+
+
+@pytest.mark.parametrize("seconds", [0.2, 2.5, 4.8])
+def test_a_watchdog_that_ran_before_is_waited_for(card: SimulatedCard, tmp_path: Path, seconds: float) -> None:
+    desk = Desk(card, tmp_path)
+    desk.driver.set_limits(card_limits(plain_config(tmp_path, risk=RISK).risk, 50_000 * E8, 1))
+    desk.pass_time(seconds)
+    desk.driver.start()
+    desk.gate.arm(desk.now)
+    assert desk.ask()
+
+
+def test_arming_waits_for_prices_and_leaves_out_what_has_none(card: SimulatedCard, tmp_path: Path) -> None:
+    desk = Desk(card, tmp_path)
+    assert desk.gate.ready(T0)
+    desk.coin["inventory"] = 5 * E8
+    assert not desk.gate.ready(T0), "what is held has no value yet"
+    desk.coin["inventory_value"] = 10 * E8
+    assert desk.gate.ready(T0)
+    desk.quote(0, 0)
+    assert not desk.gate.ready(T0 + 29 * NS_PER_S)
+    late = T0 + 31 * NS_PER_S
+    assert desk.gate.ready(late)
+    desk.gate.arm(late)
+    desk.quote(PRICE - 1_000, PRICE + 1_000)
+    assert not desk.ask()
+    assert not desk.gate.lost
+
+
+def test_orders_of_before_hold_arming_up_and_at_last_forbid_it(card: SimulatedCard, tmp_path: Path) -> None:
+    desk = Desk(card, tmp_path)
+    desk.account["live_orders"] = 1
+    assert not desk.gate.ready(T0)
+    with pytest.raises(CardError, match="cancel them"):
+        desk.gate.ready(T0 + 31 * NS_PER_S)
+
+
+def test_an_order_of_a_decider_that_has_just_failed_is_not_even_asked(desk: Desk, tmp_path: Path) -> None:
+    attached = AttachedCard(desk.driver)
+    attached.gate = desk.gate
+    attached.health.decider = CardDecider(desk.driver.link, load_model(), 1, False)
+    assert attached.permit(101, 0, Side.BUY, PRICE, QTY, False)
+    desk.driver.link.state["failed"] = 1
+    assert not attached.permit(102, 0, Side.BUY, PRICE, QTY, False)
+    assert attached.permits_lost
+    assert desk.driver.counters()["permits"] == 1
+
+
 def test_limits_of_the_card_are_the_softwares(desk: Desk) -> None:
     limits = card_limits(plain_config(".", risk=RISK).risk, 50_000 * E8, 0)
     assert limits.max_order_notional == 5_000 * E8 * E8
+    # The software refuses where the card would trip: by the collar's share before it.
+    assert limits.max_gross_notional == 4_200 * E8 * E8
     assert limits.max_daily_loss == 10_000 * E8
     assert desk.driver.limits is not None
     assert desk.driver.read(Ocl.LIMITS_VERSION) == desk.driver.limits.version == limits.version
