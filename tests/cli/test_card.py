@@ -117,12 +117,12 @@ def test_card_of_the_first_generation_passes_by_its_own_addresses(tmp_path: Path
 
 @needs_rtl
 def test_rehearsal_arms_answers_each_challenge_and_ends_tripped() -> None:
-    command = ["card", "arm", "--config", CONFIG, "--card", "rtl", "--confirm", "rtl", "--seconds", "3.5", "--json"]
+    command = ["card", "arm", "--config", CONFIG, "--card", "rtl", "--confirm", "rtl", "--seconds", "11", "--json"]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0
     armed = json.loads(done.stdout.splitlines()[-1])
     assert set(armed) == documented_keys("card arm")
-    assert armed["answers"] >= 4  # one before arming, then one each second of the card's time
+    assert armed["answers"] >= 3  # one before arming, then one each five seconds of the card's time
     assert {"SOFTWARE_OCL", "SOFTWARE_SDA"} == set(armed["tripped_by"])
 
 

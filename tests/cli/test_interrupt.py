@@ -40,6 +40,8 @@ def test_ctrl_c_during_the_start_ends_the_command_with_status_130(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell without job control lets what it starts in the background ignore Ctrl-C, and so would we.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         connection, _ = server.accept()
         time.sleep(0.5)
