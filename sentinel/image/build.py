@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -42,23 +43,23 @@ class Build:
         return self.account.number()
 
 
-class Step:
+class Step(ABC):
     """One step. What it made is a JSON-able dict, and counts as long as :meth:`inputs` is the same and :meth:`intact` holds."""
 
     name = ""
 
+    @abstractmethod
     def inputs(self, build: Build) -> Any:
         """What the step's outcome depends on, JSON-able."""
-        raise NotImplementedError
 
     def intact(self, build: Build, made: Values) -> bool:
         """Whether what it made is still there."""
         return True
 
+    @abstractmethod
     def run(self, build: Build) -> Values:
         """Do it. Raises ImageError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def plan(self, build: Build) -> str:
         """What it would do."""
-        raise NotImplementedError
