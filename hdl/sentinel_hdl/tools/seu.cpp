@@ -21,6 +21,7 @@ constexpr uint32_t kPatience = 300;      // cycles until the host gives an acces
 constexpr uint32_t kSnapshots = 32;      // cycles between two snapshots of the run without upset
 constexpr int kDrift = 48;               // cycles a run may lag behind or be ahead
 constexpr uint32_t kOvertime = 1200;     // cycles a run may last longer
+constexpr uint32_t kUnpaired = 8;        // addresses or data of PCIM kept while their other half is out
 constexpr uint32_t kTaps = 0xA3000000;
 constexpr uint64_t kKeys = 4096;         // client keys of a script are below
 
@@ -67,9 +68,9 @@ struct Host {
     uint32_t head, addresses, words, tail, acknowledged;
     uint32_t slot;
     // PCIM
-    uint64_t address[8];
+    uint64_t address[kUnpaired];
     uint32_t n_address, n_data;
-    uint32_t data[8][16];
+    uint32_t data[kUnpaired][16];
     uint32_t owed, error_owed;
     uint32_t ring[kRing][16];
     uint32_t next_record;
@@ -404,10 +405,14 @@ struct Campaign {
             host.owed--;
             if (host.error_owed) host.error_owed--;
         }
-        if (top.pcim_awvalid && top.pcim_awready) host.address[host.n_address++] = top.pcim_awaddr;
+        // An upset core may send addresses without data, or data without addresses, for ever.
+        if (top.pcim_awvalid && top.pcim_awready) {
+            if (host.n_address < kUnpaired) host.address[host.n_address++] = top.pcim_awaddr;
+            else notice(kBus);
+        }
         if (top.pcim_wvalid && top.pcim_wready) {
-            for (int i = 0; i < 16; i++) host.data[host.n_data][i] = top.pcim_wdata[i];
-            host.n_data++;
+            if (host.n_data < kUnpaired) std::memcpy(host.data[host.n_data++], &top.pcim_wdata[0], 64);
+            else notice(kBus);
         }
         while (host.n_address && host.n_data) {
             const uint64_t address = host.address[0];
