@@ -30,7 +30,7 @@ from sentinel.engine.book import (
     new_book_state,
     remember_bbo,
 )
-from sentinel.engine.features import FeatureState, fill_vector, new_feature_state, update_bbo, update_trade
+from sentinel.engine.features import FeatureState, fill_vector, new_feature_state, update_trade
 from sentinel.native import JIT, borrow, float_bits
 from sentinel.wire import MAX_FEATURES
 
@@ -64,14 +64,6 @@ def hash_vectors(state: FeatureState, trades: NDArray[np.int64], out: NDArray[np
             bits = np.uint64(0x7FC00000) if np.isnan(out[slot]) else np.uint64(float_bits(out[slot]))
             value = (value ^ bits) * np.uint64(0x100000001B3)
     return value
-
-
-@njit(**JIT)
-def quote(state: FeatureState, quotes: NDArray[np.int64]) -> None:
-    """One update_bbo for each row."""
-    fs = FeatureState(borrow(state.symbols))
-    for i in range(quotes.shape[0]):
-        update_bbo(fs, quotes[i, 0], quotes[i, 1], quotes[i, 2], quotes[i, 3], quotes[i, 4])
 
 
 @njit(**JIT)
@@ -155,8 +147,6 @@ def main() -> None:
             row(f"features + rule, {symbols} symbols, {rate / symbols:g} trades/s each, {slots} slots", figures)
         digest = zlib.crc32(int(hash_vectors(new_feature_state(symbols), trades, out)).to_bytes(8, "little"), digest)
 
-    quotes = random_trades(np.random.default_rng(2), events, 500, 20_000.0)
-    row("best bid and ask, 500 symbols", measure(runs, events, lambda: new_feature_state(500), lambda fs: quote(fs, quotes)))
     for depth in (100, 1000, 5000):
         levels = random_levels(np.random.default_rng(3), events, depth)
         figures = measure(

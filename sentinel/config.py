@@ -166,8 +166,19 @@ class StrategyConfig(Section):
     price_delta_min_bps: BasisPoints = Field(default=200, description="anomaly needs |price_delta| of at least this")
     volume_ratio_min_pct: int = Field(default=300, ge=100, le=100_000, description="and volume_ratio of at least this, 300 = 3.0")
     sentiment_max_pct: int = Field(default=60, ge=-100, le=100, description="and, where known, sentiment below this")
-    retrace_bps: BasisPoints = Field(default=2_000, description="share of the rise given back before entry, 2000 = 20 %")
-    entry_wait_ms: int = Field(default=60_000, ge=0, le=600_000, description="enter after this long even without a retrace")
+    alarm_quiet_ms: int = Field(
+        default=600_000,
+        ge=0,
+        le=86_400_000,
+        description="an alarm's episode ends after this long without a decision that keeps it open",
+    )
+    alarm_hysteresis_milli: int = Field(
+        default=0, ge=0, le=10_000, description="how far below the threshold a margin still does, in thousandths of log-odds"
+    )
+    retrace_bps: BasisPoints = Field(
+        default=10_000, description="share of the rise given back before entry, 2000 = 20 %; 10000 leaves it to the wait"
+    )
+    entry_wait_ms: int = Field(default=120_000, ge=0, le=600_000, description="enter after this long even without a retrace")
     setup_expiry_ms: int = Field(default=180_000, ge=100, le=3_600_000, description="a setup not entered by then is dropped")
     cooldown_ms: int = Field(
         default=600_000, ge=0, le=86_400_000, description="after a setup ends, none on the symbol for this long"

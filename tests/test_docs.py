@@ -100,6 +100,8 @@ def test_example_settings_are_valid() -> None:
         "record",
         "replay",
         "train",
+        "evaluate",
+        "label",
         "demo",
         "run",
         "hdl emit",

@@ -65,14 +65,15 @@ _NOTES = [
 
 
 def demo_config(urls: dict[str, Any], out: Path, minutes: float, decider: str = "cpu") -> Config:
-    """The demo's settings: horizon, expiry and cooldown scaled to the virtual minutes."""
+    """The demo's settings: horizon and wait before entry scaled to the virtual minutes."""
     horizon_s = max(60.0, min(1800.0, minutes * 60 * 0.25))
+    wait_s = min(120.0, minutes * 60 * 0.125)
     return parse_config(
         {
             "decider": decider,
             "venue": {key: urls[key] for key in ("rest_url", "stream_url", "api_url")},
             "feed": {"symbols": urls["symbols"], "depth_symbols": urls["symbols"], "quote_asset": "USDT"},
-            "strategy": {"horizon_ms": int(horizon_s * 1000)},
+            "strategy": {"horizon_ms": int(horizon_s * 1000), "entry_wait_ms": int(wait_s * 1000)},
             "paper": {
                 "quote_balance": QUOTE_BALANCE,
                 "base_balances": {f"{base}USDT": amount for base, amount in BASE_BALANCES.items()},

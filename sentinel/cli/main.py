@@ -164,19 +164,63 @@ def record(
     execute(as_json, job)
 
 
-@app.command(epilog="Example: sentinel train --data pump_trades --out models/mine.stl")
+DataDir = Annotated[
+    Path,
+    typer.Option(metavar="DIR", help="Directory that holds pump_trades/ (trades.parquet and events.csv) and, if at hand, more."),
+]
+
+
+@app.command(epilog="Example: sentinel train --data recordings --out models/mine.stl")
 def train(
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Directory with trades.parquet and events.csv.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Model artifact to write; the report goes beside it.")],
+    data: DataDir,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Model artifact to write; the reports go beside it.")],
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Same data and seed, same model.")] = 7,
+    search: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Trials of the parameter search, on the training part only.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
-    """Train the forest on labelled pumps, snap it to its exact grid and write the artifact and its report."""
+    """Train the forest on labelled pumps, snap it to its exact grid and write the artifact and its reports."""
 
     def job(console: Console) -> Result:
-        from sentinel.research.train import train as implementation
+        from sentinel.cli import detection as implementation
 
-        return implementation(data, out, seed=seed, progress=console.print)
+        return implementation.train(console, data=data, out=out, seed=seed, search=search)
+
+    execute(as_json, job)
+
+
+@app.command(epilog="Example: sentinel evaluate --model default --data recordings --alarms alarms.csv --out evaluation")
+def evaluate(
+    data: DataDir,
+    model: Annotated[str, typer.Option(metavar="NAME|FILE", help="The shipped model is called default.")] = "default",
+    alarms: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every alarm as CSV.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the report there, HTML and JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a model on labelled pumps: in the stream event by event, and row by row beside the published detectors."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import detection as implementation
+
+        return implementation.evaluate(console, model=model, data=data, alarms=alarms, out=out)
+
+    execute(as_json, job)
+
+
+@app.command(epilog="Example: sentinel label --events new-pumps.csv --trades archive --out recordings")
+def label(
+    events: Annotated[Path, typer.Option(metavar="FILE", help="CSV with event_id, symbol and announced_utc.")],
+    trades: Annotated[Path, typer.Option(metavar="DIR", help="Trades that sentinel data pull wrote.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write for sentinel train and evaluate.")],
+    as_json: Json = False,
+) -> None:
+    """Find the onset of each pump of an event list in the trades around it."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import detection as implementation
+
+        return implementation.label(console, events=events, trades=trades, out=out)
 
     execute(as_json, job)
 

@@ -23,6 +23,8 @@ Result = dict[str, Any]
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 _EXTRA_OF_MODULE = {
     "xgboost": "train",
+    "sklearn": "train",
+    "optuna": "train",
     "pyarrow": "data",
     "amaranth": "hdl",
     "systemrdl": "hdl",

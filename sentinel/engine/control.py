@@ -14,7 +14,7 @@ from numba import njit
 from sentinel.engine import strategy
 from sentinel.engine.book import book_best, book_clear, forget_bbo
 from sentinel.engine.emit import emit_signal
-from sentinel.engine.features import set_sentiment, update_bbo
+from sentinel.engine.features import set_sentiment
 from sentinel.engine.frame import book_state, counters, feature_state, glob, params, room, symbol
 from sentinel.engine.layout import AMOUNT_CAP, HALT_BOOK, HALT_FEED, HALT_OPERATOR, HALT_RECONCILE, MAX_PROPOSALS
 from sentinel.engine.portfolio import set_base_balance, set_quote_balance
@@ -178,7 +178,6 @@ def _forget_quote(f: Any, s: int) -> None:
     """Once its stream was interrupted a quote may be outdated however young: nothing is priced until the next."""
     y = symbol(f, s)
     y.bid = y.bid_qty = y.ask = y.ask_qty = 0
-    update_bbo(feature_state(f), s, y.bid, y.bid_qty, y.ask, y.ask_qty)
 
 
 @njit(**INNER)

@@ -1,11 +1,11 @@
-"""The feature vector: what each slot of model.feature_spec is, computed from windows, quote and sentiment.
+"""The feature vector: what each slot of model.feature_spec is, computed from windows and sentiment.
 
 Only + - * / sqrt in float64 on exact integer sums, rounded once to float32: x86-64 and arm64 agree bit for bit.
 
 Ratios compare a short window with the hour before it: from the start of the minute 60 minutes ago to the
 start of the 60 s window, or from the symbol's first trade if that is later. They add one trade of mean size
-(or one event) to that hour, so they stay finite on a coin that was quiet all hour, and are 0 until the hour
-before spans at least 60 s.
+(or one event) to that hour, so they stay finite on a coin that was quiet all hour, and they and the surges are 0
+until the hour before spans at least 60 s.
 """
 
 from __future__ import annotations
@@ -34,21 +34,10 @@ __all__ = [
     "last_price",
     "new_feature_state",
     "set_sentiment",
-    "update_bbo",
     "update_trade",
 ]
 
 NAN = np.float32(np.nan)
-
-
-@njit(inline="always", **JIT)
-def update_bbo(fs: FeatureState, s: int, bid: int, bid_qty: int, ask: int, ask_qty: int) -> None:
-    """Set the best bid and ask of symbol ``s`` (e8); zeros mean absent."""
-    head = fs.symbols[s]
-    head.bid = bid
-    head.bid_qty = bid_qty
-    head.ask = ask
-    head.ask_qty = ask_qty
 
 
 @njit(**JIT)
@@ -74,8 +63,6 @@ def _fill(head: Any, now: int, out: NDArray[np.float32], full: bool) -> None:
     for slot in range(BEAT_FEATURES if head.last_price > 0 else 0, MAX_FEATURES):
         out[slot] = NAN
     if head.last_price == 0:
-        for slot in range(BEAT_FEATURES):
-            out[slot] = NAN
         return
     _fill_tape(head, now, out)
     if full:
@@ -86,7 +73,6 @@ def _fill(head: Any, now: int, out: NDArray[np.float32], full: bool) -> None:
 def _fill_tape(head: Any, now: int, out: NDArray[np.float32]) -> None:
     price = head.last_price
     delta = np.float64(price - head.ref_60) * head.inverse_60
-    volume_15 = np.float64(head.volume_15 + head.open_volume)
     volume_60 = np.float64(head.volume_60 + head.open_volume)
     out[0] = np.float32(delta)
     out[1] = np.float32(volume_60 * head.volume_rate * (1.0 / 60.0))
@@ -94,43 +80,37 @@ def _fill_tape(head: Any, now: int, out: NDArray[np.float32]) -> None:
     out[3] = np.float32(np.float64(price - head.ref_5) * head.inverse_5)
     out[4] = np.float32(np.float64(price - head.ref_15) * head.inverse_15)
     out[5] = np.float32(np.float64(price - head.ref_300) * head.inverse_300)
-    out[6] = np.float32(np.float64(head.volume_5 + head.open_volume) * head.volume_rate * (1.0 / 5.0))
-    out[7] = np.float32(np.float64(head.trades_15 + head.open_trades) * head.trade_rate * (1.0 / 15.0))
-    out[8] = np.float32(np.float64(head.rush_15 + head.open_rush) * head.rush_rate * (1.0 / 15.0))
-    out[9] = np.float32(np.float64(head.rush_flow_15 + head.open_rush_flow) / max(volume_15, 1.0))
-    out[10] = np.float32(np.float64(head.flow_60 + head.open_flow) / max(volume_60, 1.0))
-    high = max(head.high_1h, head.minute_high)
-    low = min(head.low_1h, head.minute_low)
-    # (price - low) / low + (price - high) / high with one division
-    balance = np.float64(price - low) * np.float64(high) + np.float64(price - high) * np.float64(low)
-    out[11] = np.float32(balance / (np.float64(low) * np.float64(high)))
+    out[6] = np.float32(max(head.sweep_15, head.open_sweep))
+    trades = np.float64(head.trades_15 + head.open_trades)
+    rushes = np.float64(head.rush_15 + head.open_rush)
+    out[7] = np.float32((trades - head.trade_expected) * head.trade_scale)
+    out[8] = np.float32((rushes - head.rush_expected) * head.rush_scale)
+    out[9] = np.float32(np.float64(head.second % 3_600) * (1.0 / 3_600.0))
+    out[10] = np.float32(volume_60 * head.day_rate * (1.0 / 60.0))
+    out[11] = np.float32(volume_60 * head.busiest_scale)
     out[12] = np.float32(delta * 1e6 * head.inverse_volatility)
 
 
 @njit(**JIT)
 def _fill_rest(head: Any, out: NDArray[np.float32]) -> None:
-    if 0 < head.bid < head.ask:
-        bid = np.float64(head.bid)
-        ask = np.float64(head.ask)
-        mid = (bid + ask) * 0.5
-        out[13] = np.float32((ask - bid) / mid)
-        if head.bid_qty > 0 and head.ask_qty > 0:
-            bid_qty = np.float64(head.bid_qty)
-            ask_qty = np.float64(head.ask_qty)
-            imbalance = (bid_qty - ask_qty) / (bid_qty + ask_qty)
-            out[14] = np.float32(imbalance)
-            # (bid * ask_qty + ask * bid_qty) / (bid_qty + ask_qty) - mid, simplified
-            out[15] = np.float32(imbalance * (ask - bid) * 0.5 / mid)
-    out[16] = _relative(head.last_price, max(head.high_5m, head.minute_high))
-    out[17] = _relative(head.last_price, min(head.low_5m, head.minute_low))
-    out[18] = _relative(head.last_price, max(head.high_1h, head.minute_high))
-    out[19] = _relative(head.last_price, min(head.low_1h, head.minute_low))
-    out[20] = np.float32(np.float64(head.second % 86_400) / 86_400.0)
-    out[21] = np.float32(np.float64(head.second % 3_600) / 3_600.0)
+    price = head.last_price
+    if head.jump_level > 0:
+        out[13] = np.float32(np.float64(head.last_t - head.jump_t) * 1e-9)
+        out[14] = _relative(price, head.jump_level)
+    else:
+        out[14] = np.float32(0.0)
+    out[15] = _balance(price, max(head.high_5m, head.minute_high), min(head.low_5m, head.minute_low))
+    volume_15 = np.float64(head.volume_15 + head.open_volume)
+    volume_60 = np.float64(head.volume_60 + head.open_volume)
+    out[16] = np.float32(np.float64(head.rush_flow_15 + head.open_rush_flow) / max(volume_15, 1.0))
+    out[17] = np.float32(np.float64(head.volume_5 + head.open_volume) * head.volume_rate * (1.0 / 5.0))
+    out[18] = _balance(price, max(head.high_1h, head.minute_high), min(head.low_1h, head.minute_low))
+    out[19] = np.float32(np.float64(head.hour_volume + head.minute_volume - head.volume_60 - head.open_volume) * 1e-8)
+    out[20] = np.float32(np.float64(head.flow_60 + head.open_flow) / max(volume_60, 1.0))
+    out[21] = np.float32(np.float64(head.second % 86_400) * (1.0 / 86_400.0))
     if head.gap_ns >= 0:
         out[22] = np.float32(np.float64(head.gap_ns) * 1e-9)
     if head.mean_trade > 0.0:
-        volume_15 = np.float64(head.volume_15 + head.open_volume)
         out[23] = np.float32(volume_15 / (np.float64(head.trades_15 + head.open_trades) * head.mean_trade))
         volume = np.float64(head.minute_volume)
         std = standard_deviation(head.volume_sum + volume, head.volume_squares + volume * volume)
@@ -143,3 +123,10 @@ def _fill_rest(head: Any, out: NDArray[np.float32]) -> None:
 @njit(**JIT)
 def _relative(price: int, reference: int) -> np.float32:
     return np.float32(np.float64(price - reference) / np.float64(reference))
+
+
+@njit(**JIT)
+def _balance(price: int, high: int, low: int) -> np.float32:
+    """(price - low) / low + (price - high) / high with one division."""
+    balance = np.float64(price - low) * np.float64(high) + np.float64(price - high) * np.float64(low)
+    return np.float32(balance / (np.float64(low) * np.float64(high)))

@@ -125,7 +125,7 @@ COUNTERS = record_dtype(
 # One record: what the run is configured to do.
 PARAMS = record_dtype(
     """
-    strategy market wide analyst classes threshold size_steps
+    strategy market wide analyst classes threshold alarm_hysteresis alarm_quiet_ns size_steps
     entry_immediate retrace_bps entry_wait_ns setup_expiry_ns cooldown_ns stop_loss_bps take_profit_bps horizon_ns
     size_bps slippage_bps exit_retry_ns advice_timeout_ns
     max_order_qty max_order_notional max_position_notional max_gross_notional price_collar_bps max_drawdown_bps
@@ -146,7 +146,7 @@ SYMBOL = record_dtype(
     inventory inventory_value position cost position_value trip_realised trip_fees realised fees last_trade_id
     open_buy open_sell open_notional live unknown
     watch setup setup_id setup_side setup_t setup_base setup_extreme setup_margin setup_seq setup_refusals
-    retry_t cooldown_until advice_id advice_deadline entry_t exit_reason
+    alarm_until retry_t cooldown_until advice_id advice_deadline entry_t exit_reason
     news_sentiment news_expiry
     """
 )

@@ -57,6 +57,8 @@ class EngineSpec:
     analyst: int = 0
     classes: int = 1
     threshold: int = 0
+    alarm_hysteresis: int = 0
+    alarm_quiet_ns: int = 600 * NS_PER_S
     size_margins: tuple[int, ...] = (0,)
     size_steps_bps: tuple[int, ...] = (10_000,)
     entry_immediate: int = 0
@@ -114,6 +116,8 @@ class EngineSpec:
             analyst=int(strategy.analyst != "none"),
             classes=artifact.classes,
             threshold=artifact.threshold,
+            alarm_hysteresis=(strategy.alarm_hysteresis_milli << artifact.grid_bits) // 1000,
+            alarm_quiet_ns=strategy.alarm_quiet_ms * NS_PER_MS,
             size_margins=tuple(int(margin) for margin in artifact.size_margins),
             size_steps_bps=tuple(int(bps) for bps in artifact.size_bps),
             entry_immediate=int(strategy.entry == "immediate"),

@@ -23,7 +23,7 @@ from sentinel.engine.book import (
 )
 from sentinel.engine.chain import mix
 from sentinel.engine.control import apply_control, set_feed_halt
-from sentinel.engine.features import fill_vector, update_bbo, update_trade
+from sentinel.engine.features import fill_vector, update_trade
 from sentinel.engine.frame import (
     EFFECTS_PER_STEP,
     beat_words,
@@ -162,7 +162,6 @@ def _bbo(f: Any, m: Any) -> None:
         y.ask = m.price2
         y.ask_qty = m.qty2
     y.bbo_t = g.now
-    update_bbo(feature_state(f), s, y.bid, y.bid_qty, y.ask, y.ask_qty)
 
 
 @njit(**INNER)

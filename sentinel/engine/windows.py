@@ -5,7 +5,9 @@ when time moves on, entries that left the window are subtracted once, and the cl
 window's reference price. Work per trade is therefore bounded however long a coin was quiet, and the price
 before a quiet gap is the reference of the first trade after it.
 
-A window of L seconds is the open second and the L - 1 before it. Windows follow trade (exchange) time: a late
+A window of L seconds is the open second and the L - 1 before it. The level before a jump is remembered for as long as
+the price stays away from it, an hour at most: it tells a move that begins from one that has gone on for minutes.
+ Windows follow trade (exchange) time: a late
 trade joins the open bucket, a closed bucket never changes. A trade more than a minute older than the open
 second is ignored; three in a row mean the clock had been wrong, and the symbol's history starts anew.
 """
@@ -37,10 +39,16 @@ STD_MINUTES = 15
 MIN_HISTORY_S = 60
 #: Floor of the squared one-minute volatility, in squared parts per million: 10 basis points.
 VOLATILITY_FLOOR = 1_000_000.0
+#: A jump begins 1/JUMP (1 %) away from the last price before the 60 s window and is over once half of that is left.
+JUMP = 100
+JUMP_NS = 3600 * NS
+DAY_HOURS = 24
 
 # Columns of a closed second and of a closed minute in their rings.
-SECOND, VOLUME, FLOW, TRADES, RUSH, RUSH_FLOW, CLOSE = range(7)
+SECOND, VOLUME, FLOW, TRADES, RUSH, RUSH_FLOW, CLOSE, SWEEP = range(8)
 MINUTE, M_VOLUME, M_TRADES, M_RUSH, M_CLOSE, M_HIGH, M_LOW, M_SQUARE = range(8)
+
+# hours: quote volume of the last 24 closed hours, by hour modulo 24.
 
 # One record a symbol, so that the hot functions pass one pointer. What every trade touches comes first.
 # open_*: the open second; minute_*: the open minute; *_5, *_15, *_60: sums over the closed seconds of those windows;
@@ -54,13 +62,15 @@ _HEAD: list[tuple[Any, tuple[str, ...]]] = [
     ("<i8", ("volume_5", "volume_15", "volume_60", "flow_60", "trades_15", "rush_15", "rush_flow_15")),
     ("<i8", ("ref_5", "ref_15", "ref_60", "ref_300", "high_1h", "low_1h", "sentiment_e8", "sentiment_expiry")),
     ("<f8", ("inverse_5", "inverse_15", "inverse_60", "inverse_300", "inverse_volatility")),
-    ("<f8", ("volume_rate", "trade_rate", "rush_rate")),
-    ("<i8", ("bid", "bid_qty", "ask", "ask_qty", "high_5m", "low_5m")),
+    ("<f8", ("volume_rate", "trade_expected", "trade_scale", "rush_expected", "rush_scale", "busiest_scale", "day_rate")),
+    ("<i8", ("high_5m", "low_5m", "jump_level", "jump_t", "jump_up", "open_sweep", "sweep_15")),
     ("<f8", ("mean_trade", "volume_sum", "volume_squares", "volume_std", "rush_sum", "rush_squares", "rush_std")),
     ("<i8", ("minute", "start_second", "seconds_end", "tail_5", "tail_15", "tail_60", "trades_60", "rush_60")),
     ("<i8", ("hour_volume", "hour_trades", "hour_rush", "hour_square", "prior_close", "minutes_end", "tail_5m", "tail_1h")),
+    ("<i8", ("hour", "open_hour_volume", "busiest_minute")),
     ("<i8", ("strikes", "late", "ignored")),
     (("<i8", (RING, 8)), ("seconds", "minutes")),
+    (("<i8", (DAY_HOURS,)), ("hours",)),
 ]
 SYMBOL = np.dtype([(name, form) for form, names in _HEAD for name in names])
 
@@ -80,7 +90,7 @@ def new_feature_state(symbols: int) -> FeatureState:
 
 @njit(**JIT)
 def clear_symbol(fs: FeatureState, s: int) -> None:
-    """Forget the trades of symbol ``s`` (after a feed outage, say); quote, sentiment and counters stay."""
+    """Forget the trades of symbol ``s`` (after a feed outage, say); sentiment and counters stay."""
     head = fs.symbols[s]
     head.last_price = 0
     head.last_t = 0
@@ -109,7 +119,13 @@ def _start(head: Any, t: int, price: int) -> None:
     head.ref_5 = head.ref_15 = head.ref_60 = head.ref_300 = head.prior_close = price
     head.inverse_5 = head.inverse_15 = head.inverse_60 = head.inverse_300 = 1.0 / np.float64(price)
     head.high_5m = head.low_5m = head.high_1h = head.low_1h = price
-    head.volume_rate = head.trade_rate = head.rush_rate = head.mean_trade = 0.0
+    head.jump_level = head.jump_t = head.jump_up = head.open_sweep = head.sweep_15 = 0
+    head.hour = head.second // 3600
+    head.open_hour_volume = head.busiest_minute = 0
+    for k in range(DAY_HOURS):
+        head.hours[k] = 0
+    head.volume_rate = head.mean_trade = head.busiest_scale = head.day_rate = 0.0
+    head.trade_expected = head.trade_scale = head.rush_expected = head.rush_scale = 0.0
     head.volume_sum = head.volume_squares = head.volume_std = 0.0
     head.rush_sum = head.rush_squares = head.rush_std = 0.0
     head.inverse_volatility = 1.0 / np.sqrt(VOLATILITY_FLOOR)
@@ -151,6 +167,8 @@ def _roll_minute(head: Any, minute: int) -> None:
     head.minute_volume = head.minute_trades = head.minute_rush = 0
     head.minute_high = 0
     head.minute_low = np.int64(INT64_MAX)
+    if minute // 60 != head.hour:
+        _roll_hour(head, minute // 60)
     while head.tail_1h < end and head.minutes[head.tail_1h & MASK, MINUTE] < minute - 60:
         old = head.minutes[head.tail_1h & MASK]
         head.hour_volume -= old[M_VOLUME]
@@ -170,12 +188,28 @@ def _roll_minute(head: Any, minute: int) -> None:
 
 
 @njit(**JIT)
+def _roll_hour(head: Any, hour: int) -> None:
+    """``day_rate``: seconds of up to 24 whole hours over the quote volume they held."""
+    head.hours[head.hour % DAY_HOURS] = head.open_hour_volume
+    for quiet in range(head.hour + 1, min(hour, head.hour + 1 + DAY_HOURS)):
+        head.hours[quiet % DAY_HOURS] = 0
+    head.hour = hour
+    head.open_hour_volume = 0
+    start = max(hour - DAY_HOURS, head.start_second // 3600 + 1)
+    volume = 0.0
+    for closed in range(start, hour):
+        volume += np.float64(head.hours[closed % DAY_HOURS])
+    head.day_rate = np.float64((hour - start) * 3600) / volume if volume > 0.0 else 0.0
+
+
+@njit(**JIT)
 def _recount_minutes(head: Any) -> None:
     """Extremes and standard deviations over the closed minutes, summed afresh in a fixed order: no drift."""
     high_5m = high_1h = np.int64(0)
     low_5m = low_1h = np.int64(INT64_MAX)
     volume_sum = volume_squares = rush_sum = rush_squares = 0.0
     oldest_volume = oldest_rush = 0.0
+    busiest = np.int64(0)
     for i in range(head.minutes_end - 1, head.tail_1h - 1, -1):
         entry = head.minutes[i & MASK]
         age = head.minute - entry[MINUTE]
@@ -183,6 +217,8 @@ def _recount_minutes(head: Any) -> None:
             break
         high_1h = max(high_1h, entry[M_HIGH])
         low_1h = min(low_1h, entry[M_LOW])
+        if age > 1:
+            busiest = max(busiest, entry[M_VOLUME])
         if age < 5:
             high_5m = high_1h
             low_5m = low_1h
@@ -196,6 +232,7 @@ def _recount_minutes(head: Any) -> None:
         elif age == STD_MINUTES:
             oldest_volume = np.float64(entry[M_VOLUME])
             oldest_rush = np.float64(entry[M_RUSH])
+    head.busiest_minute = busiest
     head.high_5m = high_5m
     head.low_5m = low_5m
     head.high_1h = high_1h
@@ -219,6 +256,7 @@ def _roll_second(head: Any, second: int) -> None:
     entry[RUSH] = head.open_rush
     entry[RUSH_FLOW] = head.open_rush_flow
     entry[CLOSE] = head.last_price
+    entry[SWEEP] = head.open_sweep
     head.volume_5 += entry[VOLUME]
     head.volume_15 += entry[VOLUME]
     head.volume_60 += entry[VOLUME]
@@ -233,7 +271,7 @@ def _roll_second(head: Any, second: int) -> None:
     head.seconds_end = end
     head.second = second
     head.next_second_ns = (second + 1) * NS
-    head.open_volume = head.open_flow = head.open_trades = head.open_rush = head.open_rush_flow = 0
+    head.open_volume = head.open_flow = head.open_trades = head.open_rush = head.open_rush_flow = head.open_sweep = 0
     while head.tail_5 < end and head.seconds[head.tail_5 & MASK, SECOND] <= second - 5:
         old = head.seconds[head.tail_5 & MASK]
         head.volume_5 -= old[VOLUME]
@@ -249,6 +287,10 @@ def _roll_second(head: Any, second: int) -> None:
         head.ref_15 = old[CLOSE]
         head.inverse_15 = 1.0 / np.float64(old[CLOSE])
         head.tail_15 += 1
+    sweep = np.int64(0)
+    for i in range(head.tail_15, end):
+        sweep = max(sweep, head.seconds[i & MASK, SWEEP])
+    head.sweep_15 = sweep
     while head.tail_60 < end and head.seconds[head.tail_60 & MASK, SECOND] <= second - 60:
         old = head.seconds[head.tail_60 & MASK]
         head.volume_60 -= old[VOLUME]
@@ -271,15 +313,35 @@ def _refresh_rates(head: Any, closed_mean: float) -> None:
     volume = head.hour_volume + head.minute_volume
     head.mean_trade = np.float64(volume) / np.float64(trades) if trades > 0 else closed_mean
     history = head.second - 59 - max(head.start_second, (head.minute - 60) * 60)
-    head.volume_rate = head.trade_rate = head.rush_rate = 0.0
+    head.volume_rate = head.busiest_scale = 0.0
+    head.trade_expected = head.trade_scale = head.rush_expected = head.rush_scale = 0.0
     if history < MIN_HISTORY_S:
         return
     seconds = np.float64(history)
     before = np.float64(volume - head.volume_60) + head.mean_trade
     if before > 0.0:
         head.volume_rate = seconds / before
-    head.trade_rate = seconds / np.float64(trades - head.trades_60 + 1)
-    head.rush_rate = seconds / np.float64(head.hour_rush + head.minute_rush - head.rush_60 + 1)
+        head.busiest_scale = 1.0 / (np.float64(head.busiest_minute) + head.mean_trade)
+    # Arrivals as of a Poisson process: the variance of a count is what is expected of it.
+    head.trade_expected = np.float64(trades - head.trades_60 + 1) * 15.0 / seconds
+    head.trade_scale = 1.0 / np.sqrt(head.trade_expected + 1.0)
+    head.rush_expected = np.float64(head.hour_rush + head.minute_rush - head.rush_60 + 1) * 15.0 / seconds
+    head.rush_scale = 1.0 / np.sqrt(head.rush_expected + 1.0)
+
+
+@njit(**JIT)
+def _follow_jump(head: Any, t: int, price: int) -> None:
+    level = head.jump_level
+    if level > 0:
+        left = price - level if head.jump_up != 0 else level - price
+        if np.float64(left) * (2.0 * JUMP) >= np.float64(level) and t - head.jump_t < JUMP_NS:
+            return
+        head.jump_level = 0
+    away = price - head.ref_60
+    if np.float64(abs(away)) * JUMP >= np.float64(head.ref_60):
+        head.jump_level = head.ref_60
+        head.jump_t = t
+        head.jump_up = 1 if away > 0 else 0
 
 
 @njit(inline="always", **JIT)
@@ -324,6 +386,8 @@ def _add_trade(head: Any, t_exchange: int, price: int, qty: int, side: int) -> i
     head.minute_trades += 1
     head.minute_high = max(head.minute_high, price)
     head.minute_low = min(head.minute_low, price)
+    head.open_hour_volume += volume
+    _follow_jump(head, t_exchange, price)
     k = 0 if side == BUY else 1
     flow = volume if side == BUY else -volume
     head.open_flow += flow
@@ -332,12 +396,14 @@ def _add_trade(head: Any, t_exchange: int, price: int, qty: int, side: int) -> i
         head.print_ms[k] = millisecond
         head.prints[k] = 1
         head.print_volume[k] = flow
+        head.open_sweep = max(head.open_sweep, 1)
         return 1
     if head.prints[k] == 1:
         head.open_rush += 1
         head.minute_rush += 1
         head.open_rush_flow += head.print_volume[k]
     head.prints[k] += 1
+    head.open_sweep = max(head.open_sweep, head.prints[k])
     head.open_rush_flow += flow
     return 1
 

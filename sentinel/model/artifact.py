@@ -101,13 +101,18 @@ def save_model(artifact: ModelArtifact, path: str | Path) -> ModelArtifact:
     return replace(artifact, crc=int.from_bytes(data[-4:], "little"))
 
 
+def model_path(name: str | Path) -> Path:
+    """The file of a model; ``"default"`` is the one shipped with the package."""
+    return DEFAULT_PATH if str(name) == "default" else Path(name)
+
+
 def load_model(path: str | Path = "default") -> ModelArtifact:
     """Read an artifact file; ``"default"`` is the one shipped with the package.
 
     Raises ModelError naming the remedy where the file is missing, truncated, damaged, of another ABI,
     or made for another feature specification.
     """
-    place = DEFAULT_PATH if str(path) == "default" else Path(path)
+    place = model_path(path)
     try:
         data = place.read_bytes()
     except OSError as error:

@@ -18,7 +18,6 @@ from sentinel.engine.features import (
     last_price,
     new_feature_state,
     set_sentiment,
-    update_bbo,
     update_trade,
 )
 from sentinel.model.feature_spec import FEATURE_COUNT, TAPE_FEATURES, Feature
@@ -41,6 +40,7 @@ class Print:
     side: int
     rush: int = 0
     rush_flow: int = 0
+    in_sweep: int = 1
 
     @property
     def flow(self) -> int:
@@ -53,6 +53,9 @@ class Reference:
 
     prints: list[Print] = field(default_factory=list)
     gap: float = math.nan
+    jump_level: int = 0
+    jump_t: int = 0
+    jump_side: int = 1
 
     def add(self, t: int, price: int, qty: int, side: int) -> None:
         trade = Print(t // S, t, price, price * qty // E8, side)
@@ -68,7 +71,21 @@ class Reference:
         if run:
             trade.rush = 1 if len(run) == 1 else 0
             trade.rush_flow = trade.flow + (run[0].flow if len(run) == 1 else 0)
+        trade.in_sweep = len(run) + 1
         self.prints.append(trade)
+        self.follow_jump(trade)
+
+    def follow_jump(self, trade: Print) -> None:
+        """A jump: 1 % from the last price before the minute. Over when less than 0.5 % is left of it, or after an hour."""
+        if self.jump_level:
+            left = trade.price / self.jump_level - 1
+            if left * self.jump_side >= 0.005 and trade.t - self.jump_t < 3600 * S:
+                return
+        older = [p.price for p in self.prints if p.second <= trade.second - 60]
+        level = older[-1] if older else self.prints[0].price
+        away = trade.price / level - 1
+        self.jump_level = level if abs(away) >= 0.01 else 0
+        self.jump_t, self.jump_side = trade.t, 1 if away > 0 else -1
 
     def vector(self) -> np.ndarray:
         out = np.full(FEATURE_COUNT, math.nan)
@@ -105,22 +122,32 @@ class Reference:
         volume_scale = history / volume_before if enough and volume_before > 0 else 0.0
         out[Feature.VOLUME_RATIO] = sum(p.volume for p in window(60)) / 60 * volume_scale
         out[Feature.VOLUME_RATIO_5S] = sum(p.volume for p in window(5)) / 5 * volume_scale
-        out[Feature.TRADE_RATE_RATIO] = len(window(15)) / 15 * history / (len(before) + 1) if enough else 0.0
-        rush_before = sum(p.rush for p in before) + 1
-        out[Feature.RUSH_RATE_RATIO] = sum(p.rush for p in window(15)) / 15 * history / rush_before if enough else 0.0
-        volume_15 = sum(p.volume for p in window(15))
-        out[Feature.RUSH_IMBALANCE] = sum(p.rush_flow for p in window(15)) / max(volume_15, 1)
-        out[Feature.FLOW_IMBALANCE] = sum(p.flow for p in window(60)) / max(sum(p.volume for p in window(60)), 1)
-
-        for span, high_slot, low_slot in (
-            (5, Feature.BELOW_HIGH_5M, Feature.ABOVE_LOW_5M),
-            (60, Feature.BELOW_HIGH_1H, Feature.ABOVE_LOW_1H),
+        count_expected, rush_expected = (len(before) + 1) * 15, (sum(p.rush for p in before) + 1) * 15
+        rushes = sum(p.rush for p in window(15))
+        for slot, count, expected in (
+            (Feature.TRADE_SURGE, len(window(15)), count_expected),
+            (Feature.RUSH_SURGE, rushes, rush_expected),
         ):
+            out[slot] = (count - expected / history) / math.sqrt(expected / history + 1) if enough else 0.0
+        volume_15, volume_60 = (sum(p.volume for p in window(length)) for length in (15, 60))
+        out[Feature.RUSH_IMBALANCE] = sum(p.rush_flow for p in window(15)) / max(volume_15, 1)
+        out[Feature.FLOW_IMBALANCE] = sum(p.flow for p in window(60)) / max(volume_60, 1)
+        out[Feature.HOUR_VOLUME] = sum(p.volume for p in before) / E8
+        hours = range(max(second // 3600 - 24, first.second // 3600 + 1), second // 3600)
+        day_volume = sum(p.volume for p in prints if p.second // 3600 in hours)
+        out[Feature.DAY_VOLUME_RATIO] = volume_60 / 60 * len(hours) * 3600 / day_volume if day_volume else 0.0
+        out[Feature.LARGEST_SWEEP] = max(p.in_sweep for p in window(15))
+        out[Feature.SECONDS_SINCE_JUMP] = (max(p.t for p in prints) - self.jump_t) / 1e9 if self.jump_level else math.nan
+        out[Feature.MOVE_SINCE_JUMP] = move(self.jump_level) if self.jump_level else 0.0
+
+        for span, slot in ((5, Feature.RANGE_BALANCE_5M), (60, Feature.RANGE_BALANCE_1H)):
             prices = [p.price for p in prints if p.second // 60 > minute - span]
-            out[high_slot], out[low_slot] = move(max(prices)), move(min(prices))
-        out[Feature.RANGE_BALANCE_1H] = out[Feature.BELOW_HIGH_1H] + out[Feature.ABOVE_LOW_1H]
+            out[slot] = move(max(prices)) + move(min(prices))
 
         minutes = sorted({p.second // 60 for p in prints if p.second // 60 < minute})
+        volumes = {m: sum(p.volume for p in prints if p.second // 60 == m) for m in minutes}
+        busiest = max((volumes[m] for m in minutes if minute - 60 < m < minute - 1), default=0)
+        out[Feature.VOLUME_OVER_BUSIEST] = volume_60 / (busiest + mean_trade) if volume_scale else 0.0
         closes = {m: [p for p in prints if p.second // 60 == m][-1].price for m in minutes}
         squares, prior = 0, first.price
         for m in minutes:
@@ -243,7 +270,14 @@ def test_pump_after_a_quiet_hour_passes_the_rule_and_its_mirror_image_negates_th
     assert down[Feature.FLOW_IMBALANCE] < -0.9
     assert up[Feature.MOVE_OVER_VOLATILITY] > 50
     assert down[Feature.MOVE_OVER_VOLATILITY] < -50
-    assert up[Feature.RUSH_RATE_RATIO] == down[Feature.RUSH_RATE_RATIO] > 50
+    assert up[Feature.TRADE_SURGE] == down[Feature.TRADE_SURGE] > 50
+    assert up[Feature.RUSH_SURGE] == down[Feature.RUSH_SURGE] > 10
+    assert up[Feature.RANGE_BALANCE_5M] > 0.1
+    assert down[Feature.RANGE_BALANCE_5M] < -0.1
+    assert up[Feature.MOVE_SINCE_JUMP] > 0.1
+    assert down[Feature.MOVE_SINCE_JUMP] < -0.1
+    assert 0.0 < up[Feature.SECONDS_SINCE_JUMP] < 2.0
+    assert up[Feature.LARGEST_SWEEP] == 5
 
 
 def test_ratios_are_zero_until_the_hour_before_spans_a_minute() -> None:
@@ -261,7 +295,7 @@ def test_ratios_stay_finite_when_the_whole_hour_was_quiet() -> None:
     for i in range(50):
         update_trade(fs, 0, START + 90_000 * S + i * MS, E8, E8, BUY)
     vector = vector_of(fs)
-    assert np.isfinite(vector[: Feature.SPREAD][np.arange(13) != Feature.SENTIMENT]).all()
+    assert np.isfinite(vector[:TAPE_FEATURES][np.arange(TAPE_FEATURES) != Feature.SENTIMENT]).all()
     assert 1000 < vector[Feature.VOLUME_RATIO] < 4000
 
 
@@ -274,42 +308,19 @@ def test_sentiment_is_nan_until_set_and_from_its_expiry_on() -> None:
     assert math.isnan(vector_of(fs, now=START + 100)[Feature.SENTIMENT])
 
 
-@given(st.integers(1, 10**12), st.integers(1, 10**10), st.integers(1, 10**13), st.integers(1, 10**13))
-@settings(max_examples=100, deadline=None)
-def test_quote_slots_follow_their_definitions(bid: int, width: int, bid_qty: int, ask_qty: int) -> None:
-    fs = new_feature_state(1)
-    update_trade(fs, 0, START, E8, E8, BUY)
-    update_bbo(fs, 0, bid, bid_qty, bid + width, ask_qty)
-    vector = vector_of(fs)
-    ask, mid = bid + width, (2 * bid + width) / 2
-    micro = (bid * ask_qty + ask * bid_qty) / (bid_qty + ask_qty)
-    assert vector[Feature.SPREAD] == pytest.approx(width / mid, rel=1e-6)
-    assert vector[Feature.TOP_IMBALANCE] == pytest.approx((bid_qty - ask_qty) / (bid_qty + ask_qty), rel=1e-6, abs=1e-12)
-    assert vector[Feature.MICROPRICE_OFFSET] == pytest.approx((micro - mid) / mid, rel=1e-6, abs=1e-9)
-
-
-@pytest.mark.parametrize("quote", [(0, 0, E8, E8), (E8, E8, 0, 0), (E8, E8, E8, E8), (2 * E8, E8, E8, E8)])
-def test_missing_locked_or_crossed_quote_leaves_the_quote_slots_nan(quote: tuple[int, int, int, int]) -> None:
-    fs = new_feature_state(1)
-    update_trade(fs, 0, START, E8, E8, BUY)
-    update_bbo(fs, 0, *quote)
-    assert np.isnan(vector_of(fs)[[Feature.SPREAD, Feature.TOP_IMBALANCE, Feature.MICROPRICE_OFFSET]]).all()
-
-
 def test_short_vector_fills_the_first_beat_and_sets_the_rest_nan() -> None:
     fs = new_feature_state(1)
     feed_quiet_hour(fs, 0)
-    update_bbo(fs, 0, E8, E8, 2 * E8, E8)
     short, full = vector_of(fs, full=False), vector_of(fs)
     np.testing.assert_array_equal(short[:TAPE_FEATURES], full[:TAPE_FEATURES])
     assert np.isnan(short[TAPE_FEATURES:]).all()
-    assert not np.isnan(full[TAPE_FEATURES:]).any()
+    missing = [slot for slot in range(TAPE_FEATURES, FEATURE_COUNT) if np.isnan(full[slot])]
+    assert missing == [Feature.SECONDS_SINCE_JUMP], "no jump in a quiet hour"
 
 
-def test_cleared_symbol_starts_anew_and_keeps_its_quote() -> None:
+def test_cleared_symbol_starts_anew() -> None:
     fs = new_feature_state(1)
     t = feed_quiet_hour(fs, 0)
-    update_bbo(fs, 0, E8, E8, 2 * E8, E8)
     assert last_price(fs, 0) == 100 * E8
     clear_symbol(fs, 0)
     assert last_price(fs, 0) == 0
@@ -318,4 +329,4 @@ def test_cleared_symbol_starts_anew_and_keeps_its_quote() -> None:
     vector = vector_of(fs)
     assert vector[Feature.PRICE_DELTA] == 0.0
     assert vector[Feature.VOLUME_RATIO] == 0.0
-    assert not math.isnan(vector[Feature.SPREAD])
+    assert vector[Feature.MOVE_SINCE_JUMP] == 0.0

@@ -18,18 +18,19 @@ def test_rule_inputs_are_the_first_three_slots() -> None:
     assert FEATURE_NAMES[:3] == ("price_delta", "volume_ratio", "sentiment")
 
 
-def test_features_that_need_a_quote_stay_out_of_the_first_beat() -> None:
-    assert min(Feature.SPREAD, Feature.TOP_IMBALANCE, Feature.MICROPRICE_OFFSET) >= TAPE_FEATURES == BEAT_FEATURES
+def test_first_beat_holds_all_the_default_model_reads() -> None:
+    assert TAPE_FEATURES == BEAT_FEATURES
+    assert Feature.MOVE_OVER_VOLATILITY < TAPE_FEATURES <= Feature.SECONDS_SINCE_JUMP
 
 
 def test_hash_of_this_version_is_pinned() -> None:
-    assert feature_spec.SPEC_VERSION == 1
-    assert spec_hash() == 0x8DF239D6
+    assert feature_spec.SPEC_VERSION == 2
+    assert spec_hash() == 0xFD73BCF2
 
 
 def test_hash_changes_with_the_version_and_with_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
     original = spec_hash()
-    monkeypatch.setattr(feature_spec, "SPEC_VERSION", 2)
+    monkeypatch.setattr(feature_spec, "SPEC_VERSION", 3)
     assert spec_hash() != original
     monkeypatch.undo()
     monkeypatch.setattr(feature_spec, "FEATURE_NAMES", (*FEATURE_NAMES[:-1], "other"))

@@ -1,6 +1,6 @@
 """Against the crowd: sell into a pump, buy into a dump, once the move has begun to turn.
 
-A detection arms a setup on its symbol. Entry follows when the price has given back ``retrace_bps`` of the move
+An alarm (see alarm) arms a setup on its symbol. Entry follows when the price has given back ``retrace_bps`` of the move
 from where it was before it, or ``entry_wait_ns`` later, as long as an edge to that price is left; a setup that
 has not entered in ``setup_expiry_ns`` is dropped. Entering at once, 5 s after onset, suffers a median adverse
 excursion of 8 % first. The position is left by stop-loss, take-profit or horizon. One setup a symbol at a time,
@@ -18,6 +18,7 @@ from sentinel.engine.emit import emit_advice_request, emit_signal, scaled_e8
 from sentinel.engine.frame import counters, decision, glob, order, params, proposal, reference_price, symbol, vector_start
 from sentinel.engine.layout import MAX_PROPOSALS, Market, Setup, StrategyId
 from sentinel.engine.portfolio import write_off
+from sentinel.engine.strategy.alarm import raises_alarm, stays_open
 from sentinel.engine.strategy.decision import read_decision
 from sentinel.engine.strategy.sizing import exit_slice, has_filters, has_quote, size_for_margin, taking_price, tradable_qty
 from sentinel.native import INNER, JIT
@@ -31,16 +32,22 @@ EDGE_BPS_CAP = 1_000_000_000
 
 @njit(**INNER)
 def on_decision(f: Any, s: int) -> None:
-    """A decision on the last trade of symbol ``s`` with rule bits set: perhaps arm a setup."""
+    """A decision on the last trade of symbol ``s`` with rule bits set: perhaps raise the alarm and arm a setup."""
     g, c, p = glob(f), counters(f), params(f)
     y = symbol(f, s)
-    call = read_decision(decision(f), p, np.int64(vector_start(f).price_delta_bits))
-    if call.side == 0:
+    call = read_decision(decision(f), p.classes, np.int64(vector_start(f).price_delta_bits))
+    if call.side == 0 or not stays_open(y.alarm_until, g.now, call.lead, p.threshold, p.alarm_hysteresis):
         return
-    c.anomalies += 1
-    if y.setup == Setup.ARMED and y.setup_side == call.side:
-        y.setup_margin = max(y.setup_margin, call.lead)
+    alarm = raises_alarm(y.alarm_until, g.now, call.lead, p.threshold)
+    y.alarm_until = g.now + p.alarm_quiet_ns
+    if call.lead >= p.threshold:
+        c.anomalies += 1
+        if y.setup == Setup.ARMED and y.setup_side == call.side:
+            y.setup_margin = max(y.setup_margin, call.lead)
+    if not alarm:
+        return
     base = reference_price(f, s)
+    emit_signal(f, SignalCode.ANOMALY, s, call.side, 0, 0, 0, y.last_price, call.lead, base, p.threshold)
     if y.setup != Setup.NONE or y.position != 0 or y.live > 0 or g.now < y.cooldown_until or base <= 0:
         return
     c.setups += 1
@@ -55,7 +62,6 @@ def on_decision(f: Any, s: int) -> None:
     y.setup_refusals = y.retry_t = y.entry_t = y.exit_reason = y.advice_id = 0
     y.trip_realised = y.trip_fees = 0
     _watch(g, y, True)
-    emit_signal(f, SignalCode.ANOMALY, s, call.side, 0, 0, 0, y.last_price, call.lead, base, p.threshold)
     if g.now < y.news_expiry:
         if p.analyst != 0:
             _ask_analyst(f, s)

@@ -21,23 +21,23 @@ class Call(NamedTuple):
 
 
 @njit(**JIT)
-def read_decision(d: Any, p: Any, delta_bits: int) -> Call:
-    """Side and lead of a decision. ``delta_bits``: float32 bits of price_delta; only its sign matters.
+def read_decision(d: Any, classes: int, delta_bits: int) -> Call:
+    """Side and lead of a decision, whatever the threshold. ``delta_bits``: float32 bits of price_delta; its sign matters.
 
-    Binary: act against the sign of price_delta when the margin reaches the threshold. Three classes: the best
-    class (BUY, SELL, HOLD) when its margin leads the second by the threshold; a tie holds.
+    Binary: the margin, against the sign of price_delta. Three classes (BUY, SELL, HOLD): how far the best class leads
+    the second. Side 0: HOLD leads or ties, or no rule fired, or the price has not moved.
     """
     margins: Any = (np.int64(d.margin0), np.int64(d.margin1), np.int64(d.margin2))
     m0, m1, m2 = margins
     if d.rule_bits == 0:
         return Call(0, 0)
-    if p.classes == 1:
+    if classes == 1:
         magnitude = delta_bits & 0x7FFFFFFF
-        if m0 < p.threshold or magnitude == 0 or magnitude > 0x7F800000:
+        if magnitude == 0 or magnitude > 0x7F800000:
             return Call(0, 0)
         return Call(BUY if delta_bits >> 31 else SELL, m0)
     best = max(m0, m1)
     second = max(min(m0, m1), m2)
-    if best <= second or best - second < p.threshold:
+    if best <= second:
         return Call(0, 0)
     return Call(BUY if m0 > m1 else SELL, best - second)

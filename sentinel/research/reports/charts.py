@@ -57,7 +57,7 @@ def thin_series(t_ns: Int64Array, values: Int64Array, limit: int = MAX_POINTS) -
 
 def price_chart(report: RunReport, path: PricePath) -> go.Figure:
     """Price of one symbol with its known events shaded and its signals and fills marked."""
-    figure = _figure(height=380)
+    figure = new_figure(height=380)
     t_ns, price = thin_series(path.t_ns, path.price_e8)
     figure.add_trace(
         go.Scatter(
@@ -95,7 +95,7 @@ def first_of_bursts(signals: list[Signal]) -> list[Signal]:
 
 def equity_chart(report: RunReport, path: EquityPath) -> go.Figure:
     """Equity over time in the quote asset."""
-    figure = _figure(height=300)
+    figure = new_figure(height=300)
     t_ns, equity = thin_series(path.t_ns, path.equity_e8)
     figure.add_trace(
         go.Scatter(
@@ -109,7 +109,7 @@ def equity_chart(report: RunReport, path: EquityPath) -> go.Figure:
 
 def latency_chart(stages: list[StageLatency], budget_ns: int) -> go.Figure:
     """Events per latency bucket of every stage, both axes logarithmic, with the budget as a line."""
-    figure = _figure(height=380)
+    figure = new_figure(height=380)
     for stage, colour in zip(stages, _cycle(len(stages)), strict=True):
         floors, counts = _eighths(stage)
         figure.add_trace(
@@ -183,7 +183,7 @@ def _fill_markers(fills: list[Fill], side: str, colour: str, marker: str) -> go.
     )
 
 
-def _figure(height: int) -> go.Figure:
+def new_figure(height: int) -> go.Figure:
     figure = go.Figure()
     figure.update_layout(
         height=height,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
-
 from sentinel.research.reports import charts, text
-from sentinel.research.reports.run_report import ReportError, RunReport
+from sentinel.research.reports.page import page, plot, section, table, write_page
+from sentinel.research.reports.run_report import RunReport
 from sentinel.wire import SignalCode
 
 #: Rows of the signal table; a long run has thousands of refusals.
@@ -19,42 +15,10 @@ MAX_SIGNAL_ROWS = 500
 #: One order can be filled in hundreds of pieces; longer fill tables start folded.
 MAX_OPEN_FILL_ROWS = 20
 
-_STYLE = """
-:root { color-scheme: light dark; --page: #ffffff; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --card: #f6f8fa; }
-@media (prefers-color-scheme: dark) {
-  :root { --page: #0d1117; --ink: #e6edf3; --soft: #9198a1; --line: #30363d; --card: #151b23; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1180px; padding: 28px 24px 64px; background: var(--page); color: var(--ink);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
-h1 { font-size: 26px; margin: 0 0 4px; }
-h2 { font-size: 18px; margin: 40px 0 8px; }
-p, li { color: var(--soft); margin: 4px 0; }
-ul { padding-left: 20px; margin: 8px 0; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(160px, 1fr)); gap: 12px; margin: 24px 0 8px; }
-.tile { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 10px 14px; }
-.tile b { display: block; font-size: 21px; font-weight: 600; font-variant-numeric: tabular-nums; }
-.tile span { color: var(--soft); font-size: 13px; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { color: var(--soft); font-weight: 600; }
-.n { text-align: right; padding-right: 24px; }
-.good { color: #1a9e77; } .bad { color: #d1242f; }
-details { margin: 12px 0; } summary { cursor: pointer; font-weight: 600; }
-code { font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }
-"""
-
 
 def write_html(report: RunReport, path: Path) -> None:
     """Write the report to ``path`` atomically. Raises ReportError where the file cannot be written."""
-    scratch = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(render_html(report), encoding="utf-8")
-        os.replace(scratch, path)
-    except OSError as error:
-        raise ReportError("out", str(path), "a writable file", f"choose another directory ({error.strerror})") from None
+    write_page(path, render_html(report))
 
 
 def render_html(report: RunReport) -> str:
@@ -62,28 +26,14 @@ def render_html(report: RunReport) -> str:
     sections = [_head(report), _tiles(report), *_price_sections(report)]
     if len(report.equity.equity_e8):
         sections.append(
-            _section(f"Equity, {escape(report.quote_asset)}", _plot(charts.equity_chart(report, report.equity), "equity"))
+            section(f"Equity, {escape(report.quote_asset)}", plot(charts.equity_chart(report, report.equity), "equity"))
         )
     if report.latency:
-        chart = _plot(charts.latency_chart(list(report.latency), report.budget_ns), "latency")
-        sections.append(_section("Latency by stage", _latency_table(report) + chart))
+        chart = plot(charts.latency_chart(list(report.latency), report.budget_ns), "latency")
+        sections.append(section("Latency by stage", _latency_table(report) + chart))
     sections += [_round_trips(report), _orders(report), _fills(report), _signals(report), _settings(report)]
     body = "\n".join(section for section in sections if section)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(report.title)}</title>\n<style>{_STYLE}</style>\n"
-        f"<script>{get_plotlyjs()}</script>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
-    )
-
-
-def _plot(figure: go.Figure, name: str) -> str:
-    config = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
-    return str(figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"plot-{name}", config=config))
-
-
-def _section(title: str, content: str) -> str:
-    return f"<h2>{title}</h2>\n{content}"
+    return page(report.title, body)
 
 
 def _head(report: RunReport) -> str:
@@ -114,23 +64,13 @@ def _tiles(report: RunReport) -> str:
 
 def _price_sections(report: RunReport) -> list[str]:
     return [
-        _section(f"{escape(path.symbol)}: price, signals and fills", _plot(charts.price_chart(report, path), f"price-{number}"))
+        section(f"{escape(path.symbol)}: price, signals and fills", plot(charts.price_chart(report, path), f"price-{number}"))
         for number, path in enumerate(report.prices)
     ]
 
 
 def _tone(value: int) -> str:
     return "good" if value > 0 else "bad" if value < 0 else ""
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[str] = ()) -> str:
-    """``rows`` hold ready HTML; everything that came from a run is escaped by the caller."""
-    marks = [' class="n"' if column in numeric else "" for column in columns]
-    head = "".join(f"<th{mark}>{column}</th>" for column, mark in zip(columns, marks, strict=True))
-    body = "".join(
-        "<tr>" + "".join(f"<td{m}>{cell}</td>" for cell, m in zip(row, marks, strict=True)) + "</tr>\n" for row in rows
-    )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
 
 
 def _latency_table(report: RunReport) -> str:
@@ -144,7 +84,7 @@ def _latency_table(report: RunReport) -> str:
         share = f'<span class="{tone}">{stage.p99_ns * 100 / report.budget_ns:.1f} %</span>'
         rows.append([escape(stage.stage), f"{stage.count:,}", *figures, share])
     columns = ["stage", "events", "p50", "p99", "p99.9", "max", f"p99 of the {text.latency(report.budget_ns)} budget"]
-    return _table(columns, rows, columns[1:])
+    return table(columns, rows, columns[1:])
 
 
 def _round_trips(report: RunReport) -> str:
@@ -163,7 +103,7 @@ def _round_trips(report: RunReport) -> str:
         for trip in report.round_trips
     ]
     columns = ["symbol", "opened", "closed", "held", "exit", "net PnL", "fees"]
-    return _section("Round trips", _table(columns, rows, ["net PnL", "fees"]))
+    return section("Round trips", table(columns, rows, ["net PnL", "fees"]))
 
 
 def _orders(report: RunReport) -> str:
@@ -183,7 +123,7 @@ def _orders(report: RunReport) -> str:
         for order in report.orders
     ]
     columns = ["time", "symbol", "side", "type", "price", "quantity", "filled", "state", "why", "client order id"]
-    return _section("Orders", _table(columns, rows, ["price", "quantity", "filled"])) if rows else ""
+    return section("Orders", table(columns, rows, ["price", "quantity", "filled"])) if rows else ""
 
 
 def _fills(report: RunReport) -> str:
@@ -201,10 +141,10 @@ def _fills(report: RunReport) -> str:
         for fill in report.fills
     ]
     columns = ["time", "symbol", "side", "price", "quantity", "fee", "why", "client order id"]
-    table = _table(columns, rows, ["price", "quantity", "fee"])
+    rendered = table(columns, rows, ["price", "quantity", "fee"])
     if len(rows) > MAX_OPEN_FILL_ROWS:
-        return f"<details><summary>Fills ({len(rows):,})</summary>{table}</details>"
-    return _section("Fills", table) if rows else ""
+        return f"<details><summary>Fills ({len(rows):,})</summary>{rendered}</details>"
+    return section("Fills", rendered) if rows else ""
 
 
 def _signals(report: RunReport) -> str:
@@ -224,13 +164,13 @@ def _signals(report: RunReport) -> str:
         ]
         for signal in shown
     ]
-    table = _table(["time", "symbol", "signal", "price", "margin", "detail"], rows, ["price", "margin"])
+    rendered = table(["time", "symbol", "signal", "price", "margin", "detail"], rows, ["price", "margin"])
     shown_of = f"{len(shown):,}" if len(shown) == len(report.signals) else f"{len(shown):,} of {len(report.signals):,}"
-    return f"<details><summary>Signals ({shown_of})</summary>{table}</details>"
+    return f"<details><summary>Signals ({shown_of})</summary>{rendered}</details>"
 
 
 def _settings(report: RunReport) -> str:
     if not report.config:
         return ""
     rows = [[escape(key), f"<code>{escape(value)}</code>"] for key, value in report.config.items()]
-    return f"<details><summary>Settings</summary>{_table(['key', 'value'], rows)}</details>"
+    return f"<details><summary>Settings</summary>{table(['key', 'value'], rows)}</details>"

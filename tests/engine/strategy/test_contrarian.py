@@ -122,7 +122,7 @@ def test_setup_without_entry_expires() -> None:
 
 
 def test_no_new_setup_during_the_cool_down_and_one_after_it() -> None:
-    world = World(cooldown_ns=600 * SECOND).start().quiet()
+    world = World(cooldown_ns=600 * SECOND, alarm_quiet_ns=60 * SECOND).start().quiet()
     world.pump(1.2)
     world.wait(180 * SECOND).tick().run()
     ended = world.now

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as hs
 
-from sentinel.engine.state import EngineSpec, new_state
 from sentinel.engine.strategy.decision import read_decision
 from sentinel.wire import DECISION, Side
 
@@ -32,7 +31,7 @@ def _bits(value: float) -> int:
     ("margin", "delta", "bits", "side"),
     [
         (100, 0.03, 1, Side.SELL),
-        (99, 0.03, 1, 0),
+        (-100, 0.03, 1, Side.SELL),
         (100, -0.03, 2, Side.BUY),
         (100, 0.03, 0, 0),
         (100, 0.0, 1, 0),
@@ -42,17 +41,16 @@ def _bits(value: float) -> int:
     ],
 )
 def test_binary_decision_acts_against_the_sign_of_the_move(margin: int, delta: float, bits: int, side: int) -> None:
-    params = new_state(EngineSpec(symbols=1, classes=1, threshold=100)).params[0]
-    assert read_decision(_decision([margin], bits), params, _bits(delta)).side == side
+    call = read_decision(_decision([margin], bits), 1, _bits(delta))
+    assert call == ((side, margin) if side else (0, 0))
 
 
-@given(margins=hs.lists(hs.integers(-5, 5), min_size=3, max_size=3), threshold=hs.integers(0, 4))
-def test_three_class_decision_needs_a_clear_leader(margins: list[int], threshold: int) -> None:
-    params = new_state(EngineSpec(symbols=1, classes=3, threshold=threshold)).params[0]
-    call = read_decision(_decision(margins), params, _bits(0.03))
+@given(margins=hs.lists(hs.integers(-5, 5), min_size=3, max_size=3))
+def test_three_class_decision_needs_a_leader(margins: list[int]) -> None:
+    call = read_decision(_decision(margins), 3, _bits(0.03))
     ranked = sorted(margins, reverse=True)
     leader = margins.index(ranked[0])
-    if ranked[0] == ranked[1] or leader == 2 or ranked[0] - ranked[1] < threshold:
+    if ranked[0] == ranked[1] or leader == 2:
         assert call.side == 0
     else:
         assert (call.side, call.lead) == (Side.BUY if leader == 0 else Side.SELL, ranked[0] - ranked[1])

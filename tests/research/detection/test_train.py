@@ -14,26 +14,37 @@ pytest.importorskip("xgboost", reason="the train extra is not installed")
 from sentinel.engine.forest_cpu import CpuDecider
 from sentinel.errors import CaptureError, ModelError
 from sentinel.model.artifact import DEFAULT_PATH, load_model
-from sentinel.research.train import train
+from sentinel.research.detection.recordings import load_recordings
+from sentinel.research.detection.train import TrainOptions, split_time, train
 from tests.research.pump_recording import write_recording
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_recording(tmp_path_factory.mktemp("recording"), events=15)
+    place = tmp_path_factory.mktemp("recording")
+    (place / "pump_trades").mkdir()
+    write_recording(place / "pump_trades", events=16)
+    return place
 
 
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("model") / "mine.stl"
-    return out, train(data, out, seed=3)
+    return out, train(data, out, TrainOptions(seed=3))
 
 
 def test_training_finds_the_pumps_it_has_not_seen(trained: tuple[Path, dict[str, Any]]) -> None:
-    scores = trained[1]["scores"]["test"]
-    assert scores["pumps"]["events"] == scores["pumps"]["detected_60s"] == 3
-    assert scores["dumps"]["detected_60s"] == 3
-    assert scores["pumps"]["false_alarms"] < scores["pumps_by_rule_alone"]["false_alarms"]
+    report = trained[1]
+    assert report["test"]["events"] == 4
+    assert report["test"]["detected_60s"] == 1.0
+    assert report["cross_fitted"]["events"] == 12
+    assert report["cross_fitted"]["false_alarms_per_coin_day"] <= report["alarm_budget"]
+
+
+def test_the_test_part_is_the_last_quarter_of_events(data: Path, trained: tuple[Path, dict[str, Any]]) -> None:
+    recordings = load_recordings(data)
+    assert (recordings.onsets_ns >= split_time(recordings)).sum() == 4
+    assert trained[1]["trained_until"] == "2020-02-06T05:00:00+00:00"
 
 
 def test_the_three_files_describe_one_model(trained: tuple[Path, dict[str, Any]]) -> None:
@@ -50,16 +61,35 @@ def test_the_three_files_describe_one_model(trained: tuple[Path, dict[str, Any]]
     assert (margins * 2.0**-artifact.grid_bits == booster.inplace_predict(vectors, predict_type="margin")).all()
 
 
+def test_nothing_after_the_split_changes_the_model(data: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    import pyarrow.compute as compute
+    import pyarrow.parquet as parquet
+
+    place = tmp_path / "pump_trades"
+    place.mkdir()
+    (place / "events.csv").write_text((data / "pump_trades" / "events.csv").read_text())
+    table = parquet.read_table(data / "pump_trades" / "trades.parquet")
+    cut_ms = split_time(load_recordings(data)) // 1_000_000
+    late = compute.greater_equal(table["ts_ms"], cut_ms)
+    price = compute.if_else(late, compute.multiply(table["price_e8"], 3), table["price_e8"])
+    table = table.set_column(table.schema.get_field_index("price_e8"), "price_e8", price)
+    parquet.write_table(table, place / "trades.parquet")
+    train(tmp_path, tmp_path / "same.stl", TrainOptions(seed=3))
+    assert (tmp_path / "same.stl").read_bytes() == trained[0].read_bytes()
+
+
 def test_the_same_seed_trains_the_same_file(data: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    train(data, tmp_path / "again.stl", seed=3)
+    train(data, tmp_path / "again.stl", TrainOptions(seed=3))
     assert (tmp_path / "again.stl").read_bytes() == trained[0].read_bytes()
-    train(data, tmp_path / "other.stl", seed=4)
+    train(data, tmp_path / "other.stl", TrainOptions(seed=4))
     assert (tmp_path / "other.stl").read_bytes() != trained[0].read_bytes()
 
 
 def test_too_few_events_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "pump_trades").mkdir()
+    write_recording(tmp_path / "pump_trades", events=3, days=0.8)
     with pytest.raises(ModelError, match="events"):
-        train(write_recording(tmp_path, events=3, days=0.8), tmp_path / "m.stl")
+        train(tmp_path, tmp_path / "m.stl")
 
 
 def test_a_directory_without_recordings_is_refused(tmp_path: Path) -> None:
@@ -70,14 +100,16 @@ def test_a_directory_without_recordings_is_refused(tmp_path: Path) -> None:
 def test_the_shipped_report_describes_the_shipped_model() -> None:
     report, artifact = json.loads(DEFAULT_PATH.with_suffix(".json").read_text()), load_model()
     assert report["crc32"] == f"{artifact.crc:#010x}"
-    test = report["scores"]["test"]
-    assert test["pumps"]["false_alarms"] * 50 < test["pumps_by_rule_alone"]["false_alarms"]
-    assert test["pumps"]["recall_60s"] > 0.8
-    assert test["pumps_after_restart"]["recall_60s"] > 0.7
+    test = report["test"]
+    assert test["detected_60s"] >= 0.95
+    assert test["detected_15s"] >= 0.8
+    assert test["delay_median_s"] <= 5
+    assert test["false_alarms_per_coin_day"] <= 0.02
+    assert artifact.heap.trees <= 128
 
 
 @pytest.mark.full
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="XGBoost's histogram sums differ between architectures")
 def test_the_shipped_model_is_what_training_produces(shared_data: Path, tmp_path: Path) -> None:
-    train(shared_data / "pump_trades", tmp_path / "default.stl")
+    train(shared_data, tmp_path / "default.stl")
     assert (tmp_path / "default.stl").read_bytes() == DEFAULT_PATH.read_bytes()
