@@ -211,7 +211,7 @@ def _scene(
     scene = Scene(venue, hand, directory, start_ns)
     settings: dict[str, Any] = {
         "model": str(eager_model(directory)),
-        "strategy": {"entry": "immediate", "horizon_ms": 4000, "cooldown_ms": 1000, "exit_retry_ms": 200},
+        "strategy": {"entry": "immediate", "horizon_ms": 4000, "cooldown_ms": 1000, "alarm_quiet_ms": 0, "exit_retry_ms": 200},
         **(sections or {}),
     }
     config = config_for(venue, list(SYMBOLS), directory / "store", **settings)

@@ -68,7 +68,7 @@ def _busy_config(venue: VenueServer, directory: Path) -> Config:
         directory / "store",
         feed={"depth_symbols": ["NOVAUSDT", "ORBIUSDT"]},
         model=str(model),
-        strategy={"entry": "immediate", "horizon_ms": 4000, "cooldown_ms": 1000, "exit_retry_ms": 200},
+        strategy={"entry": "immediate", "horizon_ms": 4000, "cooldown_ms": 1000, "alarm_quiet_ms": 0, "exit_retry_ms": 200},
     )
 
 

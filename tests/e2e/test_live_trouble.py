@@ -173,7 +173,13 @@ def test_symbols_beyond_ascii_are_traded_like_any_other(tmp_path: Path) -> None:
         async with lockstep_venue(market, {"USDT": "100000", "币安人生": "120000", "ÑANDÚ": "700"}, 5) as venue:
             sections = {
                 "model": str(eager_model(tmp_path)),
-                "strategy": {"entry": "immediate", "horizon_ms": 4000, "cooldown_ms": 1000, "exit_retry_ms": 200},
+                "strategy": {
+                    "entry": "immediate",
+                    "horizon_ms": 4000,
+                    "cooldown_ms": 1000,
+                    "alarm_quiet_ms": 0,
+                    "exit_retry_ms": 200,
+                },
             }
             daemon = Daemon(config_for(venue, list(names), tmp_path / "store", **sections), CREDENTIALS, venue.lockstep_url)
             await daemon.run(asyncio.Event())
