@@ -172,8 +172,8 @@ class StrategyConfig(Section):
         le=86_400_000,
         description="an alarm's episode ends after this long without a decision that keeps it open",
     )
-    alarm_hysteresis_milli: int = Field(
-        default=0, ge=0, le=10_000, description="how far below the threshold a margin still does, in thousandths of log-odds"
+    alarm_hysteresis_pct: int = Field(
+        default=0, ge=0, le=1_000, description="how far below the threshold a margin still does, 100 = 1.0 log-odds"
     )
     retrace_bps: BasisPoints = Field(
         default=10_000, description="share of the rise given back before entry, 2000 = 20 %; 10000 leaves it to the wait"

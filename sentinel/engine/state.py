@@ -116,7 +116,7 @@ class EngineSpec:
             analyst=int(strategy.analyst != "none"),
             classes=artifact.classes,
             threshold=artifact.threshold,
-            alarm_hysteresis=(strategy.alarm_hysteresis_milli << artifact.grid_bits) // 1000,
+            alarm_hysteresis=(strategy.alarm_hysteresis_pct << artifact.grid_bits) // 100,
             alarm_quiet_ns=strategy.alarm_quiet_ms * NS_PER_MS,
             size_margins=tuple(int(margin) for margin in artifact.size_margins),
             size_steps_bps=tuple(int(bps) for bps in artifact.size_bps),

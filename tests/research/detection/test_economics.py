@@ -26,8 +26,9 @@ from sentinel.wire import Side
 
 START = utc_ns("2020-01-10 16:00:00")
 FEE = FEE_BPS / 10_000
+EARLY_ENTRY = StrategyConfig(retrace_bps=2_000, entry_wait_ms=60_000)
 SHORT_LIVED = StrategyConfig(
-    horizon_ms=90_000, cooldown_ms=60_000, stop_loss_bps=300, take_profit_bps=500, setup_expiry_ms=90_000
+    horizon_ms=90_000, cooldown_ms=60_000, stop_loss_bps=300, take_profit_bps=500, entry_wait_ms=60_000, setup_expiry_ms=90_000
 )
 
 
@@ -251,7 +252,7 @@ def test_intervals_hold_the_mean_of_the_gains_drawn_from() -> None:
 
 def test_the_entry_changes_only_for_a_clear_gain_on_the_training_part() -> None:
     late_turn = [alarm(series(pump_tape(40 + number % 5, spread=0.02)), 4.0) for number in range(12)]
-    tuned = tune_entry(late_turn, StrategyConfig(), START + 60 * NS_PER_S)
+    tuned = tune_entry(late_turn, EARLY_ENTRY, START + 60 * NS_PER_S)
     assert tuned["alarms"] == 12
     assert tuned["present"]["mean"] < 0 < tuned["chosen"]["mean"]
     assert tuned["chosen"] == tuned["best"]
@@ -266,13 +267,13 @@ def test_the_entry_changes_only_for_a_clear_gain_on_the_training_part() -> None:
     )
     again = tune_entry(late_turn, best, START + 60 * NS_PER_S)
     assert again["chosen"] == again["present"] == tuned["best"]
-    unseen = tune_entry(late_turn, StrategyConfig(), START)
+    unseen = tune_entry(late_turn, EARLY_ENTRY, START)
     assert (unseen["alarms"], unseen["chosen"], unseen["gain_over_present"]) == (0, unseen["present"], None)
 
 
 def test_settings_that_seldom_enter_are_not_chosen() -> None:
     late_turn = [alarm(series([p for p in pump_tape(40) if p[0] < 70 or p[0] > 600]), 10.0) for _ in range(10)]
-    tuned = tune_entry(late_turn, StrategyConfig(), START + 60 * NS_PER_S)
+    tuned = tune_entry(late_turn, EARLY_ENTRY, START + 60 * NS_PER_S)
     seldom = [row for row in tuned["table"] if row["wait_s"] == 120.0 and row["retrace_bps"] == 10_000]
     assert all(row["entered"] == 0 and row["setups"] == 10 for row in seldom)
     assert tuned["chosen"]["entered"] == 10
