@@ -1,8 +1,8 @@
 """How well alarms meet labelled pumps: shares detected in time, delays, false alarms per coin-day, hard negatives.
 
 A hit is the first alarm in [onset - 300 s, onset + d]. Alarms from 2 h to 300 s before an onset are early: neither hit
-nor false. False are alarms on normal days (truth.Zone.NORMAL), and those near pumps that only lists know where
-``strict``. Intervals hold 95 %: shares and delays by resampling events, rates by resampling symbols.
+nor false. False are alarms on normal days (truth.Zone.NORMAL); those near pumps that only lists know are counted apart.
+Intervals hold 95 %: shares and delays by resampling events, rates by resampling symbols.
 """
 
 from __future__ import annotations
