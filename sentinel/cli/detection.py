@@ -9,12 +9,15 @@ from rich.console import Console
 from sentinel.cli.shared import Result
 
 
-def train(console: Console, *, data: Path, out: Path, seed: int, search: int) -> Result:
+def train(console: Console, *, data: Path, out: Path, classes: int, seed: int, search: int) -> Result:
     """Train a model; see research.detection.train."""
     from sentinel.research.detection.train import TrainOptions
     from sentinel.research.detection.train import train as run
+    from sentinel.research.reports.detection_report import print_training, write_training
 
-    return run(data, out, TrainOptions(seed=seed, search=search), console.print)
+    result = run(data, out, TrainOptions(seed=seed, classes=classes, search=search), console.print)
+    print_training(result, console)
+    return {**result, "report": str(write_training(result, out.with_suffix(".html")))}
 
 
 def evaluate(console: Console, *, model: str, data: Path, alarms: Path | None, out: Path | None) -> Result:

@@ -174,6 +174,7 @@ DataDir = Annotated[
 def train(
     data: DataDir,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Model artifact to write; the reports go beside it.")],
+    classes: Annotated[int, typer.Option(metavar="2|3", min=2, max=3, help="2: pump or none; 3: BUY, SELL or HOLD.")] = 2,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Same data and seed, same model.")] = 7,
     search: Annotated[
         int, typer.Option(metavar="N", min=0, help="Trials of the parameter search, on the training part only.")
@@ -185,7 +186,7 @@ def train(
     def job(console: Console) -> Result:
         from sentinel.cli import detection as implementation
 
-        return implementation.train(console, data=data, out=out, seed=seed, search=search)
+        return implementation.train(console, data=data, out=out, classes=classes, seed=seed, search=search)
 
     execute(as_json, job)
 

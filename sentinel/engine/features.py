@@ -16,14 +16,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sentinel.engine.windows import (
-    FeatureState,
-    clear_symbol,
-    last_price,
-    new_feature_state,
-    standard_deviation,
-    update_trade,
-)
+from sentinel.engine.minutes import standard_deviation
+from sentinel.engine.window_state import FeatureState, clear_symbol, new_feature_state
+from sentinel.engine.windows import last_price, update_trade
 from sentinel.native import JIT
 from sentinel.wire import BEAT_FEATURES, MAX_FEATURES
 

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentinel.engine.features import FeatureState, fill_vector, last_price, new_feature_state, update_trade
-from sentinel.engine.windows import MASK, MINUTE_VOLUME_CAP, RING, standard_deviation
+from sentinel.engine.minutes import standard_deviation
+from sentinel.engine.window_state import MASK, RING
+from sentinel.engine.windows import MINUTE_VOLUME_CAP
 from sentinel.model.feature_spec import FEATURE_COUNT, Feature
 from sentinel.units import INT64_MAX
 

@@ -106,9 +106,15 @@ def leads(one: Series, artifact: ModelArtifact) -> Leads:
     highest = max(artifact.heap.highest_feature, artifact.rules.highest_feature)
     parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]] = []
     for x, index in vectors(one, MAX_FEATURES if highest >= BEAT_FEATURES else BEAT_FEATURES):
-        fired, lead, sells = _read(decider.score(x), artifact.classes, x[:, Feature.PRICE_DELTA].copy().view(np.uint32))
-        parts.append((one.t_ns[index[fired]], lead, sells))
+        told = read_leads(one.t_ns[index], decider.score(x), artifact.classes, x)
+        parts.append((told.t_ns, told.lead, told.sells))
     return Leads(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def read_leads(t_ns: NDArray[np.int64], decisions: NDArray[Any], outputs: int, x: NDArray[np.float32]) -> Leads:
+    """Leads of decisions (wire.DECISION[n]: rule bits and the margins of ``outputs`` classes) on vectors ``x``."""
+    fired, lead, sells = _read(decisions, outputs, x[:, Feature.PRICE_DELTA].copy().view(np.uint32))
+    return Leads(t_ns[fired], lead, sells)
 
 
 @njit(**JIT)

@@ -293,6 +293,8 @@ def _on_candidates(fit: Fit) -> Fit:
 
     def fit_candidates(x: Matrix, positive: NDArray[np.bool_]) -> Predict:
         chosen = x[:, -1] == 1
+        if not positive[chosen].any():
+            return lambda x: np.zeros(len(x), bool)
         says = fit(x[chosen, :-1], positive[chosen])
 
         def predict(x: Matrix) -> NDArray[np.bool_]:

@@ -27,10 +27,11 @@ from sentinel.model.snap import SnappedModel, snap_booster
 from sentinel.research.detection.economics import Alarms, tune_entry
 from sentinel.research.detection.event_wise import HARD_MOVE, EventScore, score_symbol, summary
 from sentinel.research.detection.recordings import Recordings, load_recordings
-from sentinel.research.detection.replay import AlarmRule, Leads, alarms, leads, sharp_moves
+from sentinel.research.detection.replay import AlarmRule, Leads, alarms, leads, read_leads, sharp_moves
 from sentinel.research.detection.threshold import CurvePoint, curve, within_budget
-from sentinel.research.detection.training_rows import Rows, RuleLimits, build_rows, weights
+from sentinel.research.detection.training_rows import Rows, RuleLimits, build_rows, targets, weights
 from sentinel.units import NS_PER_S
+from sentinel.wire import DECISION
 
 Progress = Callable[[str], object]
 
@@ -46,9 +47,12 @@ MOST_TREES = 100
 ALARM_BUDGET = 0.015
 #: Grid of cross-fitted margins, in log-odds.
 UNIT = 2.0**-16
+#: A binary model says pump or none and the router trades against the move; a 3-class one says BUY, SELL or HOLD.
+OBJECTIVES: dict[int, dict[str, Any]] = {
+    2: {"objective": "binary:logistic", "eval_metric": "logloss", "base_score": 0.5},
+    3: {"objective": "multi:softprob", "eval_metric": "mlogloss", "num_class": 3},
+}
 PARAMETERS: dict[str, Any] = {
-    "objective": "binary:logistic",
-    "eval_metric": "logloss",
     "tree_method": "hist",
     "max_bin": 256,
     "max_depth": 5,
@@ -57,7 +61,6 @@ PARAMETERS: dict[str, Any] = {
     "reg_lambda": 2.0,
     "subsample": 0.7,
     "colsample_bytree": 0.7,
-    "base_score": 0.5,
     "nthread": 1,
 }
 #: Position size by how far the margin exceeds the threshold: each step is a doubling of the odds.
@@ -66,14 +69,24 @@ SIZE_STEPS = ((0.0, 200), (float(np.log(2.0)), 250), (float(np.log(4.0)), 300))
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What a training run may be told. Rule limits are plain ratios (0.02 = 2 %); ``search``: trials of the parameter
-    search on the training part, 0 for none."""
+    """What a training run may be told. ``classes``: 2 or 3 (see OBJECTIVES); rule limits are plain ratios (0.02 = 2 %);
+    ``search``: trials of the parameter search on the training part, 0 for none. Raises ModelError for other classes."""
 
     seed: int = 7
+    classes: int = 2
     price_delta_min: float = 0.02
     volume_ratio_min: float = 3.0
     sentiment_max: float = 0.6
     search: int = 0
+
+    def __post_init__(self) -> None:
+        if self.classes not in OBJECTIVES:
+            raise ModelError("classes", self.classes, "2 or 3", "2: pump or none; 3: BUY, SELL or HOLD")
+
+    @property
+    def outputs(self) -> int:
+        """Margins of a decision."""
+        return 1 if self.classes == 2 else self.classes
 
     @property
     def limits(self) -> RuleLimits:
@@ -93,8 +106,8 @@ def train(
     recordings = load_recordings(Path(data_dir))
     cut_ns = split_time(recordings)
     rows = build_rows(recordings, options.limits, cut_ns, options.seed, progress)
-    parameters = {**PARAMETERS, "seed": options.seed}
-    trial = Trial(recordings, rows, cut_ns, AlarmRule())
+    parameters = {**OBJECTIVES[options.classes], **PARAMETERS, "seed": options.seed}
+    trial = Trial(recordings, rows, cut_ns, AlarmRule(), options)
     if options.search:
         from sentinel.research.detection.search import search_parameters
 
@@ -103,8 +116,8 @@ def train(
     folds = trial.cross_fit(parameters)
     point = within_budget(trial.curve(folds.leads), ALARM_BUDGET)
     entry = tune_entry(trial.alarms(folds.leads, point.threshold), StrategyConfig(), cut_ns)
-    progress(f"fitting {folds.rounds} trees on all of the training part")
-    snapped = fit_forest(rows, parameters, folds.rounds)
+    progress(f"fitting {folds.rounds * options.outputs} trees on all of the training part")
+    snapped = fit_forest(rows, options.classes, parameters, folds.rounds, point.threshold)
     artifact = _artifact(snapped, point.threshold, options)
     out = Path(out)
     try:
@@ -161,7 +174,7 @@ def split_time(recordings: Recordings) -> int:
 
 @dataclass(frozen=True)
 class CrossFit:
-    """Leads of every series by models fitted without it, and the number of trees that served best."""
+    """Leads of every series by models fitted without it, and the number of rounds (trees of each output) that served best."""
 
     leads: list[Leads]
     rounds: int
@@ -175,37 +188,39 @@ class Trial:
     rows: Rows
     cut_ns: int
     rule: AlarmRule
+    options: TrainOptions
 
     def cross_fit(self, parameters: dict[str, Any]) -> CrossFit:
-        """Margins on the grid UNIT of the rows on which a rule fires, as recorded."""
+        """Leads on the grid UNIT of the rows on which a rule fires, as recorded."""
         import xgboost
 
         rows, series = self.rows, self.recordings.series
         folds = min(FOLDS, len(series))
         fold = np.random.default_rng(0).permutation(len(series))[rows.series] % folds
-        fitted, weight = rows.label >= 0, weights(rows)
-        asked = rows.fires & ~rows.cold & ~rows.mirrored
+        target, weight = targets(rows, self.options.classes), weights(rows)
+        fitted, asked = target >= 0, rows.fires & ~rows.cold & ~rows.mirrored
         held_losses, boosters = [], []
         for number in range(folds):
             inside, outside = fitted & (fold != number), fitted & (fold == number)
-            data, held = (
-                xgboost.DMatrix(rows.x[chosen], rows.label[chosen], weight=weight[chosen]) for chosen in (inside, outside)
-            )
+            data, held = (xgboost.DMatrix(rows.x[chosen], target[chosen], weight=weight[chosen]) for chosen in (inside, outside))
             history: dict[str, Any] = {}
+            most = MOST_TREES // self.options.outputs
             boosters.append(
-                xgboost.train(parameters, data, MOST_TREES, evals=[(held, "held")], evals_result=history, verbose_eval=False)
+                xgboost.train(parameters, data, most, evals=[(held, "held")], evals_result=history, verbose_eval=False)
             )
-            held_losses.append(history["held"]["logloss"])
+            held_losses.append(history["held"][parameters["eval_metric"]])
         rounds = int(np.argmin(np.mean(held_losses, axis=0))) + 1
-        margin = np.zeros(len(rows), np.int64)
+        decisions = np.zeros(len(rows), DECISION)
+        decisions["rule_bits"] = 1
         for number, booster in enumerate(boosters):
             chosen = asked & (fold == number)
             predicted = booster.predict(xgboost.DMatrix(rows.x[chosen]), output_margin=True, iteration_range=(0, rounds))
-            margin[chosen] = np.rint(predicted / UNIT)
+            for output, margins in enumerate(np.rint(predicted / UNIT).reshape(-1, self.options.outputs).T):
+                decisions[f"margin{output}"][chosen] = margins
         found = []
         for number in range(len(series)):
             mine = asked & (rows.series == number)
-            found.append(Leads(rows.t_ns[mine], margin[mine], rows.x[mine, 0] > 0))
+            found.append(read_leads(rows.t_ns[mine], decisions[mine], self.options.outputs, rows.x[mine]))
         return CrossFit(found, rounds)
 
     def curve(self, found: list[Leads]) -> list[CurvePoint]:
@@ -231,14 +246,15 @@ class Trial:
         return EventScore(tuple(parts))
 
 
-def fit_forest(rows: Rows, parameters: dict[str, Any], rounds: int) -> SnappedModel:
-    """A forest on all labelled rows, snapped to its exact grid."""
+def fit_forest(rows: Rows, classes: int, parameters: dict[str, Any], rounds: int, threshold: float) -> SnappedModel:
+    """A forest on all labelled rows, snapped to its exact grid; flips are counted at ``threshold`` (log-odds)."""
     import xgboost
 
-    fitted = rows.label >= 0
-    data = xgboost.DMatrix(rows.x[fitted], rows.label[fitted], weight=weights(rows)[fitted])
+    target = targets(rows, classes)
+    fitted = target >= 0
+    data = xgboost.DMatrix(rows.x[fitted], target[fitted], weight=weights(rows)[fitted])
     booster = xgboost.train(parameters, data, rounds)
-    return snap_booster(booster, rows=rows.x[fitted], labels=rows.label[fitted])
+    return snap_booster(booster, rows=rows.x[fitted], labels=target[fitted], threshold=threshold)
 
 
 def _artifact(snapped: SnappedModel, threshold_margin: float, options: TrainOptions) -> ModelArtifact:

@@ -20,6 +20,9 @@ from sentinel.research.detection.replay import vectors
 from sentinel.research.detection.truth import PUMP_S, Zone, pump_of, zones
 from sentinel.units import NS_PER_S
 
+#: Outputs of a 3-class model, in the order ``read_decision`` of the engine reads them.
+BUY_CLASS, SELL_CLASS, HOLD_CLASS = 0, 1, 2
+
 EPISODE_NS = 600 * NS_PER_S
 #: Of the trades on which no rule fires, this share is kept: what the forest says there matters to people only.
 BACKGROUND_KEPT = 1 / 200
@@ -103,6 +106,15 @@ def _labels(zone: NDArray[np.int8], with_event: NDArray[np.bool_], fires: NDArra
     result[(zone == Zone.AFTER) & ~with_event] = 0
     result[(zone == Zone.PUMP) & with_event & fires] = 1
     return result
+
+
+def targets(rows: Rows, classes: int) -> NDArray[np.int8]:
+    """What each row teaches, -1 where nothing: 0/1 for 2 ``classes``; for 3 the side to take, against a pump or a dump."""
+    if classes == 2:
+        return rows.label
+    side = np.where(rows.x[:, Feature.PRICE_DELTA] > 0, SELL_CLASS, BUY_CLASS)
+    known = np.where(rows.label == 1, side, HOLD_CLASS)
+    return np.where(rows.label < 0, -1, known).astype(np.int8)
 
 
 def weights(rows: Rows) -> NDArray[np.float32]:

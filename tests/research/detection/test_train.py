@@ -85,6 +85,11 @@ def test_the_same_seed_trains_the_same_file(data: Path, trained: tuple[Path, dic
     assert (tmp_path / "other.stl").read_bytes() != trained[0].read_bytes()
 
 
+def test_a_number_of_classes_the_engine_cannot_read_is_refused() -> None:
+    with pytest.raises(ModelError, match="classes"):
+        TrainOptions(classes=4)
+
+
 def test_too_few_events_are_refused(tmp_path: Path) -> None:
     (tmp_path / "pump_trades").mkdir()
     write_recording(tmp_path / "pump_trades", events=3, days=0.8)

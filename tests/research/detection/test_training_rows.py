@@ -11,11 +11,15 @@ from sentinel.model.feature_spec import Feature
 from sentinel.research.detection.recordings import Recordings, load_recordings
 from sentinel.research.detection.training_rows import (
     BACKGROUND_SHARE,
+    BUY_CLASS,
     EPISODE_NS,
+    HOLD_CLASS,
     PUMP_WEIGHT,
+    SELL_CLASS,
     Rows,
     RuleLimits,
     build_rows,
+    targets,
     weights,
 )
 from sentinel.research.detection.truth import Zone, zones
@@ -80,6 +84,16 @@ def test_every_pump_and_every_episode_weighs_the_same_however_many_trades_it_has
     hard, background = (rows.label == 0) & rows.fires, (rows.label == 0) & ~rows.fires
     assert weight[background].sum() == pytest.approx(BACKGROUND_SHARE * weight[hard].sum(), rel=1e-3)
     assert (weight[rows.label < 0] == 0).all()
+
+
+def test_three_classes_sell_a_pump_buy_a_dump_and_hold_the_rest(rows: Rows) -> None:
+    np.testing.assert_array_equal(targets(rows, 2), rows.label)
+    target = targets(rows, 3)
+    assert (target[(rows.label == 1) & ~rows.mirrored] == SELL_CLASS).all()
+    assert (target[(rows.label == 1) & rows.mirrored] == BUY_CLASS).all()
+    assert (target[rows.label == 0] == HOLD_CLASS).all()
+    assert (target[rows.label < 0] == -1).all()
+    assert set(target.tolist()) == {-1, BUY_CLASS, SELL_CLASS, HOLD_CLASS}
 
 
 def test_no_row_is_later_than_asked(recordings: Recordings, rows: Rows) -> None:
