@@ -61,7 +61,7 @@ def snap_booster(
     """Snap a trained ``xgboost.Booster``; by default on the finest grid that is exact, at most 2^-24.
 
     ``rows`` (float32[n, features]) and ``labels`` (0/1) feed the report: largest margin shift, AUC,
-    and decisions flipped (binary: margin >= ``threshold``; 3-class: the best class).
+    and decisions flipped (binary: margin >= ``threshold``; 3-class: the best class, if it leads by ``threshold``).
     Raises ModelError for a model that cannot be kept exact (see ``read_forest``) or a grid too fine for it.
     """
     model = json.loads(bytes(booster.save_raw("json")))
@@ -157,10 +157,7 @@ def _compare(
 
     data = xgboost.DMatrix(rows)
     old, new = (np.asarray(model.predict(data, output_margin=True), np.float64) for model in (before, after))
-    if old.ndim == 1:
-        flipped = int(((old >= threshold) != (new >= threshold)).sum())
-    else:
-        flipped = int((old.argmax(axis=1) != new.argmax(axis=1)).sum())
+    flipped = int((_acts(old, threshold) != _acts(new, threshold)).sum())
     result: dict[str, Any] = {
         "rows": len(rows),
         "largest_margin_shift": float(np.abs(new - old).max()),
@@ -169,6 +166,14 @@ def _compare(
     if labels is not None and old.ndim == 1:
         result["auc_before"], result["auc_after"] = (area_under_roc(labels, margins) for margins in (old, new))
     return result
+
+
+def _acts(margins: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
+    """What a decision asks for, int64[n]: 1 to act for a binary model, the class for several; -1 below ``threshold``."""
+    if margins.ndim == 1:
+        return np.where(margins >= threshold, 1, -1)
+    ordered = np.sort(margins, axis=1)
+    return np.where(ordered[:, -1] - ordered[:, -2] >= threshold, margins.argmax(axis=1), -1)
 
 
 def area_under_roc(labels: NDArray[Any], scores: NDArray[Any]) -> float | None:

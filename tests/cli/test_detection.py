@@ -29,7 +29,7 @@ def invoke(*arguments: str) -> dict[str, Any]:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("recording")
     (place / "pump_trades").mkdir()
-    write_recording(place / "pump_trades", events=16)
+    write_recording(place / "pump_trades", events=16, days=1.5)
     return place
 
 

@@ -99,3 +99,20 @@ def test_area_under_roc_counts_pairs_with_ties_at_half() -> None:
     tied = (scores[labels][:, None] == scores[~labels]).mean()
     assert area_under_roc(labels, scores) == pytest.approx(higher + tied / 2)
     assert area_under_roc(np.ones(5), np.arange(5)) is None
+
+
+def test_flips_of_three_classes_are_decisions_that_ask_for_something_else() -> None:
+    booster, rows = train_booster(9, trees=21, depth=4, classes=3), _rows(10)
+    data = xgboost.DMatrix(rows)
+    before = booster.predict(data, output_margin=True)
+    after = snap_booster(booster, grid_bits=8).booster.predict(data, output_margin=True)
+
+    def asked(margins: np.ndarray, threshold: float) -> list[int]:
+        best = [(int(np.argmax(m)), float(np.sort(m)[-1] - np.sort(m)[-2])) for m in margins.astype(float)]
+        return [number if lead >= threshold else -1 for number, lead in best]
+
+    leads = np.sort(before.astype(float), axis=1)
+    threshold = float((leads[:, -1] - leads[:, -2])[17])
+    expected = sum(a != b for a, b in zip(asked(before, threshold), asked(after, threshold), strict=True))
+    report = snap_booster(booster, grid_bits=8, rows=rows, threshold=threshold).report
+    assert report.decisions_flipped == expected >= 1

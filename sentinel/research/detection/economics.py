@@ -33,8 +33,8 @@ FEE_BPS = 10
 BASE_S = 60
 #: At 100 % no edge would be left, so entry is by the wait alone. Single prints across the spread reach the small shares at once.
 RETRACES_BPS = (0, 1000, 2000, 3000, 4000, 6000, 8000, 10_000)
-WAITS_S = (15.0, 30.0, 60.0, 120.0)
-EXPIRIES_S = (120.0, 180.0, 300.0)
+WAITS_S = (15.0, 30.0, 60.0, 120.0, 180.0, 300.0)
+EXPIRIES_S = (120.0, 180.0, 300.0, 600.0)
 LEAST_ENTERED = 0.8
 RESAMPLES = 2000
 CHOICE_RULE = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ from sentinel.research.detection.event_wise import HARD_MOVE, EventScore, score_
 from sentinel.research.detection.natural_spikes import natural_spikes
 from sentinel.research.detection.recordings import Recordings, Series, load_recordings, utc_ns
 from sentinel.research.detection.replay import AlarmRule, Leads, alarms, leads, sharp_moves, vectors_at
-from sentinel.research.detection.row_wise import row_wise
-from sentinel.research.detection.threshold import curve, within_budget
-from sentinel.research.detection.truth import Zone, zones
+from sentinel.research.detection.row_wise import ModelAlarms, row_wise
+from sentinel.research.detection.threshold import curve
+from sentinel.research.detection.truth import PUMP_S, Zone, pump_of, zones
 from sentinel.units import NS_PER_MS, NS_PER_S
 
 Progress = Callable[[str], object]
@@ -52,6 +52,10 @@ class Evaluation:
     alarms: tuple[NDArray[np.int64], ...]
     hard_moves: tuple[NDArray[np.int64], ...]
 
+    def at(self, margin: float) -> Evaluation:
+        """The same with the alarms of another threshold, in log-odds."""
+        return replace(self, alarms=_raised(self.artifact, self.leads, self.rule, round(margin * 2**self.artifact.grid_bits)))
+
     def score(self, start_ns: int, end_ns: int, chosen: NDArray[np.bool_] | None = None) -> EventScore:
         """Score of the span [start, end), of all symbols or of the ``chosen``."""
         parts = zip(self.recordings.series, self.leads, self.alarms, self.hard_moves, strict=True)
@@ -74,6 +78,8 @@ def evaluate(
     """The whole evaluation as one JSON-able dict. Raises CaptureError and ModelError for unusable data or models."""
     artifact = load_model(model)
     report = training_report(model, artifact)
+    if not report:
+        progress(f"no training report beside {model}: every event counts as unseen, though the model may know it")
     progress(f"reading {data_dir}")
     recordings = load_recordings(data_dir)
     found = run(artifact, recordings, rule or AlarmRule(), report, progress)
@@ -81,9 +87,9 @@ def evaluate(
         write_alarms(found, alarms_file)
     unseen = found.unseen_from_ns
     points = curve(recordings.series, found.leads, found.rule, 2.0**-artifact.grid_bits, unseen, FAR_FUTURE_NS)
-    stated = within_budget(points, STATED_BUDGET)
     event_wise = summary(found.score(unseen, FAR_FUTURE_NS))
-    rows = row_wise(data_dir, recordings, progress)
+    raised = tuple(mine.t_ns[chosen] for mine, chosen in zip(found.leads, found.alarms, strict=True))
+    rows = row_wise(data_dir, recordings, ModelAlarms(raised, unseen), progress)
     if not event_wise["events"]:
         progress("no labelled event is later than the model's training: event_wise holds no shares")
     return {
@@ -95,7 +101,7 @@ def evaluate(
         "seen_in_training": summary(found.score(0, unseen)),
         "by_year": _by_year(found),
         "by_activity": _by_activity(found),
-        "at_budget": {"budget": STATED_BUDGET, **summary(stated.score), "threshold": stated.threshold},
+        "at_budget": _at_budget(found, report),
         "curve": [point.as_dict() for point in points],
         "calibration": calibration(found),
         "contributions": contributions(found, model),
@@ -142,11 +148,31 @@ def run(
     """Replay every series through the engine's features, the compiled decider and the router's alarm rule."""
     progress(f"replaying {recordings.counts.trades:,} trades of {len(recordings.series)} symbols")
     unseen = utc_ns(report["trained_until"]) if "trained_until" in report else 0
-    hysteresis = round(rule.hysteresis * 2**artifact.grid_bits)
     found = tuple(leads(one, artifact) for one in recordings.series)
-    raised = tuple(alarms(mine, artifact.threshold, hysteresis, rule.quiet_ns) for mine in found)
+    raised = _raised(artifact, found, rule, artifact.threshold)
     moves = tuple(sharp_moves(one, HARD_MOVE, rule.quiet_ns) for one in recordings.series)
     return Evaluation(artifact, recordings, rule, unseen, found, raised, moves)
+
+
+def _raised(artifact: ModelArtifact, found: tuple[Leads, ...], rule: AlarmRule, threshold: int) -> tuple[NDArray[np.int64], ...]:
+    hysteresis = round(rule.hysteresis * 2**artifact.grid_bits)
+    return tuple(alarms(mine, threshold, hysteresis, rule.quiet_ns) for mine in found)
+
+
+def _at_budget(found: Evaluation, report: dict[str, Any]) -> dict[str, Any] | None:
+    """Unseen events at the lowest threshold that kept STATED_BUDGET in training, cross-fitted; None without a report."""
+    chosen = None
+    for point in reversed(report["cross_fitted"]["curve"] if report else []):
+        if point["false_alarms_per_coin_day"] > STATED_BUDGET:
+            break
+        chosen = point["threshold"]
+    if chosen is None:
+        return None
+    return {
+        "budget": STATED_BUDGET,
+        "threshold": chosen,
+        **summary(found.at(chosen).score(found.unseen_from_ns, FAR_FUTURE_NS)),
+    }
 
 
 def write_alarms(found: Evaluation, path: Path) -> None:
@@ -175,17 +201,18 @@ def _event_near(one: Series, t_ns: int) -> str:
 
 
 def _by_year(found: Evaluation) -> dict[str, Any]:
-    """Every year of the recordings; years that reach into the training are marked ``seen``."""
+    """Every year of the recordings, what training saw of it apart from what it did not; None where there is no such part."""
     first = min(int(one.t_ns[0]) for one in found.recordings.series)
     last = max(int(one.t_ns[-1]) for one in found.recordings.series)
-    years = range(datetime.fromtimestamp(first / 1e9, UTC).year, datetime.fromtimestamp(last / 1e9, UTC).year + 1)
-    return {
-        str(year): {
-            "seen": utc_ns(f"{year}-01-01") < found.unseen_from_ns,
-            **summary(found.score(utc_ns(f"{year}-01-01"), utc_ns(f"{year + 1}-01-01"))),
+    cut = found.unseen_from_ns
+    years = {}
+    for year in range(datetime.fromtimestamp(first / 1e9, UTC).year, datetime.fromtimestamp(last / 1e9, UTC).year + 1):
+        start, end = utc_ns(f"{year}-01-01"), utc_ns(f"{year + 1}-01-01")
+        years[str(year)] = {
+            "seen": summary(found.score(start, min(end, cut))) if start < cut else None,
+            "unseen": summary(found.score(max(start, cut), end)) if end > cut else None,
         }
-        for year in years
-    }
+    return years
 
 
 def _by_activity(found: Evaluation) -> dict[str, Any]:
@@ -203,20 +230,21 @@ def _by_activity(found: Evaluation) -> dict[str, Any]:
 
 
 def calibration(found: Evaluation) -> list[dict[str, Any]]:
-    """Of the ten-minute spans (unseen) whose largest lead lies in a unit of log-odds, the share that are pumps.
+    """Of pumps and of normal ten-minute spans (unseen) whose largest lead lies in a unit of log-odds, the share of pumps.
 
-    A pump weighs more than a normal span in training, so the log-odds are those of a world with more pumps.
+    A pump weighs more than a normal span in training, so the log-odds are those of a world with more pumps. The lead of a
+    3-class model is over the second class alone.
     """
     tops: list[tuple[float, bool]] = []
     for one, mine in zip(found.recordings.series, found.leads, strict=True):
         chosen = mine.t_ns >= found.unseen_from_ns
         t_ns, lead = mine.t_ns[chosen], mine.lead[chosen] * 2.0**-found.artifact.grid_bits
         where = zones(one, t_ns)
-        for zone in (Zone.NORMAL, Zone.PUMP):
+        for zone, group in ((Zone.NORMAL, t_ns // EPISODE_NS), (Zone.PUMP, pump_of(one, t_ns, PUMP_S))):
             inside = where == zone
-            spans, group = np.unique(t_ns[inside] // EPISODE_NS, return_inverse=True)
+            spans, number = np.unique(group[inside], return_inverse=True)
             largest = np.full(len(spans), -np.inf)
-            np.maximum.at(largest, group, lead[inside])
+            np.maximum.at(largest, number, lead[inside])
             tops.extend((float(value), zone == Zone.PUMP) for value in largest)
     if not tops:
         return []

@@ -1,8 +1,9 @@
 """How well alarms meet labelled pumps: shares detected in time, delays, false alarms per coin-day, hard negatives.
 
 A hit is the first alarm in [onset - 300 s, onset + d]. Alarms from 2 h to 300 s before an onset are early: neither hit
-nor false. False are alarms on normal days (truth.Zone.NORMAL); those near pumps that only lists know are counted apart.
-Intervals hold 95 %: shares and delays by resampling events, rates by resampling symbols.
+nor false. False are alarms on normal days (truth.Zone.NORMAL), and coin-days are of normal days; those near pumps that
+only lists know are counted apart. Delays are those of the pumps found within 120 s. Intervals hold 95 %: shares and
+delays by resampling events, rates by resampling symbols.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.research.detection.recordings import Series
-from sentinel.research.detection.truth import BEFORE_S, Zone, zones
+from sentinel.research.detection.truth import BEFORE_S, Zone, normal_days, zones
 from sentinel.units import NS_PER_S
 
 DEADLINES_S = (5, 15, 30, 60, 120)
@@ -29,7 +30,8 @@ HARD_MARGIN_S = 60
 
 @dataclass(frozen=True)
 class SymbolScore:
-    """What one symbol adds. ``delays_s``: of each labelled pump of the span, inf where no alarm came within 120 s."""
+    """What one symbol adds. ``coin_days``: normal days recorded; ``delays_s``: of each labelled pump of the span, inf where
+    no alarm came within 120 s."""
 
     symbol: str
     coin_days: float
@@ -97,7 +99,7 @@ def score_symbol(
     counts = np.bincount(where, minlength=len(Zone))
     return SymbolScore(
         one.symbol,
-        one.recorded_days(start_ns, end_ns),
+        normal_days(one, start_ns, end_ns),
         np.array(delays),
         int(counts[Zone.EARLY]),
         int(counts[Zone.AFTER]),

@@ -25,11 +25,10 @@ from sentinel.wire import Side
 #: A pause in the recording beyond which a symbol's history starts anew.
 GAP_SECONDS = 6 * 3600
 DAY_NS = 86_400 * NS_PER_S
-#: A label counts if the recording holds a trade this close to it.
+#: A label counts if it lies inside the recording and a trade is this close to it.
 COVERED_SECONDS = 600
 #: Times of one second resolution end below the first, of milliseconds below the second, of microseconds below the third.
 _UNIT_BORDERS = (10**11, 10**14, 10**17)
-_COLUMNS = ("ts_ms", "price_e8", "qty_e8", "buyer_is_taker")
 _REPEATED = "page_dup"
 
 _LISTS = {
@@ -48,8 +47,8 @@ class DataCounts:
     before them, sorted in. ``overlapping``: rows of a time that another recording of the symbol covers, dropped.
     ``unusable``: price or quantity not positive, dropped. ``microseconds``: times in microseconds, converted.
     ``pauses``: longer than GAP_SECONDS, where history starts anew. ``unlabelled``: events without an onset label;
-    ``label_outside``: events whose label no trade is near: both are left out of every score, their time is no normal
-    day. ``empty_days``: calendar days inside a recording without a trade.
+    ``label_outside``: events whose label lies outside the recording or has no trade near it: both are left out of every
+    score, their time is no normal day. ``empty_days``: calendar days inside a recording without a trade.
     """
 
     trades: int = 0
@@ -124,7 +123,8 @@ class Series:
         near = [(anywhere > start) & (anywhere < onset + 60 * NS_PER_S) for start, onset in zip(before, onsets, strict=True)]
         anywhere = anywhere[~np.any(near, axis=0)] if near else anywhere
         fresh = self.fresh.copy()
-        fresh[np.searchsorted(self.t_ns, np.concatenate((anywhere, before)))] = True
+        first = np.searchsorted(self.t_ns, np.concatenate((anywhere, before)))
+        fresh[first[first < len(fresh)]] = True
         return replace(self, fresh=fresh)
 
     def recorded_days(self, start_ns: int, end_ns: int) -> float:
@@ -149,8 +149,6 @@ class Recordings:
 
 def load_recordings(data_dir: Path) -> Recordings:
     """Read every event's trades under ``data_dir``, merged by symbol. Raises CaptureError for what cannot be used."""
-    import pyarrow.parquet as parquet
-
     place = data_dir / "pump_trades"
     trades_path, events_path = place / "trades.parquet", place / "events.csv"
     for path in (trades_path, events_path):
@@ -159,32 +157,95 @@ def load_recordings(data_dir: Path) -> Recordings:
                 "data", str(path), "an existing file", "name the directory that holds pump_trades/trades.parquet and events.csv"
             )
     counts = DataCounts()
-    try:
-        table = parquet.read_table(trades_path)
-        rows = list(csv.DictReader(events_path.read_text(encoding="utf-8").splitlines()))
-        columns = {name: table[name].to_numpy() for name in _COLUMNS}
-        repeated = table[_REPEATED].to_numpy().astype(bool) if _REPEATED in table.column_names else np.zeros(len(table), bool)
-        ids = table["event_id"].combine_chunks().dictionary_encode()
-        symbol_of = {row["event_id"]: row["symbol"] for row in rows}
-        symbols = np.array([symbol_of[name.as_py()] for name in ids.dictionary])[ids.indices.to_numpy()]
-        listed = _listed_pumps(data_dir / "event_lists", set(symbol_of.values()))
-        events = {name: _events(rows, name) for name in sorted(set(symbol_of.values()))}
-    except (KeyError, ValueError, OSError) as error:
-        raise CaptureError(
-            "data", str(place), "the columns this module's documentation lists", f"check the files ({error!r})"
-        ) from None
-    counts.page_repeats = int(repeated.sum())
-    columns["ts_ms"] = _milliseconds(columns["ts_ms"], counts)
-    event_number = ids.indices.to_numpy()
+    rows = read_events(events_path)
+    symbol_of = {row["event_id"]: row["symbol"] for row in rows}
+    listed = _listed_pumps(data_dir / "event_lists", set(symbol_of.values()))
+    events = {name: _events(rows, name) for name in sorted(set(symbol_of.values()))}
+    raw = read_trades(trades_path, counts)
+    counts.page_repeats = int(raw.repeated.sum())
+    unknown = sorted(set(raw.event_ids) - set(symbol_of))
+    if unknown:
+        raise CaptureError("event_id", unknown[0], "an event of events.csv", "add the event, or drop its trades")
+    symbols = np.array([symbol_of[name] for name in raw.event_ids], object)[raw.event]
     series = []
     for name in events:
-        chosen = np.flatnonzero(~repeated & (symbols == name))
-        one = _series(name, {key: value[chosen] for key, value in columns.items()}, event_number[chosen], counts)
+        chosen = np.flatnonzero(~raw.repeated & (symbols == name))
+        one = _series(name, raw.take(chosen), counts)
         if one is not None:
             series.append(_with_events(one, events[name], listed[name], counts))
+        else:
+            _count_lost(events[name], counts)
     if not series:
         raise CaptureError("data", str(trades_path), "at least one usable trade", "check the file")
     return Recordings(tuple(series), counts)
+
+
+@dataclass(frozen=True)
+class RawTrades:
+    """Rows of trades.parquet as they stand, times in ms.
+
+    ``t_ms``, ``price``, ``qty`` (e8) int64[n]; ``bought`` bool[n]: the buyer is the taker; ``repeated`` bool[n]: a page
+    the downloader fetched twice; ``event`` int64[n] index into ``event_ids``.
+    """
+
+    t_ms: NDArray[np.int64]
+    price: NDArray[np.int64]
+    qty: NDArray[np.int64]
+    bought: NDArray[np.bool_]
+    repeated: NDArray[np.bool_]
+    event: NDArray[np.int64]
+    event_ids: tuple[str, ...]
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        return (self.price > 0) & (self.qty > 0)
+
+    def take(self, chosen: NDArray[Any]) -> RawTrades:
+        names = ("t_ms", "price", "qty", "bought", "repeated", "event")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
+
+def read_trades(path: Path, counts: DataCounts) -> RawTrades:
+    """Every row of ``path``. Raises CaptureError for a file, column or time that cannot be used."""
+    import pyarrow.parquet as parquet
+
+    try:
+        table = parquet.read_table(path)
+        columns = {name: table[name].to_numpy() for name in ("price_e8", "qty_e8", "buyer_is_taker")}
+        t_ms = _milliseconds(table["ts_ms"].to_numpy(), counts)
+        repeated = table[_REPEATED].to_numpy().astype(bool) if _REPEATED in table.column_names else np.zeros(len(table), bool)
+        ids = table["event_id"].combine_chunks().dictionary_encode()
+        if table["event_id"].null_count:
+            raise ValueError("event_id holds nulls")
+        return RawTrades(
+            t_ms,
+            columns["price_e8"].astype(np.int64),
+            columns["qty_e8"].astype(np.int64),
+            columns["buyer_is_taker"].astype(bool),
+            repeated,
+            ids.indices.to_numpy().astype(np.int64),
+            tuple(str(name.as_py()) for name in ids.dictionary),
+        )
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        allowed = "the columns this module's documentation lists"
+        raise CaptureError("data", str(path), allowed, f"check the file ({error!r})") from None
+
+
+def read_events(path: Path) -> list[dict[str, str]]:
+    """Rows of events.csv. Raises CaptureError for a missing column or cell."""
+    return _read_csv(path, ("event_id", "symbol", "announced_utc", "onset_5s_utc"))
+
+
+def _read_csv(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    except (ValueError, OSError, csv.Error) as error:
+        raise CaptureError("data", str(path), "a CSV file", f"check the file ({error!r})") from None
+    for number, row in enumerate(rows, 1):
+        for name in columns:
+            if row.get(name) is None:
+                raise CaptureError(name, f"{path}, row {number}", "a value, which may be empty", "complete the row")
+    return rows
 
 
 def _milliseconds(times: NDArray[Any], counts: DataCounts) -> NDArray[np.int64]:
@@ -199,33 +260,39 @@ def _milliseconds(times: NDArray[Any], counts: DataCounts) -> NDArray[np.int64]:
     return np.where(micro, times // 1000, times)
 
 
-def _series(symbol: str, columns: dict[str, NDArray[Any]], event: NDArray[np.int64], counts: DataCounts) -> Series | None:
-    usable = (columns["price_e8"] > 0) & (columns["qty_e8"] > 0)
+def _series(symbol: str, raw: RawTrades, counts: DataCounts) -> Series | None:
+    usable = raw.usable
     counts.unusable += int((~usable).sum())
-    columns, event = {name: values[usable] for name, values in columns.items()}, event[usable]
-    t_ms = columns["ts_ms"]
+    raw = raw.take(usable)
     order, covered = [], np.int64(-1)
-    starts = {number: t_ms[event == number].min() for number in np.unique(event)}
+    starts = {number: raw.t_ms[raw.event == number].min() for number in np.unique(raw.event)}
     for number in sorted(starts, key=lambda n: (starts[n], n)):  # recordings of one symbol overlap: each time once
-        mine = np.flatnonzero(event == number)
-        counts.out_of_order += int((np.diff(t_ms[mine]) < 0).sum())
-        rows = mine[t_ms[mine] > covered]
+        mine = np.flatnonzero(raw.event == number)
+        counts.out_of_order += int((np.diff(raw.t_ms[mine]) < 0).sum())
+        rows = mine[raw.t_ms[mine] > covered]
         counts.overlapping += len(mine) - len(rows)
         if len(rows):
-            rows = rows[np.argsort(t_ms[rows], kind="stable")]
+            rows = rows[np.argsort(raw.t_ms[rows], kind="stable")]
             order.append(rows)
-            counts.empty_days += _empty_days(t_ms[rows])
-            covered = t_ms[rows[-1]]
+            counts.empty_days += _empty_days(raw.t_ms[rows])
+            covered = raw.t_ms[rows[-1]]
     if not order:
         return None
-    index = np.concatenate(order)
-    t_ns = t_ms[index] * NS_PER_MS
+    raw = raw.take(np.concatenate(order))
+    t_ns = raw.t_ms * NS_PER_MS
     fresh = np.concatenate(([True], np.diff(t_ns) > GAP_SECONDS * NS_PER_S))
-    counts.trades += len(index)
+    counts.trades += len(t_ns)
     counts.pauses += int(fresh[1:].sum())
-    side = np.where(columns["buyer_is_taker"][index].astype(bool), Side.BUY, Side.SELL).astype(np.int8)
-    price, qty = (columns[name][index].astype(np.int64) for name in ("price_e8", "qty_e8"))
-    return Series(symbol, t_ns, price, qty, side, fresh, (), np.zeros(0, np.int64))
+    side = np.where(raw.bought, Side.BUY, Side.SELL).astype(np.int8)
+    return Series(symbol, t_ns, raw.price, raw.qty, side, fresh, (), np.zeros(0, np.int64))
+
+
+def _count_lost(events: list[Event], counts: DataCounts) -> None:
+    """Events of a symbol without one usable trade."""
+    counts.events += len(events)
+    labelled = sum(bool(event.onset_ns) for event in events)
+    counts.label_outside += labelled
+    counts.unlabelled += len(events) - labelled
 
 
 def _empty_days(t_ms: NDArray[np.int64]) -> int:
@@ -243,7 +310,7 @@ def _with_events(one: Series, events: list[Event], listed: list[int], counts: Da
         else:
             border = COVERED_SECONDS * NS_PER_S
             low, high = np.searchsorted(one.t_ns, [event.onset_ns - border, event.onset_ns + border])
-            if low == high:
+            if low == high or not one.t_ns[0] <= event.onset_ns <= one.t_ns[-1]:
                 counts.label_outside += 1
                 event = replace(event, onset_ns=0)
         kept.append(event)
@@ -267,7 +334,7 @@ def _listed_pumps(place: Path, symbols: set[str]) -> dict[str, list[int]]:
         path = place / name
         if not path.is_file():
             continue
-        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+        for row in _read_csv(path, (coin_column, exchange_column, time_column)):
             symbol = row[coin_column].upper().split("-")[0] + "BTC"
             if "binance" in row[exchange_column].lower() and symbol in times and row[time_column]:
                 times[symbol].append(utc_ns(row[time_column]))

@@ -154,11 +154,30 @@ def alarms(found: Leads, threshold: int, hysteresis: int, quiet_ns: int) -> NDAr
 
 
 @njit(**JIT)
-def _jumps(t_ns: NDArray[np.int64], delta: NDArray[np.float32], least: float, quiet_ns: int) -> NDArray[np.int64]:
-    spans = np.empty((len(t_ns), 2), np.int64)
-    count = 0
-    for i in range(len(t_ns)):
-        if abs(delta[i]) < least:
+def _sharp_moves(
+    t_ns: NDArray[np.int64], price: NDArray[np.int64], fresh: NDArray[np.bool_], least: float, quiet_ns: int, window_ns: int
+) -> NDArray[np.int64]:
+    size = len(t_ns)
+    spans = np.empty((size, 2), np.int64)
+    # Indices of the prints that can still be the lowest and the highest of the window, in order of time.
+    lowest, highest = np.empty(size, np.int64), np.empty(size, np.int64)
+    low = low_end = high = high_end = count = 0
+    for i in range(size):
+        if fresh[i]:
+            low, high = low_end, high_end
+        while low < low_end and price[lowest[low_end - 1]] >= price[i]:
+            low_end -= 1
+        while high < high_end and price[highest[high_end - 1]] <= price[i]:
+            high_end -= 1
+        lowest[low_end], highest[high_end] = i, i
+        low_end += 1
+        high_end += 1
+        while t_ns[lowest[low]] < t_ns[i] - window_ns:
+            low += 1
+        while t_ns[highest[high]] < t_ns[i] - window_ns:
+            high += 1
+        now = np.float64(price[i])
+        if now < (1.0 + least) * price[lowest[low]] and now > (1.0 - least) * price[highest[high]]:
             continue
         if count > 0 and t_ns[i] - spans[count - 1, 1] < quiet_ns:
             spans[count - 1, 1] = t_ns[i]
@@ -168,11 +187,7 @@ def _jumps(t_ns: NDArray[np.int64], delta: NDArray[np.float32], least: float, qu
     return spans[:count].copy()
 
 
-def sharp_moves(one: Series, least: float, quiet_ns: int) -> NDArray[np.int64]:
-    """First and last time (ns, int64[n, 2]) of each episode in which |price_delta|, the move of 60 s, reaches ``least``."""
-    parts_t, parts_delta = [], []
-    for x, index in vectors(one):
-        moved = np.abs(x[:, Feature.PRICE_DELTA]) >= least
-        parts_t.append(one.t_ns[index[moved]])
-        parts_delta.append(x[moved, Feature.PRICE_DELTA])
-    return _jumps(np.concatenate(parts_t), np.concatenate(parts_delta), least, quiet_ns)
+def sharp_moves(one: Series, least: float, quiet_ns: int, window_ns: int = 60 * NS_PER_S) -> NDArray[np.int64]:
+    """First and last time (ns, int64[n, 2]) of each episode in which a print lies ``least`` (a share) above the lowest or
+    below the highest print of the ``window_ns`` before it."""
+    return _sharp_moves(one.t_ns, one.price, one.fresh, least, quiet_ns, window_ns)

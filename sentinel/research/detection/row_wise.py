@@ -6,12 +6,13 @@ within 48 h of each other. The published matrices leave out the time after each 
 has them, "dropped" leaves out 30 minutes.
 
 Beside the Random Forest and XGBoost on the 12 features of the literature stands XGBoost on what the engine's vectors
-tell by the end of the chunk: the last vector, and how often, in the chunk and in those before it, a slot stepped up.
+tell by the end of the chunk: the last vector, and how often, in the chunk and in those before it, a slot stepped up. All
+three are fitted anew in each fold. A finished model is not: its row, on events it has not seen, says for each chunk
+whether one of its alarms fell in it.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from sentinel.model.feature_spec import Feature
 from sentinel.research.detection.literature import NAMES, WINDOW, change, chunk_features, moving_std
-from sentinel.research.detection.recordings import Recordings, Series, utc_ns
+from sentinel.research.detection.recordings import DataCounts, Recordings, Series, read_events, read_trades, utc_ns
 from sentinel.research.detection.replay import vectors
 from sentinel.units import NS_PER_S
 from sentinel.wire import MAX_FEATURES
@@ -61,7 +62,8 @@ class ChunkRows:
 
     ``published`` float32[n, 12]; ``ours`` float32[n, 43] of chunk_facts; ``candidate`` bool[n]: a surge of trades with a
     rush of buys; ``positive`` bool[n]; ``group`` int64[n]: events that must share a fold; ``since_s`` int64[n] seconds
-    from the event's labelled chunk.
+    from the event's labelled chunk; ``start_s`` int64[n] of the chunk; ``series`` int64[n] of the recordings; ``event``
+    int64[n] its number.
     """
 
     published: Matrix
@@ -70,6 +72,9 @@ class ChunkRows:
     positive: NDArray[np.bool_]
     group: NDArray[np.int64]
     since_s: NDArray[np.int64]
+    start_s: NDArray[np.int64]
+    series: NDArray[np.int64]
+    event: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.positive)
@@ -83,7 +88,7 @@ class ChunkRows:
 
 
 _NO_ROWS = ChunkRows(
-    np.zeros((0, len(NAMES)), np.float32), np.zeros((0, FACTS), np.float32), *np.zeros((2, 0), bool), *np.zeros((2, 0), np.int64)
+    np.zeros((0, len(NAMES)), np.float32), np.zeros((0, FACTS), np.float32), *np.zeros((2, 0), bool), *np.zeros((5, 0), np.int64)
 )
 
 
@@ -110,20 +115,45 @@ def row_score(predicted: NDArray[np.bool_], positive: NDArray[np.bool_]) -> RowS
     )
 
 
-def row_wise(data_dir: Path, recordings: Recordings, progress: Callable[[str], object]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ModelAlarms:
+    """Alarms of a finished model by series (ns, ascending), and the time from which on it has seen nothing."""
+
+    t_ns: tuple[NDArray[np.int64], ...]
+    unseen_from_ns: int
+
+
+def row_wise(
+    data_dir: Path, recordings: Recordings, model: ModelAlarms | None, progress: Callable[[str], object]
+) -> dict[str, Any]:
     """Ours, Random Forest and XGBoost on the same rows and folds, by chunk length; published figures beside.
 
-    ``{"25s": {precision, recall, f1, dropped, random_forest, xgboost, published, rows, events}, ...}``: the first three are
-    ours with all rows kept. A chunk length with fewer than FOLDS labelled events is left out. Raises CaptureError for
-    unreadable files.
+    ``{"25s": {precision, recall, f1, dropped, random_forest, xgboost, published, model, rows, events, without_row}, ...}``:
+    the first three are those of XGBoost on the engine's vectors with all rows kept; ``model`` those of the finished
+    model's alarms on unseen events, None without; ``without_row`` counts labelled events whose labelled chunk has no row.
+    A chunk length with fewer than FOLDS labelled events is left out. Raises CaptureError for unreadable files.
     """
     result = {}
     for chunk_s in CHUNKS_S:
         progress(f"row-wise comparison, chunks of {chunk_s} s")
         rows = chunk_rows(data_dir, recordings, chunk_s)
         if len(np.unique(rows.group)) >= FOLDS:
-            result[f"{chunk_s}s"] = compared(rows, chunk_s)
+            result[f"{chunk_s}s"] = {**compared(rows, chunk_s), "model": alarm_score(rows, chunk_s, model)}
     return result
+
+
+def alarm_score(rows: ChunkRows, chunk_s: int, model: ModelAlarms | None) -> dict[str, Any] | None:
+    """Score of a finished model: a chunk is called an onset if an alarm fell in it; on rows of unseen events alone."""
+    if model is None:
+        return None
+    unseen = rows.take((rows.start_s - rows.since_s) * NS_PER_S >= model.unseen_from_ns)
+    if not unseen.positive.any():
+        return None
+    called = np.zeros(len(unseen), bool)
+    for number, t_ns in enumerate(model.t_ns):
+        mine = unseen.series == number
+        called[mine] = np.isin(unseen.start_s[mine] // chunk_s, t_ns // (chunk_s * NS_PER_S))
+    return {**row_score(called, unseen.positive).as_dict(), "events": int(unseen.positive.sum())}
 
 
 def compared(rows: ChunkRows, chunk_s: int) -> dict[str, Any]:
@@ -139,18 +169,19 @@ def compared(rows: ChunkRows, chunk_s: int) -> dict[str, Any]:
     figures["published"] = {work: RowScore(*values[chunk_s]).as_dict() for work, values in PUBLISHED.items()}
     figures["rows"] = len(rows)
     figures["events"] = int(rows.positive.sum())
+    figures["without_row"] = len(np.unique(rows.event)) - figures["events"]
     return figures
 
 
 def chunk_rows(data_dir: Path, recordings: Recordings, chunk_s: int) -> ChunkRows:
     """Rows of every event labelled for chunks of ``chunk_s``. Raises CaptureError for unreadable files."""
-    series = {one.symbol: one for one in recordings.series}
+    index = {one.symbol: number for number, one in enumerate(recordings.series)}
     facts: dict[str, ChunkFacts] = {}
-    events = [one for one in _events_with_buys(data_dir, chunk_s) if one.symbol in series]
+    events = [one for one in _events_with_buys(data_dir, chunk_s) if one.symbol in index]
     parts = [_NO_ROWS]
-    for buys, group in zip(events, _groups(events), strict=True):
+    for number, (buys, group) in enumerate(zip(events, _groups(events), strict=True)):
         if buys.symbol not in facts:
-            facts[buys.symbol] = chunk_facts(series[buys.symbol], chunk_s)
+            facts[buys.symbol] = chunk_facts(recordings.series[index[buys.symbol]], chunk_s)
         known = facts[buys.symbol]
         chunks = chunk_features(buys.t_ms, buys.price, buys.qty, chunk_s)
         near = np.abs(chunks.start_s - buys.announced_s) <= AROUND_S
@@ -159,7 +190,9 @@ def chunk_rows(data_dir: Path, recordings: Recordings, chunk_s: int) -> ChunkRow
         at = np.searchsorted(known.start_s, start_s)
         since_s = start_s - buys.onset_s
         published = chunks.x[near].astype(np.float32)
-        parts.append(ChunkRows(published, known.x[at], known.candidate[at], since_s == 0, np.full(len(at), group), since_s))
+        same = (np.full(len(at), value, np.int64) for value in (index[buys.symbol], number))
+        where = (np.full(len(at), group, np.int64), since_s, start_s, *same)
+        parts.append(ChunkRows(published, known.x[at], known.candidate[at], since_s == 0, *where))
     return ChunkRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in ChunkRows.__dataclass_fields__))
 
 
@@ -233,25 +266,21 @@ class _Buys:
 
 
 def _events_with_buys(data_dir: Path, chunk_s: int) -> list[_Buys]:
-    import pyarrow.parquet as parquet
-
     place = data_dir / "pump_trades"
-    table = parquet.read_table(place / "trades.parquet")
-    table = table.filter(table["buyer_is_taker"])
-    ids = table["event_id"].combine_chunks().dictionary_encode()
-    number = ids.indices.to_numpy()
-    names = {name.as_py(): i for i, name in enumerate(ids.dictionary)}
-    columns = [table[name].to_numpy() for name in ("ts_ms", "price_e8", "qty_e8")]
+    raw = read_trades(place / "trades.parquet", DataCounts())
+    raw = raw.take(raw.bought & raw.usable)
+    names = {name: number for number, name in enumerate(raw.event_ids)}
     found = []
-    for row in csv.DictReader((place / "events.csv").read_text(encoding="utf-8").splitlines()):
+    for row in read_events(place / "events.csv"):
         label = row.get(f"onset_{chunk_s}s_utc", "")
         if not label or row["event_id"] not in names:
             continue
-        mine = number == names[row["event_id"]]
+        mine = raw.take(raw.event == names[row["event_id"]])
+        if not len(mine.t_ms):
+            continue
         onset_s = utc_ns(label) // NS_PER_S // chunk_s * chunk_s
-        found.append(
-            _Buys(row["symbol"], utc_ns(row["announced_utc"]) // NS_PER_S, onset_s, *(column[mine] for column in columns))
-        )
+        announced_s = utc_ns(row["announced_utc"]) // NS_PER_S
+        found.append(_Buys(row["symbol"], announced_s, onset_s, mine.t_ms, mine.price, mine.qty))
     return found
 
 

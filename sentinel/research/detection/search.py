@@ -1,4 +1,4 @@
-"""A search for better parameters, on the training part alone: each trial is judged on symbols its models have not seen."""
+"""A search for better parameters: each trial is judged, cross-fitted, on symbols its models have not seen."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def search_parameters(trial: Trial, parameters: dict[str, Any], trials: int, pro
 
 def quality(trial: Trial, parameters: dict[str, Any]) -> float:
     """Mean share of pumps detected over BUDGETS and DEADLINES_S, by cross-fitted leads."""
-    points = trial.curve(trial.cross_fit(parameters).leads)
+    points = trial.curve(trial.cross_fit([parameters] * trial.folds).leads)
     scores = [within_budget(points, budget).score for budget in BUDGETS]
     return float(np.mean([score.detected(seconds) for score in scores for seconds in DEADLINES_S]))

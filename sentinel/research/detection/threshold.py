@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentinel.research.detection.event_wise import DEADLINES_S, EventScore, score_symbol
 from sentinel.research.detection.recordings import Series
@@ -30,16 +31,25 @@ class CurvePoint:
 
 
 def score_alarms(
-    series: Sequence[Series], found: Sequence[Leads], threshold: float, rule: AlarmRule, unit: float, start_ns: int, end_ns: int
+    series: Sequence[Series],
+    found: Sequence[Leads],
+    threshold: float,
+    rule: AlarmRule,
+    unit: float,
+    start_ns: int,
+    end_ns: int,
+    moves: Sequence[NDArray[np.int64]] | None = None,
 ) -> EventScore:
-    """Score of all symbols at ``threshold`` (log-odds); ``unit``: log-odds of one step of the leads' integer grid."""
+    """Score of all symbols at ``threshold`` (log-odds); ``unit``: log-odds of one step of the leads' integer grid.
+
+    ``moves``: of each series its sharp moves; without them hard negatives are not counted.
+    """
     margin, hysteresis = round(threshold / unit), round(rule.hysteresis / unit)
-    return EventScore(
-        tuple(
-            score_symbol(one, mine.t_ns[alarms(mine, margin, hysteresis, rule.quiet_ns)], start_ns, end_ns)
-            for one, mine in zip(series, found, strict=True)
-        )
-    )
+    parts = []
+    for number, (one, mine) in enumerate(zip(series, found, strict=True)):
+        chosen = alarms(mine, margin, hysteresis, rule.quiet_ns)
+        parts.append(score_symbol(one, mine.t_ns[chosen], start_ns, end_ns, moves[number] if moves else None))
+    return EventScore(tuple(parts))
 
 
 def curve(

@@ -9,14 +9,15 @@ all of the training part.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentinel.config import StrategyConfig
 from sentinel.errors import ModelError
@@ -24,11 +25,11 @@ from sentinel.model.artifact import ModelArtifact, build_artifact, save_model
 from sentinel.model.feature_spec import FEATURE_NAMES, SPEC_VERSION, TAPE_FEATURES
 from sentinel.model.rule import pump_rules
 from sentinel.model.snap import SnappedModel, snap_booster
-from sentinel.research.detection.economics import Alarms, tune_entry
-from sentinel.research.detection.event_wise import HARD_MOVE, EventScore, score_symbol, summary
+from sentinel.research.detection.economics import Alarms, after_alarms, tune_entry
+from sentinel.research.detection.event_wise import HARD_MOVE, EventScore, summary
 from sentinel.research.detection.recordings import Recordings, load_recordings
 from sentinel.research.detection.replay import AlarmRule, Leads, alarms, leads, read_leads, sharp_moves
-from sentinel.research.detection.threshold import CurvePoint, curve, within_budget
+from sentinel.research.detection.threshold import CurvePoint, curve, score_alarms, within_budget
 from sentinel.research.detection.training_rows import Rows, RuleLimits, build_rows, targets, weights
 from sentinel.units import NS_PER_S
 from sentinel.wire import DECISION
@@ -63,6 +64,10 @@ PARAMETERS: dict[str, Any] = {
     "colsample_bytree": 0.7,
     "nthread": 1,
 }
+#: Endings of the files written beside the artifact.
+BESIDE = (".ubj", ".json", ".html")
+#: Seconds from alarm to entry for which the training report tells how alarms fared.
+ENTRY_DELAYS_S = (0, 1, 5, 15, 25, 60, 120)
 #: Position size by how far the margin exceeds the threshold: each step is a doubling of the odds.
 SIZE_STEPS = ((0.0, 200), (float(np.log(2.0)), 250), (float(np.log(4.0)), 300))
 
@@ -102,30 +107,30 @@ def train(
     for unusable data and ModelError for too few events or an unwritable path.
     """
     options = options or TrainOptions()
-    progress(f"reading {data_dir}")
-    recordings = load_recordings(Path(data_dir))
-    cut_ns = split_time(recordings)
-    rows = build_rows(recordings, options.limits, cut_ns, options.seed, progress)
-    parameters = {**OBJECTIVES[options.classes], **PARAMETERS, "seed": options.seed}
-    trial = Trial(recordings, rows, cut_ns, AlarmRule(), options)
-    if options.search:
-        from sentinel.research.detection.search import search_parameters
-
-        parameters = search_parameters(trial, parameters, options.search, progress)
-    progress(f"fitting {FOLDS} folds of symbols on {int((rows.label >= 0).sum()):,} rows")
-    folds = trial.cross_fit(parameters)
-    point = within_budget(trial.curve(folds.leads), ALARM_BUDGET)
-    entry = tune_entry(trial.alarms(folds.leads, point.threshold), StrategyConfig(), cut_ns)
-    progress(f"fitting {folds.rounds * options.outputs} trees on all of the training part")
-    snapped = fit_forest(rows, options.classes, parameters, folds.rounds, point.threshold)
-    artifact = _artifact(snapped, point.threshold, options)
     out = Path(out)
+    if out.suffix in BESIDE:
+        raise ModelError("model", str(out), f"not {', '.join(BESIDE)}: those are written beside it", "name it FILE.stl")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ModelError("model", str(out), "a writable path", f"choose another directory ({error})") from None
-    artifact = save_model(artifact, out)
-    snapped.booster.save_model(str(out.with_suffix(".ubj")))
+    progress(f"reading {data_dir}")
+    recordings = load_recordings(Path(data_dir))
+    cut_ns = split_time(recordings)
+    rows = build_rows(recordings, options.limits, cut_ns, options.seed, progress)
+    trial = Trial(recordings, rows, cut_ns, AlarmRule(), options)
+    parameters, of_folds = searched_parameters(trial, progress)
+    progress(f"fitting {trial.folds} folds of symbols on {int((rows.label >= 0).sum()):,} rows")
+    folds = trial.cross_fit(of_folds)
+    points = trial.curve(folds.leads)
+    point = within_budget(points, ALARM_BUDGET)
+    raised = trial.alarms(folds.leads, point.threshold)
+    entry = tune_entry(raised, StrategyConfig(), cut_ns)
+    progress(f"fitting {folds.rounds * options.outputs} trees on all of the training part")
+    snapped = fit_forest(rows, options.classes, parameters, folds.rounds, point.threshold)
+    artifact = save_model(_artifact(snapped, point.threshold, options), out)
+    _write(out.with_suffix(".ubj"), bytes(snapped.booster.save_raw("ubj")))
+    moves = [sharp_moves(one, HARD_MOVE, trial.rule.quiet_ns) for one in recordings.series]
     progress("scoring the events it has not seen")
     report: dict[str, Any] = {
         "model": out.name,
@@ -141,9 +146,13 @@ def train(
         "parameters": {**parameters, "rounds": folds.rounds},
         "data": {**asdict(recordings.counts), "symbols": len(recordings.series), "rows": _row_counts(rows)},
         "snapping": snapped.report.as_dict(),
-        "cross_fitted": {**summary(point.score), "curve": [p.as_dict() for p in trial.curve(folds.leads)[::4]]},
+        "cross_fitted": {
+            **summary(trial.score(folds.leads, point.threshold, moves)),
+            "curve": [one.as_dict() for one in points[::4]],
+        },
         "entry": entry,
-        "test": summary(trial.score_model(artifact, cut_ns, FAR_FUTURE_NS)),
+        "economics": after_alarms([one.before(cut_ns) for one in raised], ENTRY_DELAYS_S),
+        "test": summary(trial.score_model(artifact, cut_ns, FAR_FUTURE_NS, moves)),
         "libraries": {name: version(name) for name in ("numpy", "numba", _xgboost_distribution())},
         "notes": [
             "cross_fitted: each symbol by models fitted without it; the threshold was chosen on these figures.",
@@ -153,13 +162,35 @@ def train(
             "Some false alarms may be pumps nobody labelled.",
         ],
     }
-    out.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    _write(out.with_suffix(".json"), (json.dumps(report, indent=2) + "\n").encode())
     test = report["test"]
     progress(
         f"test: {test['detected_15s']:.0%} of {test['events']} pumps within 15 s, {test['detected_60s']:.0%} within 60 s,"
         f" {test['false_alarms_per_coin_day']:.4f} false alarms per coin-day"
     )
     return report
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise ModelError("model", str(path), "a writable path", f"choose another directory ({error})") from None
+
+
+def searched_parameters(trial: Trial, progress: Progress) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Parameters of the final forest, and of each fold: where they are searched, on the symbols of the other folds alone."""
+    given = {**OBJECTIVES[trial.options.classes], **PARAMETERS, "seed": trial.options.seed}
+    if not trial.options.search:
+        return given, [given] * trial.folds
+    from sentinel.research.detection.search import search_parameters
+
+    of_folds = []
+    for number in range(trial.folds):
+        progress(f"searching without fold {number + 1} of {trial.folds}")
+        of_folds.append(search_parameters(trial.without(number), given, trial.options.search, progress))
+    progress("searching on all of the training part")
+    return search_parameters(trial, given, trial.options.search, progress), of_folds
 
 
 def split_time(recordings: Recordings) -> int:
@@ -190,13 +221,28 @@ class Trial:
     rule: AlarmRule
     options: TrainOptions
 
-    def cross_fit(self, parameters: dict[str, Any]) -> CrossFit:
-        """Leads on the grid UNIT of the rows on which a rule fires, as recorded."""
+    @property
+    def folds(self) -> int:
+        return min(FOLDS, len(self.recordings.series))
+
+    @property
+    def fold_of_series(self) -> NDArray[np.int64]:
+        return np.random.default_rng(0).permutation(len(self.recordings.series)) % self.folds
+
+    def without(self, fold: int) -> Trial:
+        """The symbols of all other folds."""
+        kept = np.flatnonzero(self.fold_of_series != fold)
+        rows = self.rows.take(np.isin(self.rows.series, kept))
+        rows = replace(rows, series=np.searchsorted(kept, rows.series).astype(np.int32))
+        series = tuple(self.recordings.series[number] for number in kept)
+        return replace(self, recordings=replace(self.recordings, series=series), rows=rows)
+
+    def cross_fit(self, parameters: Sequence[dict[str, Any]]) -> CrossFit:
+        """Leads on the grid UNIT of the rows on which a rule fires, as recorded; ``parameters``: those of each fold."""
         import xgboost
 
-        rows, series = self.rows, self.recordings.series
-        folds = min(FOLDS, len(series))
-        fold = np.random.default_rng(0).permutation(len(series))[rows.series] % folds
+        rows, series, folds = self.rows, self.recordings.series, self.folds
+        fold = self.fold_of_series[rows.series]
         target, weight = targets(rows, self.options.classes), weights(rows)
         fitted, asked = target >= 0, rows.fires & ~rows.cold & ~rows.mirrored
         held_losses, boosters = [], []
@@ -205,18 +251,17 @@ class Trial:
             data, held = (xgboost.DMatrix(rows.x[chosen], target[chosen], weight=weight[chosen]) for chosen in (inside, outside))
             history: dict[str, Any] = {}
             most = MOST_TREES // self.options.outputs
-            boosters.append(
-                xgboost.train(parameters, data, most, evals=[(held, "held")], evals_result=history, verbose_eval=False)
-            )
-            held_losses.append(history["held"][parameters["eval_metric"]])
+            chosen = parameters[number]
+            boosters.append(xgboost.train(chosen, data, most, evals=[(held, "held")], evals_result=history, verbose_eval=False))
+            held_losses.append(history["held"][chosen["eval_metric"]])
         rounds = int(np.argmin(np.mean(held_losses, axis=0))) + 1
         decisions = np.zeros(len(rows), DECISION)
         decisions["rule_bits"] = 1
         for number, booster in enumerate(boosters):
-            chosen = asked & (fold == number)
-            predicted = booster.predict(xgboost.DMatrix(rows.x[chosen]), output_margin=True, iteration_range=(0, rounds))
+            part = asked & (fold == number)
+            predicted = booster.predict(xgboost.DMatrix(rows.x[part]), output_margin=True, iteration_range=(0, rounds))
             for output, margins in enumerate(np.rint(predicted / UNIT).reshape(-1, self.options.outputs).T):
-                decisions[f"margin{output}"][chosen] = margins
+                decisions[f"margin{output}"][part] = margins
         found = []
         for number in range(len(series)):
             mine = asked & (rows.series == number)
@@ -225,6 +270,10 @@ class Trial:
 
     def curve(self, found: list[Leads]) -> list[CurvePoint]:
         return curve(self.recordings.series, found, self.rule, UNIT, 0, self.cut_ns)
+
+    def score(self, found: list[Leads], threshold: float, moves: Sequence[NDArray[np.int64]]) -> EventScore:
+        """Score of cross-fitted leads at ``threshold`` (log-odds), hard negatives among the ``moves`` of each series."""
+        return score_alarms(self.recordings.series, found, threshold, self.rule, UNIT, 0, self.cut_ns, moves)
 
     def alarms(self, found: list[Leads], threshold: float) -> list[Alarms]:
         """Alarms at ``threshold`` (log-odds) of cross-fitted leads."""
@@ -235,15 +284,12 @@ class Trial:
             for one, mine, chosen in zip(self.recordings.series, found, raised, strict=True)
         ]
 
-    def score_model(self, artifact: ModelArtifact, start_ns: int, end_ns: int) -> EventScore:
+    def score_model(self, artifact: ModelArtifact, start_ns: int, end_ns: int, moves: Sequence[NDArray[np.int64]]) -> EventScore:
         """The finished model's alarms on a span of the recordings."""
-        parts = []
-        for one in self.recordings.series:
-            found = leads(one, artifact)
-            chosen = alarms(found, artifact.threshold, round(self.rule.hysteresis * 2**artifact.grid_bits), self.rule.quiet_ns)
-            moves = sharp_moves(one, HARD_MOVE, self.rule.quiet_ns)
-            parts.append(score_symbol(one, found.t_ns[chosen], start_ns, end_ns, moves))
-        return EventScore(tuple(parts))
+        found = [leads(one, artifact) for one in self.recordings.series]
+        unit = 2.0**-artifact.grid_bits
+        threshold = artifact.threshold * unit
+        return score_alarms(self.recordings.series, found, threshold, self.rule, unit, start_ns, end_ns, moves)
 
 
 def fit_forest(rows: Rows, classes: int, parameters: dict[str, Any], rounds: int, threshold: float) -> SnappedModel:

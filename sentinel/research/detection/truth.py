@@ -40,9 +40,8 @@ def zones(one: Series, t_ns: NDArray[np.int64]) -> NDArray[np.int8]:
         result[low:high] = np.maximum(result[low:high], zone)
 
     onsets = one.onsets_ns
-    for listed in one.listed_ns:
-        if not len(onsets) or np.abs(onsets - listed).min() > AROUND_S * NS_PER_S:
-            mark(int(listed), -AROUND_S, AROUND_S, Zone.LISTED)
+    for listed in _listed_alone(one):
+        mark(listed, -AROUND_S, AROUND_S, Zone.LISTED)
     for event in one.events:
         if not event.onset_ns:
             mark(event.announced_ns, -AROUND_S, AROUND_S, Zone.UNLABELLED)
@@ -51,6 +50,25 @@ def zones(one: Series, t_ns: NDArray[np.int64]) -> NDArray[np.int8]:
         mark(onset, -AROUND_S, -BEFORE_S, Zone.EARLY)
         mark(onset, -BEFORE_S, PUMP_S, Zone.PUMP)
     return result
+
+
+def _listed_alone(one: Series) -> list[int]:
+    """Announcements (ns) in lists that no labelled onset is near."""
+    onsets = one.onsets_ns
+    return [at for at in one.listed_ns.tolist() if not len(onsets) or np.abs(onsets - at).min() > AROUND_S * NS_PER_S]
+
+
+def normal_days(one: Series, start_ns: int, end_ns: int) -> float:
+    """Days of recording between two times that are Zone.NORMAL: on them, and only on them, an alarm is false."""
+    around = AROUND_S * NS_PER_S
+    centers = [*one.onsets_ns.tolist(), *_listed_alone(one)]
+    centers += [event.announced_ns for event in one.events if not event.onset_ns]
+    days, free_from = 0.0, start_ns
+    for center in sorted(centers):
+        if center - around > free_from:
+            days += one.recorded_days(free_from, min(center - around, end_ns))
+        free_from = max(free_from, center + around)
+    return days + (one.recorded_days(free_from, end_ns) if free_from < end_ns else 0.0)
 
 
 def pump_of(one: Series, t_ns: NDArray[np.int64], within_s: int = PUMP_S) -> NDArray[np.int64]:

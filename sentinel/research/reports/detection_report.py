@@ -14,6 +14,7 @@ from sentinel.research.reports.detection_tables import (
     Figures,
     TextTable,
     breakdown,
+    curve_table,
     data_table,
     economics_table,
     entry_table,
@@ -40,7 +41,8 @@ def evaluation_tables(result: Figures) -> list[TextTable]:
     parts += row_tables(result["row_wise"])
     if result["natural_spikes"]:
         parts.append(spike_table(result["natural_spikes"]))
-    parts.append(economics_table(result["economics"]))
+    economics = result["economics"]
+    parts.append(economics_table({"labelled pumps": economics["in_pumps"], "false alarms": economics["false"]}))
     if result["snapping"]:
         parts.append(snapping_table(result["snapping"]))
     return [*parts, data_table(result["data"])]
@@ -72,8 +74,9 @@ def render_evaluation(result: Figures) -> str:
 
 
 def print_training(report: Figures, console: Console) -> None:
-    """Print the scores on the test part."""
-    console.print(_test_table(report).rich())
+    """Print the scores on the test part, cross-fitted ones, the curve and what an entry would have got."""
+    for part in (_test_table(report), *_training_tables(report)):
+        console.print(part.rich())
 
 
 def write_training(report: Figures, path: Path) -> Path:
@@ -94,16 +97,25 @@ def render_training(report: Figures) -> str:
     parts = [
         f"<h1>{escape(name)}</h1>\n<p>{escape(lines)}</p>",
         _test_table(report).html(),
-        event_table("Cross-fitted: each symbol by models fitted without it, where the threshold was chosen", cross).html(),
         section(f"{_CURVE}, cross-fitted", plot(curve_chart(cross["curve"], cross), "curve")),
         section("What the forest splits on", plot(share_chart(report["features"]["gain"], "share of the total gain"), "gain")),
-        entry_table(report["entry"]).html(),
+        *(part.html() for part in _training_tables(report)),
         snapping_table(report["snapping"]).html(),
         data_table(report["data"]).html(),
         TextTable("Parameters", ["", "value"], [[key, str(value)] for key, value in report["parameters"].items()]).html(),
         section("Notes", "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in report["notes"]) + "</ul>"),
     ]
     return page(name, "\n".join(parts))
+
+
+def _training_tables(report: Figures) -> list[TextTable]:
+    cross = report["cross_fitted"]
+    return [
+        event_table("Cross-fitted: each symbol by models fitted without it, where the threshold was chosen", cross),
+        curve_table(f"{_CURVE}, cross-fitted", cross["curve"]),
+        economics_table({"cross-fitted": report["economics"]}),
+        entry_table(report["entry"]),
+    ]
 
 
 def _test_table(report: Figures) -> TextTable:

@@ -89,13 +89,16 @@ def event_table(title: str, figures: Figures) -> TextTable:
 
 def breakdown(result: Figures) -> TextTable:
     """By year, by activity of the coin, and at the stated budget of false alarms."""
-    columns = ["part", "pumps", "within 15 s", "within 60 s", "median delay", "false per coin-day", "precision"]
-    parts = [(year + (" (seen in part)" if part["seen"] else ""), part) for year, part in result["by_year"].items()]
-    parts += [(f"{name} coins", part) for name, part in result["by_activity"].items()]
-    stated = result["at_budget"]
-    parts.append((f"at {stated['budget']} false alarms per coin-day at most", stated))
+    columns = ["part", "pumps", "in 15 s", "in 60 s", "delay", "false/day", "precision"]
+    years = result["by_year"].items()
+    parts = [(f"{year}, seen in training", part["seen"]) for year, part in years if part["seen"]]
+    parts += [(f"{year}, unseen", part["unseen"]) for year, part in years if part["unseen"]]
+    parts += [(f"{name} coins, unseen", part) for name, part in result["by_activity"].items()]
+    if stated := result["at_budget"]:
+        parts.append((f"unseen, at a budget of {stated['budget']}", stated))
     rows = [[label, *(number_text(part[name]) for name in _SHARES)] for label, part in parts]
-    return TextTable("By year, by activity of the coin, at a stated budget", columns, rows)
+    title = "By year, by activity of the coin, at a stated budget: shares, median delay (s), false alarms per coin-day"
+    return TextTable(title, columns, rows)
 
 
 def row_tables(row_wise: Figures) -> list[TextTable]:
@@ -105,8 +108,10 @@ def row_tables(row_wise: Figures) -> list[TextTable]:
         return []
     tables = []
     for title, kind in (("all rows kept", "all"), ("30 minutes after onset dropped", "dropped")):
-        rows = [["Sentinel", *(_cell(row_wise[c] if kind == "all" else row_wise[c]["dropped"]) for c in chunks)]]
+        rows = [["XGBoost, engine's vectors", *(_cell(row_wise[c] if kind == "all" else row_wise[c]["dropped"]) for c in chunks)]]
         rows += [[label, *(_cell(row_wise[c][name][kind]) for c in chunks)] for name, label in _BASELINES.items()]
+        if kind == "all" and all(row_wise[c]["model"] for c in chunks):
+            rows.append(["this model's alarms, unseen events", *(_cell(row_wise[c]["model"]) for c in chunks)])
         if kind == "dropped":
             works = row_wise[chunks[0]]["published"]
             rows += [[_WORKS[name], *(_cell(row_wise[c]["published"][name]) for c in chunks)] for name in works]
@@ -127,15 +132,26 @@ def spike_table(spikes: Figures) -> TextTable:
     return TextTable(title, ["", "without spikes", "with spikes"], rows)
 
 
-def economics_table(economics: Figures) -> TextTable:
-    """How alarms fared on prints, before fees, by the time from alarm to entry."""
+def curve_table(title: str, points: list[Figures]) -> TextTable:
+    """Shares found at each threshold that differs from the one before in its false alarms."""
     rows = []
-    for name, label in (("in_pumps", "labelled pumps"), ("false", "false alarms")):
-        for delay, part in economics[name]["by_delay"].items():
+    for point, after in zip(points, [*points[1:], None], strict=True):
+        if after is None or after["false_alarms_per_coin_day"] != point["false_alarms_per_coin_day"]:
+            shares = [percent(point[f"detected_{seconds}s"]) for seconds in (5, 15, 60)]
+            rows.append([f"{point['threshold']:g}", number_text(point["false_alarms_per_coin_day"]), *shares])
+    return TextTable(title, ["threshold", "false per coin-day", "in 5 s", "in 15 s", "in 60 s"], rows)
+
+
+def economics_table(economics: dict[str, Figures]) -> TextTable:
+    """How alarms fared on prints, before fees, by the time from alarm to entry; one part a name."""
+    rows = []
+    for label, alarms in economics.items():
+        for delay, part in alarms["by_delay"].items():
             shares = [percent(part[key]) for key in ("gain_median", "gain_mean", "win_share", "adverse_median", "adverse_p90")]
-            rows.append([f"{label}, entered after {delay}", f"{part['traded']} of {part['alarms']}", *shares])
-    columns = ["", "traded", "median gain", "mean gain", "gain over 0.3 %", "median adverse", "90th percentile"]
-    return TextTable("What a contrarian could have got on prints, before fees", columns, rows)
+            rows.append([f"{label}, {delay}", f"{part['traded']}/{part['alarms']}", *shares])
+    columns = ["alarms, entered after", "traded", "median", "mean", "> 0.3 %", "adverse", "its p90"]
+    title = "What a contrarian could have got on prints, before fees: gain, share above 0.3 %, largest adverse move"
+    return TextTable(title, columns, rows)
 
 
 def entry_table(entry: Figures) -> TextTable:
@@ -143,10 +159,10 @@ def entry_table(entry: Figures) -> TextTable:
     rows = []
     for name in ("present", "best", "chosen"):
         part = entry[name]
-        shape = f"{part['retrace_bps'] / 100:g} % given back or {part['wait_s']:g} s, within {part['expiry_s']:g} s"
+        shape = f"{part['retrace_bps'] / 100:g} % back or {part['wait_s']:g} s, in {part['expiry_s']:g} s"
         interval = part["mean_interval"]
         spread = f"{percent(interval[0])} to {percent(interval[1])}" if interval else "-"
-        entered = f"{part['entered']} of {part['setups']}"
+        entered = f"{part['entered']}/{part['setups']}"
         rows.append([f"{name}: {shape}", entered, percent(part["mean"]), spread, percent(part["win_share"])])
     return TextTable("The router's entry, on training alarms, net of fees", ["", "entered", "mean", "95 % interval", "won"], rows)
 

@@ -258,7 +258,7 @@ def test_the_entry_changes_only_for_a_clear_gain_on_the_training_part() -> None:
     assert tuned["chosen"] == tuned["best"]
     assert tuned["chosen"]["retrace_bps"] > 4000
     assert tuned["gain_over_present"][0] > 0
-    assert len(tuned["table"]) == 8 * 4 * 3
+    assert len(tuned["table"]) == 8 * 6 * 4
     json.dumps(tuned, allow_nan=False)
     best = StrategyConfig(
         retrace_bps=tuned["best"]["retrace_bps"],

@@ -23,7 +23,7 @@ from tests.research.pump_recording import write_recording
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("recording")
     (place / "pump_trades").mkdir()
-    write_recording(place / "pump_trades", events=16)
+    write_recording(place / "pump_trades", events=16, days=1.5)
     return place
 
 
@@ -78,8 +78,25 @@ def test_parts_add_up_to_the_whole(evaluation: tuple[dict[str, Any], Path]) -> N
     whole = result["event_wise"]
     for name in ("events", "false_alarms", "hard_negatives"):
         assert sum(part[name] for part in result["by_activity"].values()) == whole[name]
-        total = whole[name] + result["seen_in_training"][name]
-        assert sum(part[name] for part in result["by_year"].values()) == total
+        for kind, total in (("unseen", whole), ("seen", result["seen_in_training"])):
+            assert sum(part[kind][name] for part in result["by_year"].values() if part[kind]) == total[name]
+
+
+def test_the_stated_budget_is_kept_by_a_threshold_of_the_training_alone(
+    evaluation: tuple[dict[str, Any], Path], model: Path
+) -> None:
+    stated = evaluation[0]["at_budget"]
+    curve = json.loads(model.with_suffix(".json").read_text())["cross_fitted"]["curve"]
+    kept = [point["threshold"] for point in curve if point["false_alarms_per_coin_day"] <= stated["budget"]]
+    assert stated["threshold"] == min(kept)
+    assert stated["events"] == evaluation[0]["event_wise"]["events"]
+
+
+def test_the_models_own_alarms_are_scored_as_rows_of_unseen_events(evaluation: tuple[dict[str, Any], Path]) -> None:
+    figures = evaluation[0]["row_wise"]["5s"]
+    assert figures["model"]["events"] == 4
+    assert figures["model"]["recall"] > 0
+    assert figures["without_row"] == 0
 
 
 def test_a_model_without_a_report_has_seen_nothing(data: Path, model: Path, tmp_path: Path) -> None:
@@ -87,7 +104,7 @@ def test_a_model_without_a_report_has_seen_nothing(data: Path, model: Path, tmp_
     shutil.copy(model, alone)
     result = evaluate(str(alone), data)
     assert (result["event_wise"]["events"], result["seen_in_training"]["events"]) == (16, 0)
-    assert result["contributions"] is None
+    assert result["contributions"] is result["at_budget"] is None
 
 
 def test_the_report_of_another_model_is_refused(data: Path, model: Path, tmp_path: Path) -> None:

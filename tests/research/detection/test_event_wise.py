@@ -49,7 +49,7 @@ def test_only_the_span_asked_for_is_scored() -> None:
     score = score_symbol(recorded(), at(100, 20_001, 60_001, 80_000), BASE + 40_000 * NS_PER_S, END)
     assert score.delays_s.tolist() == [1.0]
     assert score.false == 1
-    assert score.coin_days == pytest.approx((86_400 - 40_000) / 86_400, abs=0.01)
+    assert score.coin_days == pytest.approx((86_400 - 40_000 - 2 * 7200) / 86_400, abs=0.01)
 
 
 def test_hard_negatives_lie_away_from_pumps_and_are_alarmed_by_an_alarm_near_them() -> None:

@@ -19,6 +19,7 @@ from sentinel.research.detection.label import CHUNK_NS, NO_BURST, NO_RISE, NO_TR
 from sentinel.research.detection.recordings import DAY_NS, load_recordings, utc_ns
 from sentinel.units import NS_PER_MS, NS_PER_S
 from sentinel.wire import Side
+from tests.json_keys import documented_keys
 from tests.research.pump_recording import START, write_recording
 
 ANNOUNCED = utc_ns("2020-01-10 16:00:00")
@@ -134,6 +135,7 @@ def test_pulled_days_become_a_directory_that_training_reads(tmp_path: Path) -> N
     )
     pulled = write_days(write_days(tmp_path / "pulled", "AAABTC", trades), "BBBBTC", tape(quiet()))
     result = label_events(listed, pulled, tmp_path / "out", ignore)
+    assert set(result) == documented_keys("label")
     assert [(row["event_id"], row["onset_5s_utc"], row["no_onset_reason"]) for row in labels(tmp_path / "out")] == [
         ("one", "2020-01-10 16:00:10", ""),
         ("calm", "", NO_BURST),
@@ -146,7 +148,7 @@ def test_pulled_days_become_a_directory_that_training_reads(tmp_path: Path) -> N
     one, calm = recordings.series
     assert [event.onset_ns for event in one.events] == [ANNOUNCED + 10 * NS_PER_S]
     assert not calm.labelled
-    assert recordings.counts.unlabelled == 1
+    assert (recordings.counts.events, recordings.counts.unlabelled) == (3, 2)  # one has no trades at all
     assert (one.t_ns == trades.t_ns).all()
     assert (one.price == trades.price).all()
     assert (one.qty == trades.qty).all()

@@ -37,7 +37,8 @@ def pumps(level: float) -> ChunkRows:
     positive = np.arange(10 * PUMPS) % 10 == 0
     published = np.where(positive, level, 0.0)[:, None].repeat(len(NAMES), axis=1).astype(np.float32)
     ours = np.zeros((10 * PUMPS, MAX_FEATURES), np.float32)
-    return ChunkRows(published, ours, positive, positive, group, np.where(positive, 0, -60))
+    none = np.zeros(10 * PUMPS, np.int64)
+    return ChunkRows(published, ours, positive, positive, group, np.where(positive, 0, -60), none, none, group)
 
 
 def threshold_fit(x: Matrix, positive: NDArray[np.bool_]) -> Predict:

@@ -91,8 +91,44 @@ def test_missing_files_and_columns_are_capture_errors(tmp_path: Path) -> None:
         load_recordings(tmp_path)
     write(tmp_path, quiet(), [EVENT])
     (tmp_path / "pump_trades" / "events.csv").write_text("event_id,coin\nx,y\n")
-    with pytest.raises(CaptureError, match="data"):
+    with pytest.raises(CaptureError, match="symbol"):
         load_recordings(tmp_path)
+
+
+def test_a_row_of_the_event_list_that_was_cut_off_is_named(tmp_path: Path) -> None:
+    place = write(tmp_path, quiet(), [EVENT])
+    with (place / "pump_trades" / "events.csv").open("a") as file:
+        file.write("b,BBBBTC,2020-01-01\n")
+    with pytest.raises(CaptureError, match=r"onset_5s_utc.*row 2"):
+        load_recordings(place)
+    (place / "event_lists").mkdir()
+    write(tmp_path, quiet(), [EVENT])
+    (place / "event_lists" / "b0r0koko_pumps.csv").write_text("symbol,exchange,time\nAAA\n")
+    with pytest.raises(CaptureError, match=r"exchange.*row 1"):
+        load_recordings(place)
+
+
+def test_trades_of_no_listed_event_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match="event_id"):
+        load_recordings(write(tmp_path, quiet() + quiet("z"), [EVENT]))
+    rows = [*quiet(), (None, *quiet()[0][1:])]
+    with pytest.raises(CaptureError, match="null"):
+        load_recordings(write(tmp_path, rows, [EVENT]))  # type: ignore[arg-type]
+
+
+def test_events_of_a_symbol_without_a_usable_trade_are_counted(tmp_path: Path) -> None:
+    events = [EVENT, {**EVENT, "id": "b", "symbol": "BBBBTC"}, {**EVENT, "id": "c", "symbol": "CCCBTC", "onset": ""}]
+    found = load_recordings(write(tmp_path, [*quiet(), ("b", NOON_MS, 0, 10, True, False)], events))
+    assert [one.symbol for one in found.series] == ["AAABTC"]
+    assert (found.counts.events, found.counts.label_outside, found.counts.unlabelled) == (3, 1, 1)
+
+
+@pytest.mark.parametrize("onset", ["2020-01-01 11:59:55", "2020-01-01 12:05:00"])
+def test_a_label_just_outside_the_recording_does_not_count(tmp_path: Path, onset: str) -> None:
+    found = load_recordings(write(tmp_path, quiet(), [{**EVENT, "onset": onset}]))
+    assert found.counts.label_outside == 1
+    for seed in range(20):
+        found.series[0].restarted(np.random.default_rng(seed))
 
 
 def test_trades_out_of_order_are_sorted_and_counted(tmp_path: Path) -> None:

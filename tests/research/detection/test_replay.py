@@ -94,3 +94,29 @@ def test_sharp_moves_are_the_bursts_of_the_recording(series: tuple[Series, ...])
         assert (spans[:, 0] <= spans[:, 1]).all()
         for onset in one.onsets_ns.tolist():
             assert ((spans[:, 0] >= onset) & (spans[:, 0] < onset + 20 * NS_PER_S)).sum() == 1
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(9_000, 11_000), st.booleans()), min_size=1, max_size=60),
+    st.integers(1, 100),
+)
+def test_a_sharp_move_is_a_print_far_from_an_extreme_of_the_minute_before_it(
+    steps: list[tuple[int, int, bool]], quiet_s: int
+) -> None:
+    gaps, prices, starts = zip(*steps, strict=True)
+    t_ns, price = 10**18 + np.cumsum(gaps) * NS_PER_S, np.array(prices, np.int64)
+    fresh = np.array(starts) & (np.arange(len(steps)) % 7 == 0)
+    ones = np.ones(len(steps), np.int64)
+    one = Series("X", t_ns, price, ones, ones.astype(np.int8), fresh, (), np.zeros(0, np.int64))
+    found: list[list[int]] = []
+    for i in range(len(steps)):
+        history = np.flatnonzero(fresh[: i + 1])
+        first = int(history[-1]) if len(history) else 0
+        near = price[first : i + 1][t_ns[first : i + 1] >= t_ns[i] - 60 * NS_PER_S]
+        if price[i] >= 1.1 * near.min() or price[i] <= 0.9 * near.max():
+            if found and t_ns[i] - found[-1][1] < quiet_s * NS_PER_S:
+                found[-1][1] = int(t_ns[i])
+            else:
+                found.append([int(t_ns[i])] * 2)
+    assert sharp_moves(one, 0.1, quiet_s * NS_PER_S).tolist() == found

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 pytest.importorskip("pyarrow", reason="the data extra is not installed")
 
+import pyarrow as pa
+import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 
 from sentinel.model.feature_spec import Feature
@@ -23,7 +25,9 @@ from sentinel.research.detection.row_wise import (
     PUBLISHED,
     ChunkRows,
     Matrix,
+    ModelAlarms,
     Predict,
+    alarm_score,
     chunk_facts,
     chunk_rows,
     grouped_prediction,
@@ -192,13 +196,45 @@ def test_our_model_finds_invented_pumps_and_never_names_a_chunk_that_is_no_candi
     assert row_score(predicted, rows.positive).f1 > 0.8
 
 
+def test_without_a_candidate_among_the_onsets_our_model_names_none(rows: ChunkRows) -> None:
+    assert not our_prediction(replace(rows, candidate=np.zeros(len(rows), bool))).any()
+
+
+def test_an_alarm_calls_the_chunk_it_falls_in_and_only_unseen_events_count(rows: ChunkRows, recordings: Recordings) -> None:
+    onsets = np.sort(np.concatenate([one.onsets_ns for one in recordings.series]))
+    exact = tuple(one.onsets_ns + 4 * NS_PER_S for one in recordings.series)
+    score = alarm_score(rows, 5, ModelAlarms(exact, int(onsets[6])))
+    assert score == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "events": 6}
+    late = tuple(one.onsets_ns + 5 * NS_PER_S for one in recordings.series)
+    score = alarm_score(rows, 5, ModelAlarms(late, 0))
+    assert score is not None
+    assert (score["recall"], score["events"]) == (0.0, 12)
+    assert alarm_score(rows, 5, ModelAlarms(exact, 1 << 62)) is alarm_score(rows, 5, None) is None
+
+
+def test_rows_in_microseconds_or_without_a_price_are_read_as_the_stream_reads_them(
+    data_dir: Path, rows: ChunkRows, tmp_path: Path
+) -> None:
+    table = parquet.read_table(data_dir / "pump_trades" / "trades.parquet")
+    bad = pa.table({**table.slice(0, 1).to_pydict(), "price_e8": [0]}, schema=table.schema)
+    micro = table.set_column(table.schema.get_field_index("ts_ms"), "ts_ms", compute.multiply(table["ts_ms"], 1000))
+    place = tmp_path / "pump_trades"
+    place.mkdir()
+    (place / "events.csv").write_text((data_dir / "pump_trades" / "events.csv").read_text())
+    for written in (pa.concat_tables([bad, table]), micro):
+        parquet.write_table(written, place / "trades.parquet")
+        again = chunk_rows(tmp_path, load_recordings(tmp_path), 5)
+        np.testing.assert_array_equal(again.published, rows.published)
+        np.testing.assert_array_equal(again.positive, rows.positive)
+
+
 def test_all_models_are_scored_on_both_spans_and_lengths_without_labels_are_left_out(
     data_dir: Path, recordings: Recordings
 ) -> None:
     pytest.importorskip("xgboost", reason="the train extra is not installed")
     pytest.importorskip("sklearn", reason="the train extra is not installed")
     told: list[str] = []
-    result = row_wise(data_dir, recordings, told.append)
+    result = row_wise(data_dir, recordings, None, told.append)
     assert list(result) == ["5s"]
     figures = result["5s"]
     assert figures["events"] == 12
@@ -210,4 +246,5 @@ def test_all_models_are_scored_on_both_spans_and_lengths_without_labels_are_left
     ):
         assert all(0 <= score[name] <= 1 for name in ("precision", "recall", "f1"))
     assert figures["f1"] > 0.5
+    assert figures["model"] is None
     assert len(told) == 3

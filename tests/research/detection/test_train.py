@@ -15,7 +15,9 @@ from sentinel.engine.forest_cpu import CpuDecider
 from sentinel.errors import CaptureError, ModelError
 from sentinel.model.artifact import DEFAULT_PATH, load_model
 from sentinel.research.detection.recordings import load_recordings
-from sentinel.research.detection.train import TrainOptions, split_time, train
+from sentinel.research.detection.replay import AlarmRule
+from sentinel.research.detection.train import TrainOptions, Trial, searched_parameters, split_time, train
+from sentinel.research.detection.training_rows import build_rows
 from tests.research.pump_recording import write_recording
 
 
@@ -39,6 +41,7 @@ def test_training_finds_the_pumps_it_has_not_seen(trained: tuple[Path, dict[str,
     assert report["test"]["detected_60s"] == 1.0
     assert report["cross_fitted"]["events"] == 12
     assert report["cross_fitted"]["false_alarms_per_coin_day"] <= report["alarm_budget"]
+    assert report["cross_fitted"]["hard_negatives"] > 0
 
 
 def test_the_test_part_is_the_last_quarter_of_events(data: Path, trained: tuple[Path, dict[str, Any]]) -> None:
@@ -88,6 +91,44 @@ def test_the_same_seed_trains_the_same_file(data: Path, trained: tuple[Path, dic
 def test_a_number_of_classes_the_engine_cannot_read_is_refused() -> None:
     with pytest.raises(ModelError, match="classes"):
         TrainOptions(classes=4)
+
+
+@pytest.mark.parametrize("ending", [".json", ".ubj", ".html"])
+def test_a_model_is_not_written_where_its_report_goes(data: Path, tmp_path: Path, ending: str) -> None:
+    with pytest.raises(ModelError, match="beside"):
+        train(data, tmp_path / f"m{ending}")
+
+
+def test_a_report_that_cannot_be_written_is_a_typed_error(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.json").mkdir()
+    with pytest.raises(ModelError, match=r"m\.json"):
+        train(data, tmp_path / "m.stl", TrainOptions(seed=3))
+
+
+def test_parameters_of_a_fold_are_searched_without_its_symbols(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recordings = load_recordings(data)
+    options = TrainOptions(search=2)
+    cut_ns = split_time(recordings)
+    trial = Trial(recordings, build_rows(recordings, options.limits, cut_ns, 1, print), cut_ns, AlarmRule(), options)
+    asked: list[set[str]] = []
+
+    def search_parameters(part: Trial, given: dict[str, Any], trials: int, progress: Any) -> dict[str, Any]:
+        symbols = {one.symbol for one in part.recordings.series}
+        assert set(np.unique(part.rows.series)) == set(range(len(symbols)))
+        for number, one in enumerate(part.recordings.series):
+            assert np.isin(part.rows.t_ns[part.rows.series == number], one.t_ns).all()
+        asked.append(symbols)
+        return {**given, "eta": len(asked) / 10}
+
+    monkeypatch.setattr("sentinel.research.detection.search.search_parameters", search_parameters)
+    final, of_folds = searched_parameters(trial, print)
+    everything = {one.symbol for one in recordings.series}
+    for number in range(trial.folds):
+        held = {one.symbol for one, fold in zip(recordings.series, trial.fold_of_series, strict=True) if fold == number}
+        assert asked[number] == everything - held
+        assert of_folds[number]["eta"] == (number + 1) / 10
+    assert asked[-1] == everything
+    assert final["eta"] == (trial.folds + 1) / 10
 
 
 def test_too_few_events_are_refused(tmp_path: Path) -> None:

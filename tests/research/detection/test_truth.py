@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sentinel.research.detection.recordings import Event, Series
-from sentinel.research.detection.truth import Zone, pump_of, zones
+from sentinel.research.detection.truth import Zone, normal_days, pump_of, zones
 from sentinel.units import NS_PER_S
 
 BASE = 1_600_000_000 * NS_PER_S
@@ -62,3 +65,18 @@ def test_times_of_a_pump_know_which_it_is() -> None:
     times = BASE + np.array([100, ONSET - 301, ONSET - 300, ONSET + 59, ONSET + 60, 90_000]) * NS_PER_S
     assert pump_of(series([1000, ONSET]), times).tolist() == [-1, -1, 1, 1, -1, -1]
     assert pump_of(series([1000, ONSET]), times, within_s=120).tolist() == [-1, -1, 1, 1, 1, -1]
+
+
+SECONDS = st.lists(st.integers(0, 90_000), max_size=3)
+
+
+@given(SECONDS, SECONDS, SECONDS, st.integers(0, 90_000), st.integers(0, 90_000))
+def test_normal_days_are_the_recorded_time_on_which_an_alarm_is_false(
+    onsets: list[int], unlabelled: list[int], listed: list[int], start: int, end: int
+) -> None:
+    times = BASE + np.arange(0, 90_000, 10) * NS_PER_S
+    one = replace(series(sorted(onsets), unlabelled, listed), t_ns=times)
+    start_ns, end_ns = BASE + min(start, end) * NS_PER_S, BASE + max(start, end) * NS_PER_S
+    normal = (zones(one, times) == Zone.NORMAL) & (times >= start_ns) & (times < end_ns)
+    # A step at each border of each window may fall on either side.
+    assert normal_days(one, start_ns, end_ns) == pytest.approx(normal.sum() * 10 / 86_400, abs=20 * 10 / 86_400)
