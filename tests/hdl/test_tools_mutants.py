@@ -20,7 +20,7 @@ from sentinel_hdl.tools.mutant_bench import BenchTrial
 from sentinel_hdl.tools.netlist import with_upsets
 from sentinel_hdl.tools.simulation import Simulation
 
-COUNT = 12
+COUNT = 6
 
 
 def _nothing(sim: Simulation) -> None:

@@ -100,7 +100,7 @@ def library(component: str, harness: str, **parameters: Any) -> tuple[Path, list
     settings = (
         *("--cc", "--exe", "--build", "-j", "1", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
         *("-Wno-fatal", "-Wno-WIDTH", "-Wno-CASEINCOMPLETE", "--top-module", top, "-Mdir", "obj"),
-        *("-CFLAGS", "-fPIC -fno-gnu-unique", "-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O2"),
+        *("-CFLAGS", "-fPIC -fno-gnu-unique", "-MAKEFLAGS", "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1"),
         *("-LDFLAGS", "-shared -fPIC", "-o", f"lib{top}.so"),
     )
     key = (sources_digest(), digest(Path(__file__).read_bytes()), repr(sorted(parameters.items())), *settings)
