@@ -79,6 +79,12 @@ class VenueConfig(Section):
     )
     api_key_env: str = Field(default="SENTINEL_API_KEY", description="name of the environment variable, never the key itself")
     api_secret_env: str = Field(default="SENTINEL_API_SECRET", description="name of the environment variable of the secret")
+    api_secret_file: str = Field(
+        default="", description="file that holds the secret instead, readable by its owner alone; empty: the environment variable"
+    )
+    api_key_type: Literal["hmac", "ed25519"] = Field(
+        default="hmac", description="hmac: the secret is a text; ed25519: it is a private key, PKCS#8 in PEM"
+    )
     recv_window_ms: int = Field(
         default=1000, ge=100, le=60_000, description="how late the venue may still accept a signed request"
     )

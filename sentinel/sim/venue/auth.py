@@ -12,7 +12,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,37 +31,58 @@ _REST_SAFE = re.compile(r"[A-Za-z0-9\-._~%&=+*!'(),:;@/?$]*", re.ASCII)
 
 @dataclass(frozen=True)
 class ApiKey:
-    """One key of an account. ``secret`` is the HMAC secret, or the Ed25519 public key in PEM."""
+    """One key of an account. ``secret`` is the HMAC secret, or the Ed25519 public key in PEM.
+
+    Raises VenueError for an Ed25519 key that is none.
+    """
 
     key: str
     secret: str = field(repr=False)
     account: str
     kind: Literal["HMAC", "ED25519"] = "HMAC"
     permissions: frozenset[str] = frozenset({"TRADE", "USER_DATA"})
+    _verify: Callable[[str, bytes], bool] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        verify = _hmac_verifier(self.secret) if self.kind == "HMAC" else _ed25519_verifier(self.secret)
+        object.__setattr__(self, "_verify", verify)
 
     def verifies(self, payload: str, signature: str) -> bool:
-        """Whether ``signature`` is this key's over ``payload`` (UTF-8). HMAC hex may be in either case."""
-        if self.kind == "HMAC":
-            expected = hmac.new(self.secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
-            return hmac.compare_digest(expected, signature.lower().encode("ascii", "replace").decode())
-        return _verify_ed25519(self.secret, payload.encode(), signature)
+        """Whether ``signature`` is this key's over ``payload`` (UTF-8): hex in either case (HMAC), or base64 (Ed25519)."""
+        return self._verify(signature, payload.encode())
 
 
-def _verify_ed25519(public_pem: str, payload: bytes, signature: str) -> bool:
+def _hmac_verifier(secret: str) -> Callable[[str, bytes], bool]:
+    def verify(signature: str, payload: bytes) -> bool:
+        expected = hmac.new(secret.encode(), payload, hashlib.sha256).hexdigest()
+        return hmac.compare_digest(expected, signature.lower().encode("ascii", "replace").decode())
+
+    return verify
+
+
+def _ed25519_verifier(public_pem: str) -> Callable[[str, bytes], bool]:
     try:
-        from cryptography.exceptions import InvalidSignature
+        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
     except ImportError:
         raise VenueError("key.kind", "ED25519", "HMAC here", "install the cryptography package to use Ed25519 keys") from None
-    public = load_pem_public_key(public_pem.encode())
-    if not isinstance(public, Ed25519PublicKey):
-        raise VenueError("key.secret", "another key type", "an Ed25519 public key in PEM", "export the public half of the key")
+    allowed, remedy = "an Ed25519 public key in PEM", "export the public half of the key: openssl pkey -pubout"
     try:
-        public.verify(base64.b64decode(signature, validate=True), payload)
-    except (InvalidSignature, binascii.Error, ValueError):
-        return False
-    return True
+        public = load_pem_public_key(public_pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise VenueError("key.secret", "(not shown)", allowed, remedy) from None
+    if not isinstance(public, Ed25519PublicKey):
+        raise VenueError("key.secret", "another key type", allowed, remedy)
+
+    def verify(signature: str, payload: bytes) -> bool:
+        try:
+            public.verify(base64.b64decode(signature, validate=True), payload)
+        except (InvalidSignature, binascii.Error, ValueError):
+            return False
+        return True
+
+    return verify
 
 
 def websocket_payload(params: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ _MAX_SUBSCRIPTIONS = 1000
 _MAX_SUBSCRIPTION_IDS = 65_535
 CONNECT_WEIGHT = 2
 _SESSION_WEIGHT = 2
+_OF_THE_LOGON = ("session.status", "userDataStream.subscribe")  # what speaks for the key that has logged on
 
 _encode = msgspec.json.Encoder().encode
 # The signature covers numbers exactly as written, so a decimal number keeps its text.
@@ -142,6 +143,8 @@ class ApiSession:
         gateway = self._gateway
         if method in self._session_methods:
             gateway.weights(self._ip).charge(_SESSION_WEIGHT, gateway.now_ns)
+            if method in _OF_THE_LOGON and self._key is not None:
+                gateway.keys.find(self._key.key)
             handler = self._session_methods[method]
             return (lambda: handler(params)), None
         operation = BY_METHOD.get(method)
@@ -219,7 +222,8 @@ class ApiSession:
         texts = {name: as_text(value) for name, value in params.items()}
         key, _ = self._check_signed(params, texts)
         if key.kind != "ED25519":
-            raise ApiError(400, -1022, "Signature for this request is not valid.")
+            # As seen from the venue; its tables of codes do not list it.
+            raise ApiError(400, -4056, "HMAC_SHA256 API key is not supported.")
         self._logout()
         self._key, self._authorized_ms = key, self._gateway.now_ns // NS_PER_MS
         return self._session_status()

@@ -125,6 +125,7 @@ class FakeLink:
     def __init__(self) -> None:
         self.is_open = True
         self.writable = True
+        self.logged_on = False
         self.sent: list[dict[str, Any]] = []
 
     def send(self, message: bytes) -> None:

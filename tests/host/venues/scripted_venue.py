@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -10,12 +12,15 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from websockets.asyncio.server import Server, ServerConnection, serve
 
 from sentinel.config import VenueConfig
 from sentinel.host.venues.binance_spot import Credentials
+from tests.host.venues import ed25519_reference
 from tests.host.venues.offline_session import CREDENTIALS
 
 EXCHANGE_INFO: dict[str, Any] = {
@@ -33,11 +38,16 @@ Answer = Callable[[dict[str, Any]], Any]
 class ScriptedVenue:
     """``async with ScriptedVenue() as venue``. ``answer`` is set by the test; ``requests`` are those it saw.
 
-    Requests for the time and for the user data stream are answered by themselves. ``rest`` maps a path to
-    (status, headers, body).
+    Requests for the time, a logon and the user data stream are answered by themselves. ``rest`` maps a path, or verb
+    and path, to (status, headers, body); a body of None breaks the connection.
     """
 
-    def __init__(self, offset_ms: int = 0) -> None:
+    def __init__(self, offset_ms: int = 0, credentials: Credentials = CREDENTIALS) -> None:
+        self.credentials = credentials
+        self.logons = 0
+        self.refuse_logon: tuple[int, int] | None = None
+        self.session: dict[str, Any] = {}
+        self.http_connections = 0
         self.answer: Answer = lambda request: None
         self.requests: list[dict[str, Any]] = []
         self.connections: list[ServerConnection] = []
@@ -89,7 +99,7 @@ class ScriptedVenue:
         async for text in connection:
             request = json.loads(text)
             params = request.get("params", {})
-            if "signature" in params and not signed(params, CREDENTIALS):
+            if "signature" in params and not signed(params, self.credentials):
                 self.bad_signatures += 1
             answer = self._own_answer(request)
             if answer is None:
@@ -110,8 +120,17 @@ class ScriptedVenue:
         if request["method"] == "time":
             self.times += 1
             return {"id": request["id"], "status": 200, "result": {"serverTime": self.now_ms()}}
-        if request["method"] == "userDataStream.subscribe.signature":
-            self.subscriptions.append(request["params"]["timestamp"])
+        if request["method"] in ("session.logon", "session.status"):
+            if request["method"] == "session.logon":
+                self.logons += 1
+                if self.refuse_logon is not None:
+                    status, code = self.refuse_logon
+                    return {"id": request["id"], "status": status, "error": {"code": code, "msg": "refused"}}
+            session = {"apiKey": self.credentials.api_key, "authorizedSince": 1, "connectedSince": 1, "serverTime": 1}
+            streams = request["method"] == "session.status"
+            return {"id": request["id"], "status": 200, "result": session | {"userDataStream": streams} | self.session}
+        if request["method"] in ("userDataStream.subscribe", "userDataStream.subscribe.signature"):
+            self.subscriptions.append(request.get("params", {}).get("timestamp"))
             if self.refuse_subscription is not None:
                 status, code = self.refuse_subscription
                 return {"id": request["id"], "status": status, "error": {"code": code, "msg": "refused"}}
@@ -119,27 +138,44 @@ class ScriptedVenue:
         return None
 
     async def _serve_http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        target = head.split(" ")[1]
+        self.http_connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while raw := self._http_answer((await reader.readuntil(b"\r\n\r\n")).decode()):
+                writer.write(raw)
+                await writer.drain()
+        writer.close()
+
+    def _http_answer(self, head: str) -> bytes:
+        verb, target = head.split(" ")[:2]
         self.rest_requests.append(target)
         parts = urlsplit(target)
         if "signature=" in parts.query:
             query, _, signature = parts.query.rpartition("&signature=")
-            expected = hmac.new(CREDENTIALS.secret.encode(), query.encode(), hashlib.sha256).hexdigest()
-            if signature != expected or f"X-MBX-APIKEY: {CREDENTIALS.api_key}" not in head:
+            wanted = f"X-MBX-APIKEY: {self.credentials.api_key}"
+            if not verifies(self.credentials, query.encode(), unquote(signature)) or wanted not in head:
                 self.bad_signatures += 1
-        status, headers, body = self.rest.get(parts.path, (404, {}, {"code": -1, "msg": "nothing here"}))
+        path = f"{verb} {parts.path}"
+        missing: tuple[int, dict[str, str], Any] = (404, {}, {"code": -1, "msg": "nothing here"})
+        status, headers, body = self.rest.get(path) or self.rest.get(parts.path, missing)
         if callable(body):
             status, body = body({name: values[0] for name, values in parse_qs(parts.query).items()})
+        if body is None:
+            return b""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(raw)}\r\n{lines}\r\n".encode() + raw)
-        await writer.drain()
-        writer.close()
+        return f"HTTP/1.1 {status} X\r\nContent-Length: {len(raw)}\r\n{lines}\r\n".encode() + raw
 
 
 def signed(params: dict[str, Any], credentials: Credentials) -> bool:
-    """Recompute a WebSocket API signature the venue's way."""
+    """Check a WebSocket API signature the venue's way."""
     text = "&".join(f"{name}={params[name]}" for name in sorted(params) if name != "signature")
-    expected = hmac.new(credentials.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
-    return params["signature"] == expected and params["apiKey"] == credentials.api_key
+    return params["apiKey"] == credentials.api_key and verifies(credentials, text.encode(), params["signature"])
+
+
+def verifies(credentials: Credentials, payload: bytes, signature: str) -> bool:
+    """Whether ``signature`` is the key's over ``payload``: HMAC recomputed, Ed25519 by the reference."""
+    if credentials.key_type == "hmac":
+        return signature == hmac.new(credentials.secret.encode(), payload, hashlib.sha256).hexdigest()
+    key = load_pem_private_key(credentials.secret.encode(), None)
+    assert isinstance(key, Ed25519PrivateKey)
+    return ed25519_reference.verify(key.public_key().public_bytes_raw(), payload, base64.b64decode(signature, validate=True))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel.host.venues.binance_spot.budget import RateBudget
+from sentinel.host.venues.binance_spot.budget import RateBudget, retry_after_ms
 from sentinel.host.venues.binance_spot.clock_offset import ClockOffset
 from sentinel.host.venues.binance_spot.messages import RateLimitRow
 from sentinel.host.venues.binance_spot.outcomes import Reaction, is_definitive, is_known, reaction
@@ -58,9 +58,85 @@ def test_a_tenth_of_the_weight_is_kept_for_cancels() -> None:
 
 def test_the_weight_of_a_rest_header_counts() -> None:
     budget = RateBudget()
-    budget.observe_weight(5999, T0)
+    budget.observe_headers({"x-mbx-used-weight-1m": "5999"}, T0)
     assert budget.for_request(T0, 1) == LocalCode.WEIGHT_BUDGET
     assert budget.for_cancel(T0) == LocalCode.NONE
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "order", "request_"),
+    [
+        ("x-mbx-used-weight-1m", "5400", LocalCode.WEIGHT_BUDGET, LocalCode.WEIGHT_BUDGET),
+        ("x-mbx-order-count-10s", "50", LocalCode.ORDER_BUDGET, LocalCode.NONE),
+        ("x-mbx-order-count-1d", "160000", LocalCode.ORDER_BUDGET, LocalCode.NONE),
+        ("x-mbx-order-count-5m", "160000", LocalCode.NONE, LocalCode.NONE),
+        ("x-mbx-used-weight-5m", "9999", LocalCode.NONE, LocalCode.NONE),
+        ("x-mbx-used-weight", "9999", LocalCode.NONE, LocalCode.NONE),
+        ("x-mbx-used-weight-1m", "-1", LocalCode.NONE, LocalCode.NONE),
+        ("x-mbx-used-weight-1m", "9" * 400, LocalCode.NONE, LocalCode.NONE),
+        ("x-mbx-used-weight-1m", "٩٩٩٩", LocalCode.NONE, LocalCode.NONE),
+        ("x-mbx-used-weight-0m", "9999", LocalCode.NONE, LocalCode.NONE),
+        ("content-length", "9999", LocalCode.NONE, LocalCode.NONE),
+    ],
+)
+def test_counts_of_rest_headers_are_taken_and_nonsense_is_not(
+    name: str, value: str, order: LocalCode, request_: LocalCode
+) -> None:
+    budget = RateBudget()
+    budget.observe_headers({name: value}, T0)
+    assert (budget.for_order(T0, 0), budget.for_request(T0, 1)) == (order, request_)
+
+
+def test_a_count_that_may_not_hold_what_is_in_flight_does_not_hide_it() -> None:
+    budget = RateBudget()
+    assert [budget.for_request(T0, 1000) for _ in range(5)] == [LocalCode.NONE] * 5
+    budget.land(1000)
+    budget.observe([weight(6000, 1000)], T0)
+    assert budget.for_request(T0, 1000) == LocalCode.WEIGHT_BUDGET
+    for _ in range(4):
+        budget.land(1000)
+    budget.observe([weight(6000, 1200)], T0)
+    assert budget.for_request(T0, 1000) == LocalCode.NONE
+
+
+def test_what_is_counted_twice_for_caution_takes_no_room_from_cancels() -> None:
+    budget = RateBudget()
+    assert budget.for_request(T0, 5000) == LocalCode.NONE
+    budget.observe([weight(6000, 5000)], T0)
+    assert budget.for_request(T0, 1) == LocalCode.WEIGHT_BUDGET
+    assert [budget.for_cancel(T0) for _ in range(1001)] == [LocalCode.NONE] * 1000 + [LocalCode.WEIGHT_BUDGET]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 400)), max_size=40))
+def test_the_weight_limit_holds_and_cancels_keep_their_tenth_in_whatever_order_answers_come(
+    steps: list[tuple[int, int]],
+) -> None:
+    """The venue counts a request when it arrives, at any time between its leaving and its answer."""
+    limit, budget = 1000, RateBudget()
+    budget.observe([weight(limit)], T0)
+    under_way: list[int] = []
+    arrived: list[int] = []
+    spent = 0
+    for action, amount in steps:
+        if action == 0 and budget.for_request(T0, amount) == LocalCode.NONE:
+            under_way.append(amount)
+        elif action == 1 and under_way:
+            arrived.append(under_way.pop(amount % len(under_way)))
+            spent += arrived[-1]
+        elif action == 2 and arrived:
+            budget.land(arrived.pop(amount % len(arrived)))
+            budget.observe_headers({"x-mbx-used-weight-1m": str(spent)}, T0)
+        assert spent + sum(under_way) <= limit - limit // 10
+    assert all(budget.for_cancel(T0) == LocalCode.NONE for _ in range(limit // 10))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0", 0), ("30", 30), ("999999999999", 3 * 86_400), ("", None), ("soon", None), ("-1", None)]
+)
+def test_retry_after_is_seconds_from_now(text: str, seconds: int | None) -> None:
+    expected = None if seconds is None else T0 // NS_PER_MS + seconds * 1000
+    assert retry_after_ms({"retry-after": text}, T0) == expected
+    assert retry_after_ms({}, T0) is None
 
 
 def test_429_stops_orders_until_retry_after_but_not_cancels() -> None:
@@ -156,6 +232,7 @@ def test_reactions_follow_the_venues_classes() -> None:
     assert reaction(429, -1015) is reaction(418, -1003) is reaction(400, -1003) is Reaction.PAUSE
     assert reaction(400, -1021) is Reaction.RESYNC_CLOCK
     assert reaction(401, -2015) is reaction(400, -2014) is Reaction.HALT_KEY
+    assert reaction(400, -1102) is Reaction.CHECK_SESSION
     assert reaction(400, -1013) is reaction(503, -1007) is Reaction.NONE
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from sentinel.config import VenueConfig
 from sentinel.host.ingress import LockstepIngress
 from sentinel.host.lockstep import LockstepClient, VirtualClock
@@ -14,13 +16,14 @@ from sentinel.sim.venue.server import VenueServer
 from sentinel.units import E8, NS_PER_MS, NS_PER_S
 from sentinel.wire import OrderEventKind, Side
 from tests.host.venues.offline_session import KEY, SYMBOLS, Event, Sink
+from tests.host.venues.test_session_logon import new_key
 from tests.sim.scripted_market import ScriptedSource
 
 START_NS = 1_723_161_255 * NS_PER_S
-API_KEY, SECRET = "K" * 32, "S" * 32
+HMAC = Credentials("K" * 32, "S" * 32), ApiKey("K" * 32, "S" * 32, "paper")
 
 
-def run_once() -> tuple[list[Event], list[int], int]:
+def run_once(credentials: Credentials, known: ApiKey) -> tuple[list[Event], list[int], int]:
     """Ten orders, one every third step; returns the events, the virtual times of the steps, requests left pending."""
 
     async def run() -> tuple[list[Event], list[int], int]:
@@ -36,11 +39,11 @@ def run_once() -> tuple[list[Event], list[int], int]:
         actions = [(START_NS + n * 40 * NS_PER_MS, move) for n in range(1, 100)]
         source = ScriptedSource(instruments, actions, opening=[opening], start_ns=START_NS)
         exchange = Exchange(instruments, source, {"paper": {"USDT": 100_000 * E8}}, seed=4)
-        async with VenueServer(exchange, [ApiKey(API_KEY, SECRET, "paper")], lockstep=True, seed=4) as venue:
+        async with VenueServer(exchange, [known], lockstep=True, seed=4) as venue:
             config = VenueConfig(rest_url=venue.rest_url, stream_url=venue.stream_url, api_url=venue.api_url)
             clock, sink, steps, stop = VirtualClock(), Sink(), [], asyncio.Event()
             ingress = LockstepIngress(lambda records: sink.deliver(0, records))
-            session = BinanceSpotSession(config, SYMBOLS, Credentials(API_KEY, SECRET), clock, ingress, 5)
+            session = BinanceSpotSession(config, SYMBOLS, credentials, clock, ingress, 5)
             await session.connect()
             assert session.lockstep_id is not None
             await session.balances()
@@ -65,8 +68,9 @@ def run_once() -> tuple[list[Event], list[int], int]:
     return asyncio.run(asyncio.wait_for(run(), 20))
 
 
-def test_orders_in_virtual_time_are_accepted_and_two_runs_are_equal() -> None:
-    events, steps, pending = run_once()
+@pytest.mark.parametrize(("credentials", "known"), [HMAC, new_key()], ids=["hmac", "ed25519"])
+def test_orders_in_virtual_time_are_accepted_and_two_runs_are_equal(credentials: Credentials, known: ApiKey) -> None:
+    events, steps, pending = run_once(credentials, known)
     assert pending == 0
     kinds = [event.kind for event in events]
     assert kinds.count(OrderEventKind.SENT) == 10
@@ -76,4 +80,4 @@ def test_orders_in_virtual_time_are_accepted_and_two_runs_are_equal() -> None:
     assert {event.key for event in events if event.kind == OrderEventKind.EXPIRED} == {KEY + n for n in range(18, 31, 3)}
     assert all(event.t_exchange % NS_PER_MS == 0 for event in events)
     assert steps[0] >= START_NS
-    assert run_once() == (events, steps, pending)
+    assert run_once(credentials, known) == (events, steps, pending)

@@ -240,7 +240,11 @@ def test_a_logon_session_needs_no_key_per_request_until_the_key_is_revoked() -> 
         async with VenueServer(FakeExchange(), [KEY, key]) as venue:
             connection = await socket(venue.api_url)
             refused = await ask(connection, "session.logon", signed({}))
-            assert refused["status"] == 400
+            assert (refused["id"], refused["status"], refused["error"]["code"]) == (1, 400, -4056)
+            forged = {**logon("edkey"), "signature": base64.b64encode(bytes(64)).decode()}
+            assert (await ask(connection, "session.logon", forged))["error"]["code"] == -1022
+            unready = await ask(connection, "userDataStream.subscribe")
+            assert (unready["status"], unready["error"]["code"]) == (401, -1002)
             assert (await ask(connection, "session.status"))["result"]["apiKey"] is None
             status = (await ask(connection, "session.logon", logon("edkey")))["result"]
             assert (status["apiKey"], status["userDataStream"]) == ("edkey", False)
@@ -254,6 +258,30 @@ def test_a_logon_session_needs_no_key_per_request_until_the_key_is_revoked() -> 
             answer = await ask(connection, "openOrders.status", {"timestamp": START_MS})
             assert (answer["id"], answer["status"], answer["error"]["code"]) == (None, 401, -2015)
             assert (await ask(connection, "session.status"))["result"]["apiKey"] is None
+            unsigned = await ask(connection, "openOrders.status", {"timestamp": START_MS})
+            assert (unsigned["id"], unsigned["status"], unsigned["error"]["code"]) == (1, 400, -1102)
+
+    run(main())
+
+
+@pytest.mark.parametrize("method", ["session.status", "userDataStream.subscribe"])
+def test_what_speaks_for_a_revoked_key_ends_the_session(method: str) -> None:
+    ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
+    serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
+    private = ed25519.Ed25519PrivateKey.generate()
+    public = private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+    async def main() -> None:
+        async with VenueServer(FakeExchange(), [ApiKey("edkey", public.decode(), "paper", "ED25519")]) as venue:
+            connection = await socket(venue.api_url)
+            signature = base64.b64encode(private.sign(f"apiKey=edkey&timestamp={START_MS}".encode())).decode()
+            params = {"apiKey": "edkey", "timestamp": START_MS, "signature": signature}
+            assert (await ask(connection, "session.logon", params))["status"] == 200
+            venue.gateway.keys.revoke("edkey")
+            assert (await ask(connection, "time"))["status"] == 200
+            answer = await ask(connection, method)
+            assert (answer["id"], answer["status"], answer["error"]["code"]) == (None, 401, -2015)
+            assert (await ask(connection, "session.logon", params))["error"]["code"] == -2015
 
     run(main())
 

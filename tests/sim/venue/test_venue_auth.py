@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sentinel.errors import VenueError
 from sentinel.sim.venue.api_error import ApiError
 from sentinel.sim.venue.auth import (
     ApiKey,
@@ -74,6 +75,12 @@ def test_ed25519_signature_of_the_published_example_is_accepted() -> None:
     assert key.verifies(payload, signature)
     assert not key.verifies(payload, signature.lower())
     assert not key.verifies(payload, "not base64!")
+
+
+@pytest.mark.parametrize("pem", ["", "x", "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n"])
+def test_what_is_no_ed25519_public_key_is_refused_before_it_is_used(pem: str) -> None:
+    with pytest.raises(VenueError, match="Ed25519 public key"):
+        ApiKey("E", pem, "paper", "ED25519")
 
 
 @pytest.mark.parametrize(

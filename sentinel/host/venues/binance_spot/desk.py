@@ -26,7 +26,7 @@ _FORGET_NS = 60 * NS_PER_S
 _MAX_IN_FLIGHT = 4096
 _COUNTERS = (
     "sent not_sent rejected ambiguous replies events malformed unknown_replies duplicate_replies foreign "
-    "foreign_unlisted query_errors query_denied forgotten reconnects shutdowns"
+    "foreign_unlisted query_errors query_denied forgotten reconnects shutdowns rest_requests rest_failures"
 )
 
 
@@ -42,15 +42,19 @@ class Ask(Enum):
 
 @dataclass(slots=True)
 class Request:
-    """A request in flight. ``found`` is set for TRADES: the order whose fills are asked for. ``identity`` is its id."""
+    """A request in flight, over REST where ``link`` is None. ``identity`` is its id, ``weight`` what it may cost.
+
+    ``found`` is set for TRADES: the order whose fills are asked for.
+    """
 
     ask: Ask
     key: int
     symbol: int
-    link: Link
+    link: Link | None
     t_ns: int
     found: VenueOrder | None = None
     identity: str = ""
+    weight: int = 1
 
     def __post_init__(self) -> None:
         if not self.identity:
@@ -108,8 +112,13 @@ class Desk:
         request = self._in_flight.pop(identity, None) if isinstance(identity, str) else None
         if request is not None:
             self.orders_in_flight -= request.ask is Ask.PLACE
+            self.budget.land(request.weight)
             self._answered.append(request.identity)
         return request
+
+    def take_exactly(self, request: Request) -> bool:
+        """Whether ``request`` was still in flight, and not a later one of the same id; it no longer is."""
+        return self._in_flight.get(request.identity) is request and self.take(request.identity) is not None
 
     def was_answered(self, identity: int | str | None) -> bool:
         return identity in self._answered
@@ -155,4 +164,8 @@ class Desk:
         """The venue refuses our key: no new order leaves until the next start."""
         if self.halted is None:
             self.halted = reason
-            _log.error("the venue refuses the key (%s): no new orders", reason)
+            _log.error(
+                "the venue refuses the key (%s): no new orders; check at the exchange whether it was revoked, its permissions "
+                "and its IP list, then start again",
+                reason,
+            )

@@ -38,33 +38,65 @@ class Inbound:
         self._queries = queries
 
     def take(self, payload: bytes) -> None:
-        """Take one message of the venue, received now. Never raises for what is in it."""
+        """Take one message of a connection, received now. Never raises for what is in it."""
         desk, now = self._desk, self._desk.now_ns()
         try:
             frame = messages.decode_frame(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._malformed(payload, now, str(error))
         else:
-            desk.budget.observe(frame.rate_limits, desk.venue_ns(now))
             if bytes(frame.event):
                 self._on_event(frame.event, payload, now)
             elif frame.status is None:
                 self._malformed(payload, now, "neither a reply nor an event")
             elif not self._keeper.on_reply(frame):
                 self._on_reply(frame, frame.status, payload, now)
+            # After the reply has ended its request: what it counts holds that one, and what is in flight is added.
+            desk.budget.observe(frame.rate_limits, desk.venue_ns(now))
         desk.deliver()
+
+    def take_answer(self, request: Request, status: int, body: bytes, retry_after_ms: int | None) -> None:
+        """Take the answer REST gave to ``request``: the result or the error, as a reply would hold it."""
+        desk, now = self._desk, self._desk.now_ns()
+        if not desk.take_exactly(request):
+            desk.counters["duplicate_replies"] += 1
+            return
+        frame = messages.Frame(id=request.identity, status=status)
+        if status == 200:
+            frame.result = msgspec.Raw(body)
+        else:
+            try:
+                frame.error = messages.decode_error(body)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                # A page of a proxy or a firewall: whether the venue has seen the request, it does not tell.
+                desk.counters["malformed"] += 1
+                frame.error = messages.ErrorBody(0, "no reason given")
+            if retry_after_ms is not None:
+                frame.error.data = messages.ErrorData(retry_after_ms)
+        self._on_answer(request, frame, status, body, now)
+        desk.deliver()
+
+    def answer_lost(self, request: Request) -> None:
+        """No answer comes over REST: what became of ``request`` is unknown."""
+        if self._desk.take_exactly(request):
+            self._lost(request, self._desk.now_ns())
+            self._desk.deliver()
 
     def link_lost(self, link: Link) -> None:
         """A connection has ended: what was asked on it and not answered is unknown."""
         desk, now = self._desk, self._desk.now_ns()
         for request in desk.take_all_of(link):
-            if request.ask is Ask.PLACE:
-                desk.budget.count_lost_order(desk.venue_ns(now))
-            if request.found is not None:
-                write_status(desk.batch, request.key, request.found, [], now)
-            else:
-                desk.ambiguous(request, now, LocalCode.LOST_REPLY)
+            self._lost(request, now)
         desk.deliver()
+
+    def _lost(self, request: Request, now: int) -> None:
+        desk = self._desk
+        if request.ask is Ask.PLACE:
+            desk.budget.count_lost_order(desk.venue_ns(now))
+        if request.found is not None:
+            write_status(desk.batch, request.key, request.found, [], now)
+        else:
+            desk.ambiguous(request, now, LocalCode.LOST_REPLY)
 
     # Replies
 
@@ -78,8 +110,14 @@ class Inbound:
                 desk.keep(now, "reply to no request", payload)
             if frame.error is not None:
                 self._react(status, frame.error, now)
+                if frame.id is None and status == 401:
+                    # The session is revoked. Which request was refused is not said: closing leaves each of them in doubt.
+                    self._keeper.give_up(frame.error.code, frame.error.msg)
             return
-        desk.counters["replies"] += 1
+        self._on_answer(request, frame, status, payload, now)
+
+    def _on_answer(self, request: Request, frame: messages.Frame, status: int, payload: bytes, now: int) -> None:
+        self._desk.counters["replies"] += 1
         if status == 200 and bytes(frame.result):
             self._on_result(request, frame.result, payload, now)
         elif frame.error is not None:
@@ -159,8 +197,8 @@ class Inbound:
             retry_after = error.data.retry_after if error.data is not None else None
             desk.budget.pause(status, retry_after, desk.venue_ns(now))
             _log.warning("the venue limits us (%d, %d): no new orders for now", status, error.code)
-        elif reaction is outcomes.Reaction.RESYNC_CLOCK:
-            self._keeper.resync_clock()
+        elif reaction in (outcomes.Reaction.RESYNC_CLOCK, outcomes.Reaction.CHECK_SESSION):
+            self._keeper.check_soon()
         elif reaction is outcomes.Reaction.HALT_KEY:
             desk.halt(f"{error.code} {error.msg}")
 

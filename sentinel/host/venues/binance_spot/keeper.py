@@ -1,4 +1,4 @@
-"""Keeps one good connection: time, subscription, reconnect, and a successor before the old one is cut.
+"""Keeps one good connection: handshake, reconnect, and a successor before the old one is cut.
 
 The venue cuts every connection after 24 hours and announces a shutdown: a successor is then opened and
 subscribed first, and the old connection stays until its replies have come. Both deliver user data for a
@@ -15,27 +15,19 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-import msgspec
-
 from sentinel.errors import SentinelError, VenueError
-from sentinel.host.ports import Clock
-from sentinel.host.venues.binance_spot import outcomes
-from sentinel.host.venues.binance_spot.clock_offset import ClockOffset
+from sentinel.host.venues.binance_spot.handshake import Handshake, KeyRefused
 from sentinel.host.venues.binance_spot.link import Link
-from sentinel.host.venues.binance_spot.messages import Frame, decode_server_time
-from sentinel.host.venues.binance_spot.requests import Requests
-from sentinel.units import NS_PER_MS
+from sentinel.host.venues.binance_spot.messages import Frame
 
 _log = logging.getLogger(__name__)
 
-_REPLY_TIMEOUT_S = 10.0
-_SYNC_EVERY_S = 30.0
-_SYNC_SAMPLES = 5
+_CLOSE_TIMEOUT_S = 10.0
+_CHECK_EVERY_S = 30.0
 _ROTATE_AFTER_S = 23.8 * 3600
 _DRAIN_S = 10.0
 _BACKOFF_MIN_S, _BACKOFF_MAX_S = 0.25, 30.0
 _CONNECTS, _CONNECT_WINDOW_S = 150, 300.0  # half of what the venue allows an address
-_SUBSCRIBE = "userDataStream.subscribe.signature"
 
 
 class LinkOwner(Protocol):
@@ -51,20 +43,16 @@ class LinkOwner(Protocol):
 class LinkKeeper:
     """``current`` is the connection for new requests, None while there is none."""
 
-    def __init__(self, url: str, requests: Requests, offset: ClockOffset, clock: Clock, owner: LinkOwner) -> None:
+    def __init__(self, url: str, handshake: Handshake, owner: LinkOwner) -> None:
         self.current: Link | None = None
         self._url = url
-        self._requests = requests
-        self._offset = offset
-        self._clock = clock
+        self._handshake = handshake
         self._owner = owner
         self._links: list[Link] = []
-        self._calls: dict[str, asyncio.Future[Frame]] = {}
-        self._call_number = 0
         self._connects: deque[float] = deque()
         self._wake = asyncio.Event()
         self._replace = False
-        self._resync = False
+        self._check = False
         self._refused = False
         self._failed_handovers = 0
         self._stopping = False
@@ -90,11 +78,11 @@ class LinkKeeper:
             link.close()
         for link in links:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(link.wait_closed(), _REPLY_TIMEOUT_S)
+                await asyncio.wait_for(link.wait_closed(), _CLOSE_TIMEOUT_S)
 
-    def resync_clock(self) -> None:
-        """Measure the clock offset again soon."""
-        self._resync = True
+    def check_soon(self) -> None:
+        """Measure the clock offset again soon, and ask whether a connection that has logged on still is."""
+        self._check = True
         self._wake.set()
 
     def replace_soon(self) -> None:
@@ -107,14 +95,16 @@ class LinkKeeper:
         if self.current is not None:
             self.current.close()
 
+    def give_up(self, code: int, message: str) -> None:
+        """The venue refuses our key: close every connection and open none again."""
+        self._refused = True
+        for link in self.links:
+            link.close()
+        self._owner.on_key_refused(code, message)
+
     def on_reply(self, frame: Frame) -> bool:
-        """Take the reply to one of the keeper's own requests; False when it is somebody else's."""
-        future = self._calls.pop(frame.id, None) if isinstance(frame.id, str) else None
-        if future is None:
-            return False
-        if not future.done():
-            future.set_result(frame)
-        return True
+        """Take the reply to one of the handshake's requests; False when it is somebody else's."""
+        return self._handshake.on_reply(frame)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -126,30 +116,33 @@ class LinkKeeper:
             self._links.remove(link)
         if self.current is link:
             self.current = None
+        self._handshake.on_lost(link)
         self._owner.on_link_lost(link)
         self._wake.set()
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
-        born = synced = loop.time()
+        born = checked = loop.time()
         while not self._stopping:
             self._wake.clear()
-            if self.current is None and not self._refused:
+            if self._refused:
+                return
+            if self.current is None:
                 if await self._reconnect():
-                    born = synced = loop.time()
+                    born = checked = loop.time()
                     self._replace = False
                     await self._hand_over()
                 continue
             if self._replace or loop.time() - born > _ROTATE_AFTER_S:
                 if await self._succeed():
-                    born = synced = loop.time()
+                    born = checked = loop.time()
                 continue
-            if self._resync or loop.time() - synced > _SYNC_EVERY_S:
-                self._resync = False
-                synced = loop.time()
-                await self._resync_on_current()
+            if self._check or loop.time() - checked > _CHECK_EVERY_S:
+                self._check = False
+                checked = loop.time()
+                await self._check_current()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _SYNC_EVERY_S)
+                await asyncio.wait_for(self._wake.wait(), _CHECK_EVERY_S)
 
     async def _hand_over(self) -> None:
         try:
@@ -164,7 +157,8 @@ class LinkKeeper:
 
     async def _reconnect(self) -> bool:
         delay = min(_BACKOFF_MIN_S * 2**self._failed_handovers, _BACKOFF_MAX_S)
-        while not self._refused:
+        # Before Python 3.12 a cancellation is lost where a reply, or the loss of one, meets it: ``stop`` would wait for ever.
+        while not self._refused and not self._stopping:
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             try:
                 self.current = await self._establish()
@@ -172,7 +166,7 @@ class LinkKeeper:
                 _log.warning("order connection not re-established: %s", error)
                 delay = min(2 * delay, _BACKOFF_MAX_S)
             else:
-                return True
+                return not self._stopping
         return False
 
     async def _succeed(self) -> bool:
@@ -199,13 +193,14 @@ class LinkKeeper:
         link = await Link.open(self._url, self._owner.on_message, self._on_lost)
         self._links.append(link)
         try:
-            server_ms = await self._measure_offset(link, _SYNC_SAMPLES)
-            await self._subscribe(link)
-        except BaseException:
+            await self._handshake.prepare(link)
+            if not link.is_open:
+                raise VenueError("order connection", "closed", "an open connection", "wait for the reconnect")
+        except BaseException as error:
             link.close()
+            if isinstance(error, KeyRefused):
+                self.give_up(error.code, error.text)
             raise
-        if link.lockstep_id is not None:
-            self._offset.follow_lockstep(server_ms)
         return link
 
     async def _await_turn(self) -> None:
@@ -216,59 +211,19 @@ class LinkKeeper:
             await asyncio.sleep(self._connects[0] + _CONNECT_WINDOW_S - loop.time())
         self._connects.append(loop.time())
 
-    async def _subscribe(self, link: Link) -> None:
-        now_ms = self._offset.venue_ns(self._clock.now_ns()) // NS_PER_MS
-        identity = self._next_id()
-        reply = await self._call(link, identity, self._requests.signed(identity, _SUBSCRIBE, {}, now_ms))
-        if reply.status == 200:
-            return
-        code, text = (reply.error.code, reply.error.msg) if reply.error is not None else (0, "no reason")
-        if reply.status is not None and outcomes.reaction(reply.status, code) is outcomes.Reaction.HALT_KEY:
-            self._refused = True
-            self._owner.on_key_refused(code, text)
-        raise VenueError(
-            "user data stream", f"{code} {text}", "a subscription", "check the API key, its permissions and the clock"
-        )
-
-    async def _measure_offset(self, link: Link, samples: int) -> int:
-        self._offset.begin_round()
-        server_ms = 0
-        for _ in range(samples):
-            identity = self._next_id()
-            sent = self._clock.now_ns()
-            reply = await self._call(link, identity, self._requests.plain(identity, "time"))
-            if reply.status != 200:
-                raise VenueError("time request", reply.status, "status 200", "check venue.api_url")
-            try:
-                server_ms = decode_server_time(reply.result).server_time
-            except msgspec.MsgspecError as error:
-                raise VenueError(
-                    "time request", bytes(reply.result)[:80], "a serverTime", f"check venue.api_url ({error})"
-                ) from None
-            self._offset.sample(sent, self._clock.now_ns(), server_ms)
-        return server_ms
-
-    async def _resync_on_current(self) -> None:
-        if self.current is None or self.current.lockstep_id is not None:
+    async def _check_current(self) -> None:
+        link = self.current
+        if link is None or link.lockstep_id is not None:
             return
         try:
-            await self._measure_offset(self.current, _SYNC_SAMPLES)
+            await self._handshake.measure_offset(link)
         except VenueError as error:
             _log.warning("clock offset not measured: %s", error)
-
-    def _next_id(self) -> str:
-        self._call_number += 1
-        return f"K{self._call_number}"
-
-    async def _call(self, link: Link, identity: str, message: bytes) -> Frame:
-        future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
-        self._calls[identity] = future
+        if not link.logged_on:
+            return
         try:
-            link.send(message)
-            return await asyncio.wait_for(future, _REPLY_TIMEOUT_S)
-        except TimeoutError:
-            raise VenueError(
-                "venue.api_url", self._url, f"a reply within {_REPLY_TIMEOUT_S:g} s", "check the network or the venue's status"
-            ) from None
-        finally:
-            self._calls.pop(identity, None)
+            await self._handshake.check_session(link)
+        except VenueError as error:
+            # Not ours any more, or silent about the account: a new connection logs on again and is reconciled.
+            _log.warning("the order connection's logon is gone: %s", error)
+            link.close()

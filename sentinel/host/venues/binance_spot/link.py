@@ -21,6 +21,8 @@ _PING_REPLY_S = 10.0
 class Link(WSListener):
     """Counts data frames both ways; ``lockstep_id`` is the upgrade response's X-Lockstep-Connection, or None.
 
+    ``logged_on``: the venue knows the connection as ours (session.logon), its requests carry no signature.
+
     ``on_message(link, payload)`` gets whole messages, ``on_lost(link)`` is called once when it ends.
     """
 
@@ -29,6 +31,7 @@ class Link(WSListener):
         self.frames_received = 0
         self.frames_sent = 0
         self.writable = True
+        self.logged_on = False
         self._on_message = on_message
         self._on_lost = on_lost
         self._transport: WSTransport | None = None

@@ -161,6 +161,14 @@ class ServerTime(msgspec.Struct, rename="camel"):
     server_time: Millis
 
 
+class SessionStatus(msgspec.Struct, rename="camel"):
+    """Whose connection this is, by its session.logon: no key and no time where it is nobody's."""
+
+    api_key: str | None
+    authorized_since: Millis | None
+    user_data_stream: bool
+
+
 class SymbolFilter(msgspec.Struct, rename="camel"):
     """One filter of exchangeInfo, the fields of all types together."""
 
@@ -204,5 +212,6 @@ decode_report = msgspec.json.Decoder(ExecutionReport).decode
 decode_account = msgspec.json.Decoder(Account).decode
 decode_position = msgspec.json.Decoder(AccountPosition).decode
 decode_server_time = msgspec.json.Decoder(ServerTime).decode
+decode_session_status = msgspec.json.Decoder(SessionStatus).decode
 decode_exchange_info = msgspec.json.Decoder(ExchangeInfo).decode
 decode_error = msgspec.json.Decoder(ErrorBody).decode

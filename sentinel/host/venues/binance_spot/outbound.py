@@ -1,6 +1,12 @@
-"""Requests out: what may leave, its text, and what is remembered of it."""
+"""Requests out: what may leave, which way, its text, and what is remembered of it.
+
+Orders leave on the WebSocket link alone, where the account's user data tells what becomes of them. Cancels
+and questions take REST while there is no such link, or while it takes no more bytes.
+"""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 from sentinel.errors import VenueError
 from sentinel.host.venues.binance_spot import translate
@@ -14,12 +20,22 @@ _QUERY_WEIGHT = 4
 _ORDER_TRADES_WEIGHT = 5
 
 
+class OtherWay(Protocol):
+    """The way beside the link; see ``rest_way.RestWay``."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def ask(self, request: Request, method: str, params: dict[str, str | int]) -> None: ...
+
+
 class Outbound:
     """Sends on the link it is given; ``link`` None means there is no usable connection."""
 
-    def __init__(self, desk: Desk, requests: Requests) -> None:
+    def __init__(self, desk: Desk, requests: Requests, other_way: OtherWay | None = None) -> None:
         self._desk = desk
         self._requests = requests
+        self._other_way = other_way
 
     def place(self, link: Link | None, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
         desk, now = self._desk, self._desk.now_ns()
@@ -27,7 +43,8 @@ class Outbound:
         text = client_order_id(key)
         message = None
         if index is not None:
-            message = self._requests.place(text, symbol, side, order_type, tif, price, qty, desk.timestamp_ms(now))
+            timestamp_ms, logged_on = desk.timestamp_ms(now), link is not None and link.logged_on
+            message = self._requests.place(text, symbol, side, order_type, tif, price, qty, timestamp_ms, logged_on)
         code = LocalCode.BAD_VALUE if message is None else self._order_refusal(link, now)
         if message is None or link is None or index is None or code != LocalCode.NONE:
             desk.counters["not_sent"] += 1
@@ -35,7 +52,7 @@ class Outbound:
             desk.deliver()
             return
         request = Request(Ask.PLACE, key, index, link, now, identity=text)
-        if self._transmit(request, message):
+        if self._transmit(request, link, message):
             desk.counters["sent"] += 1
             desk.emit(OrderEventKind.SENT, key, index, desk.now_ns())
         desk.deliver()
@@ -50,56 +67,75 @@ class Outbound:
     def cancel(self, link: Link | None, key: int, symbol: str) -> None:
         desk, now = self._desk, self._desk.now_ns()
         index = desk.index.get(symbol)
+        way, reachable = self._way(link)
         code = LocalCode.BAD_VALUE if index is None else LocalCode.DISCONNECTED
-        if index is not None and link is not None:
+        if index is not None and not reachable and desk.halted is not None:
+            code = LocalCode.KEY_REFUSED
+        elif index is not None and reachable:
             code = desk.budget.for_cancel(desk.venue_ns(now))
-        if link is None or index is None or code != LocalCode.NONE:
+        if index is None or code != LocalCode.NONE:
             desk.emit(OrderEventKind.CANCEL_REJECTED, key, index or 0, now, code)
         else:
             names = {"origClientOrderId": client_order_id(key), "newClientOrderId": translate.cancel_id(key)}
-            self._ask(Request(Ask.CANCEL, key, index, link, now), "order.cancel", {"symbol": symbol, **names})
+            self._ask(Request(Ask.CANCEL, key, index, way, now), "order.cancel", {"symbol": symbol, **names})
         desk.deliver()
 
     def query(self, link: Link | None, key: int, symbol: int, twin: bool = False) -> None:
         """Ask for an order by its client id, or by the ``twin`` a cancel gave it. A query that may not leave is counted."""
         ask, text = (Ask.QUERY_TWIN, translate.cancel_id(key)) if twin else (Ask.QUERY, client_order_id(key))
-        if self._may_ask(link, _QUERY_WEIGHT) and link is not None:
-            request = Request(ask, key, symbol, link, self._desk.now_ns())
+        way, reachable = self._way(link)
+        if self._may_ask(reachable, _QUERY_WEIGHT):
+            request = Request(ask, key, symbol, way, self._desk.now_ns(), weight=_QUERY_WEIGHT)
             self._ask(request, "order.status", {"symbol": self._desk.symbols[symbol], "origClientOrderId": text})
 
     def query_trades(self, link: Link | None, key: int, symbol: int, found: VenueOrder) -> bool:
         """Ask for the fills of an order a query has ``found``; False when that may not leave."""
-        if not self._may_ask(link, _ORDER_TRADES_WEIGHT) or link is None:
+        way, reachable = self._way(link)
+        if not self._may_ask(reachable, _ORDER_TRADES_WEIGHT):
             return False
-        request = Request(Ask.TRADES, key, symbol, link, self._desk.now_ns(), found)
-        params: dict[str, object] = {"symbol": self._desk.symbols[symbol], "orderId": found.venue_order_id}
+        request = Request(Ask.TRADES, key, symbol, way, self._desk.now_ns(), found, weight=_ORDER_TRADES_WEIGHT)
+        params: dict[str, str | int] = {"symbol": self._desk.symbols[symbol], "orderId": found.venue_order_id}
         return self._ask(request, "myTrades", params)
 
     def _order_refusal(self, link: Link | None, now: int) -> LocalCode:
         desk = self._desk
-        if link is None or not link.is_open:
-            return LocalCode.DISCONNECTED
         if desk.halted is not None:
             return LocalCode.KEY_REFUSED
+        if link is None or not link.is_open:
+            return LocalCode.DISCONNECTED
         if not link.writable:
             return LocalCode.BACKLOG
         return desk.budget.for_order(desk.venue_ns(now), desk.orders_in_flight)
 
-    def _may_ask(self, link: Link | None, weight: int) -> bool:
+    def _way(self, link: Link | None) -> tuple[Link | None, bool]:
+        """The link to use, None for the other way, and whether there is any."""
+        if link is not None and link.is_open and link.writable:
+            return link, True
+        if self._other_way is not None and self._other_way.is_open:
+            return None, True
+        return link, link is not None
+
+    def _may_ask(self, reachable: bool, weight: int) -> bool:
         desk = self._desk
-        if link is not None and desk.budget.for_request(desk.venue_ns(), weight) == LocalCode.NONE:
+        if reachable and desk.budget.for_request(desk.venue_ns(), weight) == LocalCode.NONE:
             return True
         desk.counters["query_denied"] += 1
         return False
 
-    def _ask(self, request: Request, method: str, params: dict[str, object]) -> bool:
-        timestamp_ms = self._desk.timestamp_ms(request.t_ns)
-        return self._transmit(request, self._requests.signed(request.identity, method, params, timestamp_ms))
+    def _ask(self, request: Request, method: str, params: dict[str, str | int]) -> bool:
+        if request.link is None:
+            assert self._other_way is not None
+            self._desk.add(request)
+            self._other_way.ask(request, method, params)
+            return True
+        timestamp_ms, logged_on = self._desk.timestamp_ms(request.t_ns), request.link.logged_on
+        message = self._requests.authorized(request.identity, method, params, timestamp_ms, logged_on)
+        return self._transmit(request, request.link, message)
 
-    def _transmit(self, request: Request, message: bytes) -> bool:
+    def _transmit(self, request: Request, link: Link, message: bytes) -> bool:
         self._desk.add(request)
         try:
-            request.link.send(message)
+            link.send(message)
         except (VenueError, OSError, RuntimeError):
             # Once the socket has been asked, whether bytes left is not known for certain.
             self._desk.take(request.identity)

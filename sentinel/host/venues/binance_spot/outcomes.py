@@ -18,6 +18,7 @@ class Reaction(Enum):
     RESYNC_CLOCK = 1
     PAUSE = 2
     HALT_KEY = 3
+    CHECK_SESSION = 4
 
 
 def _span(first: int, last: int) -> range:
@@ -40,6 +41,11 @@ NO_SUCH_SYMBOL = frozenset({-1121, -1100})
 _CLOCK = -1021
 _LIMITS = frozenset({-1003, -1015, -1034})
 _KEY = frozenset({-1002, -2014, -2015})
+_MISSING_PARAMETER = -1102
+#: What may pass by itself: the venue's own trouble, limits and the clock.
+_PASSING = frozenset({-1000, -1001, -1006, -1007, -1008, -1016, _CLOCK}) | _LIMITS
+#: A method or service this endpoint does not have.
+NOT_OFFERED = -1020
 
 
 def is_definitive(status: int, code: int, message: str) -> bool:
@@ -60,4 +66,15 @@ def reaction(status: int, code: int) -> Reaction:
         return Reaction.PAUSE
     if code == _CLOCK:
         return Reaction.RESYNC_CLOCK
+    if code == _MISSING_PARAMETER:
+        # What a connection answers that has forgotten its logon: key and signature are missing.
+        return Reaction.CHECK_SESSION
     return Reaction.HALT_KEY if code in _KEY else Reaction.NONE
+
+
+def refuses_key(status: int, code: int) -> bool:
+    """Whether the answer to a logon or a subscription means that asking again with this key cannot help.
+
+    Of a refusal this program does not know that is assumed too: asking again and again ends in a ban.
+    """
+    return status in (400, 401) and code not in _PASSING

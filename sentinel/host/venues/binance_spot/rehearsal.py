@@ -39,6 +39,7 @@ class Rehearsal:
     def __init__(self, symbols: list[str], clock: Clock, requests: Requests) -> None:
         self._outbound = Outbound(Desk(symbols, clock, _Discard(), 0), requests)
         self._link = _MuteLink(lambda link, payload: None, lambda link: None)
+        self._link.logged_on = requests.can_log_on
 
     def place(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
         """Prepare, sign and account for an order as the session does."""

@@ -1,6 +1,8 @@
-"""The texts of WebSocket API requests."""
+"""The texts of WebSocket API requests: signed one by one, or bare on a connection that has logged on."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import msgspec
 
@@ -15,29 +17,51 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Requests:
-    """Builds requests under one key. ``recv_window_ms`` goes into every signed one."""
+    """Builds requests under one key. ``recv_window_ms`` goes into every one that names the time.
+
+    ``logged_on``: the connection has logged on, so key and signature are left out.
+    """
 
     def __init__(self, credentials: Credentials, recv_window_ms: int) -> None:
         self._credentials = credentials
         self._recv_window_ms = recv_window_ms
         self._symbols: dict[str, str] = {}
 
+    @property
+    def api_key(self) -> str:
+        return self._credentials.api_key
+
+    @property
+    def can_log_on(self) -> bool:
+        """Whether this key may log a connection on."""
+        return self._credentials.can_log_on
+
     def plain(self, identity: str, method: str) -> bytes:
         return _encode({"id": identity, "method": method})
 
-    def signed(self, identity: str, method: str, params: dict[str, object], timestamp_ms: int) -> bytes:
+    def signed(self, identity: str, method: str, params: Mapping[str, object], timestamp_ms: int) -> bytes:
         """Any signed request; ``params`` values are strings or ints."""
-        full = {
-            **params,
-            "apiKey": self._credentials.api_key,
-            "recvWindow": self._recv_window_ms,
-            "timestamp": timestamp_ms,
-        }
+        full = {**self._timed(params, timestamp_ms), "apiKey": self._credentials.api_key}
         full["signature"] = self._credentials.sign(websocket_payload(full))
         return _encode({"id": identity, "method": method, "params": full})
 
+    def authorized(self, identity: str, method: str, params: Mapping[str, object], timestamp_ms: int, logged_on: bool) -> bytes:
+        """Any request for this key's account."""
+        if not logged_on:
+            return self.signed(identity, method, params, timestamp_ms)
+        return _encode({"id": identity, "method": method, "params": self._timed(params, timestamp_ms)})
+
     def place(
-        self, client_id: str, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int, timestamp_ms: int
+        self,
+        client_id: str,
+        symbol: str,
+        side: int,
+        order_type: int,
+        tif: int,
+        price: int,
+        qty: int,
+        timestamp_ms: int,
+        logged_on: bool = False,
     ) -> bytes | None:
         """order.place with a FULL answer; None for values that cannot be an order.
 
@@ -58,18 +82,25 @@ class Requests:
                 return None
             tif_text, tif_json = f"&timeInForce={name}", f'"timeInForce":"{name}",'
         quantity, key, window = format_e8_short(qty), self._credentials.api_key, self._recv_window_ms
+        # Neither key nor id holds anything JSON would escape.
+        text = (
+            f'"newClientOrderId":"{client_id}","newOrderRespType":"FULL",{price_json}"quantity":"{quantity}",'
+            f'"recvWindow":{window},"side":"{side_text}","symbol":{self._quoted(symbol)},{tif_json}'
+            f'"timestamp":{timestamp_ms},"type":"{type_text}"'
+        )
+        if logged_on:
+            return f'{{"id":"{client_id}","method":"order.place","params":{{{text}}}}}'.encode()
         # In the order of their names, which is what is signed.
         signature = self._credentials.sign(
             f"apiKey={key}&newClientOrderId={client_id}&newOrderRespType=FULL{price_text}&quantity={quantity}"
             f"&recvWindow={window}&side={side_text}&symbol={symbol}{tif_text}&timestamp={timestamp_ms}&type={type_text}".encode()
         )
-        # Neither key nor id holds anything JSON would escape.
         return (
-            f'{{"id":"{client_id}","method":"order.place","params":{{"apiKey":"{key}","newClientOrderId":"{client_id}",'
-            f'"newOrderRespType":"FULL",{price_json}"quantity":"{quantity}","recvWindow":{window},"side":"{side_text}",'
-            f'"symbol":{self._quoted(symbol)},{tif_json}"timestamp":{timestamp_ms},"type":"{type_text}",'
-            f'"signature":"{signature}"}}}}'.encode()
-        )
+            f'{{"id":"{client_id}","method":"order.place","params":{{"apiKey":"{key}",{text},"signature":"{signature}"}}}}'
+        ).encode()
+
+    def _timed(self, params: Mapping[str, object], timestamp_ms: int) -> dict[str, object]:
+        return {**params, "recvWindow": self._recv_window_ms, "timestamp": timestamp_ms}
 
     def _quoted(self, symbol: str) -> str:
         quoted = self._symbols.get(symbol)

@@ -1,9 +1,10 @@
 """The order session with Binance spot: orders, cancels and queries over the WebSocket API.
 
 Orders leave in ``place`` itself; a SENT event follows the bytes. Replies and the account's user data
-come back on the same socket and become ORDER_EVENT records. Whatever does not prove an outcome - a
+come back on the same socket and become ORDER_EVENT records; while there is none, cancels and queries go over
+REST. Whatever does not prove an outcome - a
 lost reply, a 5xx, an unknown code, a missing field - becomes AMBIGUOUS, is counted, and its bytes are
-kept in ``raw_log``. Listings (instruments, balances, open orders, trades) go over REST.
+kept in ``raw_log``. Listings (instruments, balances, open orders, trades) always go over REST.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sentinel.host.ports import Clock, RecordSink
 from sentinel.host.venues.binance_spot import translate
 from sentinel.host.venues.binance_spot.account_rest import AccountRest
 from sentinel.host.venues.binance_spot.desk import Desk
+from sentinel.host.venues.binance_spot.handshake import Handshake
 from sentinel.host.venues.binance_spot.inbound import Inbound
 from sentinel.host.venues.binance_spot.instruments import read_instruments
 from sentinel.host.venues.binance_spot.keeper import LinkKeeper
@@ -27,6 +29,8 @@ from sentinel.host.venues.binance_spot.link import Link
 from sentinel.host.venues.binance_spot.outbound import Outbound
 from sentinel.host.venues.binance_spot.rehearsal import Rehearsal
 from sentinel.host.venues.binance_spot.requests import Requests
+from sentinel.host.venues.binance_spot.rest_way import RestWay
+from sentinel.host.venues.binance_spot.signed_rest import SignedRest
 from sentinel.host.venues.binance_spot.signing import Credentials
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
 from sentinel.host.venues.order_events import RecordBatch
@@ -39,7 +43,7 @@ class BinanceSpotSession:
     Args:
         venue: addresses, recvWindow.
         symbols: the run's names, by index.
-        credentials: an HMAC key.
+        credentials: an Ed25519 key logs each connection on; an HMAC key signs each request.
         clock: UTC ns; t_recv of every record.
         sink, source: where records go, and under which source number.
         on_reconnect: awaited after each reconnect, once orders can be sent again: reconcile there.
@@ -61,9 +65,11 @@ class BinanceSpotSession:
         self.on_reconnect = on_reconnect
         requests = Requests(credentials, venue.recv_window_ms)
         self._desk = Desk(self.symbols, clock, sink, source)
-        self._rest = AccountRest(venue, credentials, clock, self._desk.budget, self._desk.venue_ns)
-        self._keeper = LinkKeeper(venue.api_url, requests, self._desk.offset, clock, self)
-        self._outbound = Outbound(self._desk, requests)
+        self._rest = SignedRest(venue, credentials, self._desk.budget, self._desk.venue_ns)
+        self._account = AccountRest(self._desk, self._rest)
+        self._rest_way = RestWay(self._desk, self._rest)
+        self._keeper = LinkKeeper(venue.api_url, Handshake(venue.api_url, requests, self._desk.offset, clock), self)
+        self._outbound = Outbound(self._desk, requests, self._rest_way)
         self._rehearsal = Rehearsal(self.symbols, clock, requests)
         self._inbound = Inbound(self._desk, self._keeper, self._outbound)
 
@@ -101,7 +107,7 @@ class BinanceSpotSession:
 
     @property
     def pending_requests(self) -> int:
-        return self._rest.pending
+        return self._account.pending + self._rest_way.pending
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -126,10 +132,13 @@ class BinanceSpotSession:
         """Read the instruments, connect, synchronise the clock, subscribe to user data. Raises VenueError."""
         await self._load_instruments()
         await self._keeper.start()
+        self._rest_way.open(self._inbound)
 
     async def close(self) -> None:
         """Close the connections. Requests without a reply become AMBIGUOUS. Idempotent."""
         await self._keeper.stop()
+        await self._rest_way.close()
+        self._rest.close()
 
     # Orders
 
@@ -146,7 +155,7 @@ class BinanceSpotSession:
         self._outbound.deny(key, symbol)
 
     def cancel(self, key: int, symbol: str) -> None:
-        """Ask for an order's cancellation now. One that cannot be sent becomes CANCEL_REJECTED with a LocalCode."""
+        """Ask for an order's cancellation now, over REST if need be. One that cannot be sent becomes CANCEL_REJECTED."""
         self._outbound.cancel(self._keeper.current, key, symbol)
 
     def query(self, key: int, symbol: str) -> None:
@@ -168,7 +177,7 @@ class BinanceSpotSession:
 
     async def balances(self) -> NDArray[Any]:
         """BASE_BALANCE of every symbol and QUOTE_BALANCE, free + locked, int64[n, 8]. Raises VenueError."""
-        totals = await self._rest.balances()
+        totals = await self._account.balances()
         batch, now = RecordBatch(Venue.BINANCE_SPOT), self._desk.now_ns()
         instruments = self._desk.instruments
         for index, instrument in enumerate(instruments):
@@ -181,16 +190,16 @@ class BinanceSpotSession:
 
     async def open_orders(self) -> list[VenueOrder]:
         """Every open order of the account, foreign ones too. Raises VenueError."""
-        return await self._rest.open_orders(self._desk.index)
+        return await self._account.open_orders(self._desk.index)
 
     async def find_order(self, symbol: str, key: int | None = None, venue_order_id: int | None = None) -> VenueOrder | None:
         """One order by our key or by the venue's id; None when the venue does not know it. Raises VenueError."""
         if venue_order_id is not None:
-            return await self._rest.order(symbol, self._desk.index, {"orderId": venue_order_id})
+            return await self._account.order(symbol, self._desk.index, {"orderId": venue_order_id})
         if key is None:
             raise VenueError("find_order", None, "a key or a venue order id", "pass one")
         for text in (client_order_id(key), translate.cancel_id(key)):
-            found = await self._rest.order(symbol, self._desk.index, {"origClientOrderId": text})
+            found = await self._account.order(symbol, self._desk.index, {"origClientOrderId": text})
             if found is not None:
                 return found
         return None
@@ -198,7 +207,7 @@ class BinanceSpotSession:
     async def my_trades(self, symbol: str, from_id: int | None = None, venue_order_id: int | None = None) -> list[VenueTrade]:
         """The account's fills on ``symbol`` in order of trade id, all pages. Raises VenueError."""
         index = self._desk.index[symbol]
-        return await self._rest.trades(symbol, index, self._desk.instruments[index], from_id, venue_order_id)
+        return await self._account.trades(symbol, index, self._desk.instruments[index], from_id, venue_order_id)
 
     # Called by the keeper of the connections
 
@@ -217,6 +226,6 @@ class BinanceSpotSession:
             await self.on_reconnect()
 
     async def _load_instruments(self) -> None:
-        info = await self._rest.exchange_info(self.symbols)
+        info = await self._account.exchange_info(self.symbols)
         self._desk.instruments = read_instruments(info, self.symbols)
         self._desk.budget.observe(info.rate_limits, self._desk.venue_ns())
