@@ -1,0 +1,137 @@
+"""Keeps one FIX session up: reconnects after a loss, and moves to a new one before the venue's maintenance."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+from sentinel.errors import SentinelError, VenueError
+from sentinel.host.ports import Clock
+from sentinel.host.venues.binance_spot.outcomes import Reaction, reaction
+from sentinel.host.venues.fix.logon import Logon
+from sentinel.host.venues.fix.protocol import Ended, EndReason, Event, LoggedOn, Notice
+from sentinel.host.venues.fix.session import FixAddress, FixSession
+
+_log = logging.getLogger(__name__)
+
+_CLIENT_ERROR = 400
+# Binance counts 15 connection attempts in 30 s, Coinbase two logons a second.
+_FIRST_WAIT_S = 2.0
+_LONGEST_WAIT_S = 30.0
+_HANDOVER_S = 5.0
+
+
+class SessionKeeper:
+    """``on_event(session, event)`` gets every event of every session; ``on_up`` is awaited after each reconnect.
+
+    The logons are used in turn: a name stays taken for a while when its session was not closed cleanly, and
+    with two of them the successor is up before the old session goes. With one, there is a pause between them.
+    """
+
+    def __init__(
+        self,
+        address: FixAddress,
+        begin_string: str,
+        logons: Sequence[Logon],
+        clock: Clock,
+        on_event: Callable[[FixSession, Event], None],
+        on_up: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.current: FixSession | None = None
+        self.halted: str | None = None
+        self.reconnects = 0
+        self._address = address
+        self._begin_string = begin_string
+        self._logons = list(logons)
+        self._clock = clock
+        self._on_event = on_event
+        self._on_up = on_up
+        self._opened = 0
+        self._sessions: set[FixSession] = set()
+        self._leaving: FixSession | None = None
+        self._wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open the first session. Raises VenueError."""
+        await self._open()
+        self._task = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """Log out everywhere. Idempotent."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(*(session.close() for session in list(self._sessions)))
+
+    async def _open(self) -> None:
+        logon = self._logons[self._opened % len(self._logons)]
+        self._opened += 1
+        await FixSession.open(self._address, self._begin_string, logon, self._clock, self._take)
+
+    def _take(self, session: FixSession, event: Event) -> None:
+        if isinstance(event, LoggedOn):
+            self._sessions.add(session)
+            self.current = session
+        elif isinstance(event, Notice):
+            _log.warning("FIX session: the venue announces maintenance")
+            if session is self.current:
+                self._leaving = session
+                self._wanted.set()
+        elif isinstance(event, Ended):
+            self._lost(session, event)
+        self._on_event(session, event)
+
+    def _lost(self, session: FixSession, ended: Ended) -> None:
+        self._sessions.discard(session)
+        if reaction(_CLIENT_ERROR, ended.code) is Reaction.HALT_KEY:
+            self.halted = self.halted or f"{ended.code} {ended.text}"
+            _log.error("the venue refuses the FIX key (%d): no new session", ended.code)
+        if session is self.current:
+            self.current = None
+            self._wanted.set()
+            if ended.reason is not EndReason.LOGGED_OUT:
+                _log.warning("FIX session lost: %s", ended.reason.value)
+
+    async def _keep(self) -> None:
+        wait = _FIRST_WAIT_S
+        while self.halted is None:
+            await self._wanted.wait()
+            self._wanted.clear()
+            old = self.current
+            if old is not None and old is not self._leaving:
+                continue
+            if old is not None and len(self._logons) == 1:
+                await old.close()
+                old = None
+            if await self._reopen():
+                wait = _FIRST_WAIT_S
+                if old is not None:
+                    # Answers to what was asked on the old session may still be on their way.
+                    await asyncio.sleep(_HANDOVER_S)
+                    await old.close()
+            else:
+                self._wanted.set()
+                await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+                wait = min(2 * wait, _LONGEST_WAIT_S)
+
+    async def _reopen(self) -> bool:
+        try:
+            await self._open()
+        except VenueError as error:
+            _log.warning("no FIX session yet: %s", type(error).__name__)
+            return False
+        self.reconnects += 1
+        try:
+            if self._on_up is not None:
+                await self._on_up()
+        except Exception as error:
+            # Orders on an account that could not be reconciled would be orders in the dark: begin anew.
+            _log.error("FIX session up, but not reconciled: %s", error, exc_info=not isinstance(error, SentinelError))
+            if self.current is not None:
+                await self.current.close()
+            return False
+        return True
