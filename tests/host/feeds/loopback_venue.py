@@ -86,12 +86,6 @@ class Venue:
         writer.close()
 
 
-async def until(condition: Callable[[], Any], seconds: float = 5.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 def run(scenario: Callable[[Venue], Awaitable[None]]) -> None:
     async def main() -> None:
         async with Venue() as venue:

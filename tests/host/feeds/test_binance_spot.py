@@ -12,7 +12,8 @@ from sentinel.config import FeedConfig, VenueConfig
 from sentinel.host.clock import LiveClock
 from sentinel.host.feeds.binance_spot import BinanceSpotFeed, plan_connections
 from sentinel.wire import FeedStatus, Kind
-from tests.host.feeds.loopback_venue import BASE, Venue, market_kinds, run, until
+from tests.host.feeds.loopback_venue import BASE, Venue, market_kinds, run
+from tests.host.waiting import until
 
 
 def test_messages_reach_the_sink_with_the_time_of_their_receipt(sink: Any, messages: Any) -> None:

@@ -12,7 +12,8 @@ from sentinel.config import FeedConfig, VenueConfig
 from sentinel.host.clock import LiveClock
 from sentinel.host.feeds.binance_spot import BinanceSpotFeed
 from sentinel.wire import FeedStatus, Kind
-from tests.host.feeds.loopback_venue import BASE, Venue, market_kinds, run, until
+from tests.host.feeds.loopback_venue import BASE, Venue, market_kinds, run
+from tests.host.waiting import until
 
 
 def test_socket_cut_in_the_middle_of_a_frame_is_replaced_and_whole_frames_are_kept(sink: Any, messages: Any) -> None:

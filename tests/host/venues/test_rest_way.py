@@ -24,6 +24,7 @@ from sentinel.units import E8, NS_PER_MS
 from sentinel.wire import OrderEventKind, OrderState, Side
 from tests.host.venues.offline_session import CREDENTIALS, KEY, SYMBOLS, TEXT, Sink, full
 from tests.host.venues.scripted_venue import ScriptedVenue
+from tests.host.waiting import until
 from tests.sim.scripted_market import ScriptedSource
 
 Scenario = Callable[[ScriptedVenue, BinanceSpotSession, Sink], Coroutine[Any, Any, None]]
@@ -34,13 +35,6 @@ HTML = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></ht
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "_BACKOFF_MIN_S", 0.01)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen within 5 s"
-        await asyncio.sleep(0.002)
 
 
 def without_link(scenario: Scenario, **rest: tuple[int, dict[str, str], Any]) -> None:

@@ -26,6 +26,7 @@ from sentinel.units import E8
 from sentinel.wire import OrderEventKind, Side
 from tests.host.venues.offline_session import KEY, SYMBOLS, Sink, full
 from tests.host.venues.scripted_venue import ScriptedVenue
+from tests.host.waiting import until
 from tests.sim.scripted_market import ScriptedSource
 
 NAME = "K" * 32
@@ -46,13 +47,6 @@ PRIVATE_TEXT = OURS.secret.splitlines()[1]
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "_BACKOFF_MIN_S", 0.01)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen within 5 s"
-        await asyncio.sleep(0.002)
 
 
 class Rig:

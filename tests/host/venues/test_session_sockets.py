@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -16,6 +15,7 @@ from sentinel.units import E8
 from sentinel.wire import Command, OrderEventKind, OrderState
 from tests.host.venues.offline_session import CREDENTIALS, KEY, SYMBOLS, Sink, full, report
 from tests.host.venues.scripted_venue import ScriptedVenue
+from tests.host.waiting import until
 
 Scenario = Callable[[ScriptedVenue, BinanceSpotSession, Sink], Coroutine[Any, Any, None]]
 
@@ -39,13 +39,6 @@ def play(scenario: Scenario, offset_ms: int = 0) -> None:
             assert venue.bad_signatures == 0
 
     asyncio.run(asyncio.wait_for(run(), 20))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen within 5 s"
-        await asyncio.sleep(0.002)
 
 
 def place(session: BinanceSpotSession, key: int = KEY) -> None:

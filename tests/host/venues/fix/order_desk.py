@@ -11,6 +11,7 @@ from sentinel.host.venues.fix.protocol import Event
 from sentinel.wire import OrderEventKind, Venue
 from tests.host.venues.fix.fix_peer import INSTRUMENTS, Connection, Gateway, PlainLogon
 from tests.host.venues.offline_session import ManualClock, Sink
+from tests.host.waiting import until
 
 
 class Desk:
@@ -40,12 +41,6 @@ class Desk:
 
     async def wait(self, kind: OrderEventKind) -> None:
         await until(lambda: any(event.kind is kind for event in self.sink.events))
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.002)
 
 
 def play(

@@ -12,8 +12,8 @@ from sentinel.host.venues.fix.timestamps import parse_utc
 from sentinel.units import E8
 from sentinel.wire import FeeAsset, Side
 from tests.host.venues.fix.fix_peer import FILL, INSTRUMENTS, Connection, Gateway, PlainLogon, report
-from tests.host.venues.fix.order_desk import until
 from tests.host.venues.offline_session import ManualClock
+from tests.host.waiting import until
 
 T_NS = parse_utc("20240611-09:01:46.228950")
 TRADE = VenueTrade(0, 9001, 76, Side.BUY, True, 2 * E8, E8, 2 * E8, E8 // 500, FeeAsset.QUOTE, T_NS)

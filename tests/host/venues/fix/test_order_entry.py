@@ -11,7 +11,7 @@ from sentinel.host.venues.fix import COINBASE, FixAddress, FixOrderEntry, keeper
 from sentinel.host.venues.fix.codec import Field, encode
 from sentinel.wire import OrderEventFlag, OrderEventKind, OrderState, Venue, client_order_id
 from tests.host.venues.fix.fix_peer import FILL, INSTRUMENTS, KEY, ORDER, OTHER_KEY, Connection, PlainLogon, report
-from tests.host.venues.fix.order_desk import Desk, idle, play, until
+from tests.host.venues.fix.order_desk import Desk, idle, play
 from tests.host.venues.offline_session import (
     ACKED,
     AMBIGUOUS,
@@ -24,6 +24,7 @@ from tests.host.venues.offline_session import (
     ManualClock,
     Sink,
 )
+from tests.host.waiting import until
 
 OURS = (11, client_order_id(KEY))
 

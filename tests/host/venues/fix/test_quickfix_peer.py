@@ -25,8 +25,8 @@ from sentinel.host.venues.fix.timestamps import format_utc
 from sentinel.units import E8
 from sentinel.wire import OrderEventKind, OrderState, Venue
 from tests.host.venues.fix.fix_peer import INSTRUMENTS, KEY, ORDER, OTHER_KEY
-from tests.host.venues.fix.order_desk import until
 from tests.host.venues.offline_session import Sink
+from tests.host.waiting import until
 
 # Wheels exist up to Python 3.11.
 fix = pytest.importorskip("quickfix")

@@ -21,7 +21,8 @@ from sentinel.host.venues.fix import keeper
 from sentinel.host.venues.fix.protocol import Notice
 from sentinel.host.venues.fix.session import LogonRefused
 from tests.host.venues.fix.fix_peer import KEY, ORDER, Connection, Gateway, PlainLogon
-from tests.host.venues.fix.order_desk import Desk, idle, play, until
+from tests.host.venues.fix.order_desk import Desk, idle, play
+from tests.host.waiting import until
 
 
 @pytest.fixture(autouse=True)
