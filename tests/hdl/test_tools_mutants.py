@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from sentinel_hdl.benches import watchdog
 from sentinel_hdl.tools import mutate
-from sentinel_hdl.tools.equivalence import compare
+from sentinel_hdl.tools.equivalence import Comparison
 from sentinel_hdl.tools.errors import CoreError
 from sentinel_hdl.tools.mutant_bench import BenchTrial
 from sentinel_hdl.tools.netlist import with_upsets
@@ -53,8 +53,9 @@ def test_bench_that_the_core_itself_fails_is_refused() -> None:
 def test_what_a_bench_kills_is_never_called_equivalent(tmp_path: Path) -> None:
     trial = BenchTrial(watchdog.BENCH, tmp_path, COUNT, 3)
     numbers = range(1, COUNT + 1)
+    comparison = Comparison(tmp_path / "compare", trial.netlist, trial.root)
     for number, difference in zip(numbers, trial.run(numbers), strict=True):
-        verdict, _ = compare(tmp_path / f"compare{number}", trial.netlist, trial.root, trial.changes[number - 1])
+        verdict, _ = comparison.verdict(number)
         assert verdict == ("SURVIVED" if difference else "equivalent")
 
 

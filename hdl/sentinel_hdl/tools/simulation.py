@@ -38,13 +38,12 @@ def ports_of(verilog: str, module: str) -> list[Port]:
 
 _WRAPPER = """// Ports of a Verilated module behind a flat C ABI, by index.
 #include <cstdint>
-#include <cstring>
 #include "V{top}.h"
 #include "verilated.h"
 struct Sim {{
   VerilatedContext context;
   V{top} top{{&context}};
-  struct {{ void *at; size_t size; }} ports[{count}] = {{{table}}};
+  void *ports[{count}] = {{{table}}};
 }};
 extern "C" {{
 void *sim_new() {{ return new Sim; }}
@@ -56,15 +55,13 @@ void sim_tick(Sim *sim, uint64_t cycles) {{
     sim->top.clk = 0; sim->top.eval();
   }}
 }}
-void sim_set(Sim *sim, int port, const void *value) {{ memcpy(sim->ports[port].at, value, sim->ports[port].size); }}
-void sim_get(Sim *sim, int port, void *value) {{ memcpy(value, sim->ports[port].at, sim->ports[port].size); }}
+void *sim_port(Sim *sim, int port) {{ return sim->ports[port]; }}
 }}
 """
 
 
-def _bytes_of(width: int) -> int:
-    """Size of a Verilator port: 1, 2, 4 or 8 bytes, then whole 32-bit words."""
-    return next((size for size in (1, 2, 4, 8) if width <= 8 * size), (width + 31) // 32 * 4)
+#: Verilator's types of a port of so many bits; a wider one is an array of 32-bit words.
+_NARROW = {8: ctypes.c_uint8, 16: ctypes.c_uint16, 32: ctypes.c_uint32, 64: ctypes.c_uint64}
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ class Compiled:
         ports = {port.name: port for port in ports_of(verilog, top)}
         # Verilator writes a second of two underscores as its code.
         entries = [name.replace("__", "___05F") for name in ports]
-        table = ", ".join(f"{{&top.{name}, sizeof(top.{name})}}" for name in entries)
+        table = ", ".join(f"&top.{name}" for name in entries)
         wrapper = _WRAPPER.format(top=top, count=len(entries), table=table)
         return cls(ports, shared_library(top, verilog, wrapper, flags))
 
@@ -100,10 +97,23 @@ class Simulation:
 
     def _start(self, compiled: Compiled, inputs: dict[str, int]) -> None:
         self.ports = compiled.ports
-        self._index = {name: number for number, name in enumerate(self.ports)}
-        self._library = ctypes.CDLL(str(compiled.library))
-        self._library.sim_new.restype = ctypes.c_void_p
-        self._sim = ctypes.c_void_p(self._library.sim_new())
+        library = ctypes.CDLL(str(compiled.library))
+        library.sim_new.restype = library.sim_port.restype = ctypes.c_void_p
+        library.sim_port.argtypes = ctypes.c_void_p, ctypes.c_int
+        library.sim_tick.argtypes = ctypes.c_void_p, ctypes.c_uint64
+        self._sim = ctypes.c_void_p(library.sim_new())
+        self._eval, self._tick, self._free = library.sim_eval, library.sim_tick, library.sim_free
+        self._narrow: dict[str, Any] = {}
+        self._wide: dict[str, Any] = {}
+        for number, (name, port) in enumerate(self.ports.items()):
+            at = library.sim_port(self._sim, number)
+            kind = next((kind for bits, kind in _NARROW.items() if port.width <= bits), None)
+            if kind is None:
+                self._wide[name] = (ctypes.c_uint32 * -(-port.width // 32)).from_address(at)
+            else:
+                self._narrow[name] = kind.from_address(at)
+        # An input has changed since the logic was evaluated.
+        self._stale = True
         self.cycle = 0
         for name, value in inputs.items():
             self[name] = value
@@ -120,21 +130,30 @@ class Simulation:
 
     def close(self) -> None:
         """Free the model; the simulation is not used after."""
-        self._library.sim_free(self._sim)
+        self._narrow, self._wide = {}, {}
+        self._free(self._sim)
 
     def __setitem__(self, name: str, value: int) -> None:
-        port = self.ports[name]
-        data = (value & (1 << port.width) - 1).to_bytes(_bytes_of(port.width), "little")
-        self._library.sim_set(self._sim, self._index[name], data)
+        value &= (1 << self.ports[name].width) - 1
+        self._stale = True
+        if name in self._narrow:
+            self._narrow[name].value = value
+        else:
+            wide = self._wide[name]
+            ctypes.memmove(wide, value.to_bytes(ctypes.sizeof(wide), "little"), ctypes.sizeof(wide))
 
     def __getitem__(self, name: str) -> int:
-        buffer = ctypes.create_string_buffer(_bytes_of(self.ports[name].width))
-        self._library.sim_eval(self._sim)
-        self._library.sim_get(self._sim, self._index[name], buffer)
-        return int.from_bytes(buffer.raw, "little")
+        if self._stale:
+            self._eval(self._sim)
+            self._stale = False
+        if name in self._narrow:
+            return int(self._narrow[name].value)
+        return int.from_bytes(self._wide[name], "little")
 
     def tick(self, cycles: int = 1) -> None:
         """So many clock edges."""
-        self._library.sim_eval(self._sim)
-        self._library.sim_tick(self._sim, ctypes.c_uint64(cycles))
+        if self._stale:
+            self._eval(self._sim)
+            self._stale = False
+        self._tick(self._sim, cycles)
         self.cycle += cycles
