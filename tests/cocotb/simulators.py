@@ -29,6 +29,15 @@ from tests.cocotb.top import TOP, top_verilog
 SMALL = {"engines": 2, "trees_per_engine": 4, "symbols": 64, "window_depth": 64}
 FULL_SIZE: dict[str, int] = {}
 SEED = 20_240_607
+#: Modules of cases that share a run of the simulator.
+RUNS = {
+    "registers": ("cases_registers",),
+    "pcis": ("cases_pcis",),
+    "ring": ("cases_ring",),
+    "model": ("cases_model",),
+    "gate": ("cases_gate", "cases_trips", "cases_cross"),
+    "kill": ("cases_kill",),
+}
 _TIMESCALE = ("1ns", "1ps")
 
 # What tests upset or look at inside; everything else is Verilator's to optimise. ``ports_of`` the top is always seen.

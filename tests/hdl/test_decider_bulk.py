@@ -95,7 +95,7 @@ def test_decisions_before_any_model_say_so(decider: BulkDecider) -> None:
         assert (decisions[name] == 0).all()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_random_forest_is_decided_as_by_numba_under_pauses(decider: BulkDecider, seed: int) -> None:
     check_random_model(decider, seed, 120_000)
 

@@ -57,9 +57,10 @@ class Comparison:
         self._lock, self._with_memories = Lock(), self._cut if cut == text else None
 
     def _circuit(self, name: str) -> Aig:
-        script = [f"read_rtlil {name}.il", f"hierarchy -top {self._root}", "dffunmap", "memory_map", "opt -fast -nosdff -nodffe"]
-        script += ["techmap", "opt -fast -nosdff -nodffe", "simplemap", "dfflegalize -cell $_DFF_P_ 01", "setundef -zero"]
-        script += ["opt -fast -nosdff -nodffe", "simplemap", "aigmap", f"write_aiger -zinit -symbols {name}.aig"]
+        # No optimisation that takes time: what the two instances share is found without.
+        script = [f"read_rtlil {name}.il", f"hierarchy -top {self._root}", "dffunmap", "memory_map", "opt_clean", "techmap"]
+        script += ["opt_clean", "simplemap", "dfflegalize -cell $_DFF_P_ 01", "setundef -zero", "opt_clean", "simplemap"]
+        script += ["aigmap", f"write_aiger -zinit -symbols {name}.aig"]
         yosys(self._directory, script, name)
         return read_aiger(self._directory / f"{name}.aig")
 
