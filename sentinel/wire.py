@@ -281,6 +281,7 @@ class Venue(IntEnum):
     """Where a record comes from or goes to."""
 
     BINANCE_SPOT = 1
+    COINBASE = 2  # Coinbase Exchange
 
 
 def _dtype(fields: Sequence[tuple[str, Any, int]]) -> np.dtype[Any]:

@@ -11,12 +11,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from functools import partial
 
 from sentinel.config import FeedConfig, VenueConfig
 from sentinel.errors import FeedError
 from sentinel.host.feeds.book_sync import WeightBudget, snapshot_weight
 from sentinel.host.feeds.capture import snapshot_payload
-from sentinel.host.feeds.connection import ConnectBudget, StreamConnection, StreamLink, stream_name
+from sentinel.host.feeds.connection import ConnectBudget, StreamConnection, StreamLink, stream_name, subscriptions
 from sentinel.host.feeds.decode import Notice
 from sentinel.host.feeds.rest import RestClient
 from sentinel.host.feeds.stream import MarketStream
@@ -67,10 +68,12 @@ class BinanceSpotFeed:
         self._stale = 0
         self._timer: asyncio.Task[None] | None = None
         budget = ConnectBudget(feed.max_connects_per_5min)
-        self._connections = [
-            StreamConnection(source, venue.stream_url, streams, symbols, feed, clock, budget, self, jitter)
-            for source, (streams, symbols) in enumerate(plan_connections(feed), start=1)
-        ]
+        self._connections = []
+        for source, (streams, symbols) in enumerate(plan_connections(feed), start=1):
+            url, later = subscriptions(venue.stream_url, streams)
+            self._connections.append(
+                StreamConnection(source, url, partial(tuple, later), symbols, feed, clock, budget, self, jitter)
+            )
 
     @property
     def connections(self) -> list[StreamLink]:

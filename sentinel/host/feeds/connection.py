@@ -163,26 +163,33 @@ class ConnectionOwner(Protocol):
 
 
 class StreamConnection:
-    """One group of streams, kept connected. ``source`` is its id, from 1 upward in a fixed order."""
+    """One group of streams, kept connected. ``source`` is its id, from 1 upward in a fixed order.
+
+    ``hello`` makes the messages sent on each new socket. A venue that does not cut its sockets needs no successor:
+    then ``replaces`` is False.
+    """
 
     def __init__(
         self,
         source: int,
-        base_url: str,
-        streams: Sequence[str],
+        url: str,
+        hello: Callable[[], Sequence[bytes]],
         symbols: Sequence[int],
         settings: FeedConfig,
         clock: Clock,
         budget: ConnectBudget,
         owner: ConnectionOwner,
         jitter: Callable[[], float],
+        replaces: bool = True,
     ) -> None:
         self.source = source
         self.symbols = tuple(symbols)
         self.reconnects = 0
         self.link: StreamLink | None = None
         self.successor: StreamLink | None = None
-        self._url, self._later = _subscriptions(base_url, streams)
+        self._url = url
+        self._hello = hello
+        self._replaces = replaces
         self._settings = settings
         self._clock = clock
         self._budget = budget
@@ -215,7 +222,7 @@ class StreamConnection:
         if self.successor is not None:
             self._finish_replacement(now_ns)
             return
-        if self.link is not None and now_ns - self.link.opened_ns >= self._life_ns:
+        if self._replaces and self.link is not None and now_ns - self.link.opened_ns >= self._life_ns:
             self._replace = True
         if (self.link is None or self._replace) and self._task is None and now_ns >= self._next_attempt_ns:
             if self._budget.take(now_ns):
@@ -267,7 +274,7 @@ class StreamConnection:
         if self._stopped or link.abandoned:
             link.abort()
             return
-        for k, message in enumerate(self._later):
+        for k, message in enumerate(self._hello()):
             asyncio.get_running_loop().call_later(_SUBSCRIBE_INTERVAL_S * k, link.send_text, message)
         # Not all at once when many were opened together.
         self._life_ns = int(self._settings.reconnect_before_h * 3600 * NS_PER_S * (1.0 - 0.02 * self._jitter()))
@@ -344,7 +351,8 @@ def stream_name(symbol: str, stream: str) -> str:
     return f"{symbol.lower()}@{stream}"
 
 
-def _subscriptions(base_url: str, streams: Sequence[str]) -> tuple[str, list[bytes]]:
+def subscriptions(base_url: str, streams: Sequence[str]) -> tuple[str, list[bytes]]:
+    """The URL that names Binance's streams, and the messages that subscribe those it has no room for."""
     url = base_url.rstrip("/") + "/stream?streams="
     fitting = 0
     names: list[str] = []

@@ -141,7 +141,7 @@ def decode_message(payload: bytes, symbols: Mapping[str, int], t_recv: int) -> D
 def decode_snapshot(body: bytes, symbol: int, t_recv: int) -> Snapshot:
     """A ``GET /api/v3/depth`` body. Raises ParseError, also for an unsorted or crossed book."""
     snapshot = _decode(_SNAPSHOT, body)
-    last_update_id = _identifier("lastUpdateId", snapshot.lastUpdateId)
+    last_update_id = identifier("lastUpdateId", snapshot.lastUpdateId)
     bids, asks = _levels("bids", snapshot.bids), _levels("asks", snapshot.asks)
     for name, levels, order in (("bids", bids, -1), ("asks", asks, 1)):
         if any((after - before) * order <= 0 for (before, _), (after, _) in pairwise(levels)):
@@ -150,7 +150,7 @@ def decode_snapshot(body: bytes, symbol: int, t_recv: int) -> Snapshot:
             raise ParseError(name, 0, "quantities above 0", "fetch the snapshot again")
     if bids and asks and bids[0][0] >= asks[0][0]:
         raise ParseError("bids[0]", bids[0][0], f"a price below the best ask {asks[0][0]}", "fetch the snapshot again")
-    records = _level_slots(symbol, last_update_id, t_recv, 0, bids, asks, MarketFlag.FROM_SNAPSHOT)
+    records = level_slots(symbol, last_update_id, t_recv, 0, bids, asks, MarketFlag.FROM_SNAPSHOT)
     return Snapshot(last_update_id, records)
 
 
@@ -167,20 +167,21 @@ def market_slot(
     qty: int = 0,
     price2: int = 0,
     qty2: int = 0,
+    venue: Venue = Venue.BINANCE_SPOT,
 ) -> NDArray[np.int64]:
     """One MarketEvent as int64[1, 8]."""
     slot = empty_slots(1)
-    slot[0] = (seq, t_recv, t_exchange, _head(kind, side, flags, symbol), price, qty, price2, qty2)
+    slot[0] = (seq, t_recv, t_exchange, _head(kind, side, flags, symbol, venue), price, qty, price2, qty2)
     return slot
 
 
-def status_slot(status: FeedStatus, t_recv: int, symbol: int = NO_SYMBOL) -> NDArray[np.int64]:
+def status_slot(status: FeedStatus, t_recv: int, symbol: int = NO_SYMBOL, venue: Venue = Venue.BINANCE_SPOT) -> NDArray[np.int64]:
     """A STATUS event as int64[1, 8]."""
-    return market_slot(Kind.STATUS, symbol, t_recv, qty=int(status))
+    return market_slot(Kind.STATUS, symbol, t_recv, qty=int(status), venue=venue)
 
 
-def _head(kind: int, side: int, flags: int, symbol: int) -> int:
-    word = kind | side << 8 | flags << 16 | int(Venue.BINANCE_SPOT) << 32 | symbol << 48
+def _head(kind: int, side: int, flags: int, symbol: int, venue: Venue) -> int:
+    word = kind | side << 8 | flags << 16 | int(venue) << 32 | symbol << 48
     return word - (1 << 64) if word >> 63 else word
 
 
@@ -198,7 +199,8 @@ def _symbol(name: str, symbols: Mapping[str, int]) -> int:
     return index
 
 
-def _decimal(field: str, text: str, minimum: int) -> int:
+def decimal_value(field: str, text: str, minimum: int) -> int:
+    """A price or quantity as int64 e8, at least ``minimum``. Raises ParseError."""
     try:
         value = parse_e8(text, field)
     except UnitError as error:
@@ -208,7 +210,8 @@ def _decimal(field: str, text: str, minimum: int) -> int:
     return value
 
 
-def _identifier(field: str, value: int) -> int:
+def identifier(field: str, value: int) -> int:
+    """A trade id or sequence. Raises ParseError."""
     if not 0 <= value <= INT64_MAX:
         raise ParseError(field, value, f"0 to {INT64_MAX}", "drop the message")
     return value
@@ -232,41 +235,41 @@ def _trade(trade: Any, symbols: Mapping[str, int], t_recv: int) -> Decoded:
             Kind.TRADE,
             _symbol(trade.s, symbols),
             t_recv,
-            seq=_identifier("t", trade.t),
+            seq=identifier("t", trade.t),
             t_exchange=_time("T", trade.T, t_recv),
             side=Side.SELL if trade.m else Side.BUY,
-            price=_decimal("p", trade.p, 1),
-            qty=_decimal("q", trade.q, 1),
+            price=decimal_value("p", trade.p, 1),
+            qty=decimal_value("q", trade.q, 1),
         )
     )
 
 
 def _ticker(ticker: Any, symbols: Mapping[str, int], t_recv: int) -> Decoded:
-    bid, bid_qty = _decimal("b", ticker.b, 0), _decimal("B", ticker.B, 0)
-    ask, ask_qty = _decimal("a", ticker.a, 0), _decimal("A", ticker.A, 0)
+    bid, bid_qty = decimal_value("b", ticker.b, 0), decimal_value("B", ticker.B, 0)
+    ask, ask_qty = decimal_value("a", ticker.a, 0), decimal_value("A", ticker.A, 0)
     if (bid > 0) != (bid_qty > 0) or (ask > 0) != (ask_qty > 0) or (ask > 0 and bid >= ask):
         raise ParseError("b", (bid, bid_qty, ask, ask_qty), "a bid below the ask, each with a quantity", "drop the message")
-    symbol, seq = _symbol(ticker.s, symbols), _identifier("u", ticker.u)
+    symbol, seq = _symbol(ticker.s, symbols), identifier("u", ticker.u)
     return Decoded(market_slot(Kind.BBO, symbol, t_recv, seq=seq, price=bid, qty=bid_qty, price2=ask, qty2=ask_qty))
 
 
 def _depth(depth: Any, symbols: Mapping[str, int], t_recv: int) -> Decoded:
     symbol = _symbol(depth.s, symbols)
-    first_id, last_id = _identifier("U", depth.U), _identifier("u", depth.u)
+    first_id, last_id = identifier("U", depth.U), identifier("u", depth.u)
     if first_id > last_id:
         raise ParseError("U", first_id, f"at most u = {last_id}", "drop the message")
     time = _time("E", depth.E, t_recv)
-    records = _level_slots(symbol, last_id, t_recv, time, _levels("b", depth.b), _levels("a", depth.a), MarketFlag(0))
+    records = level_slots(symbol, last_id, t_recv, time, _levels("b", depth.b), _levels("a", depth.a), MarketFlag(0))
     if len(records):
         records[-1, 3] |= int(MarketFlag.LAST_OF_EVENT) << 16
     return Decoded(records, DepthIds(symbol, first_id, last_id))
 
 
 def _levels(field: str, levels: list[tuple[str, str]]) -> list[tuple[int, int]]:
-    return [(_decimal(field, price, 1), _decimal(field, qty, 0)) for price, qty in levels]
+    return [(decimal_value(field, price, 1), decimal_value(field, qty, 0)) for price, qty in levels]
 
 
-def _level_slots(
+def level_slots(
     symbol: int,
     seq: int,
     t_recv: int,
@@ -274,12 +277,14 @@ def _level_slots(
     bids: list[tuple[int, int]],
     asks: list[tuple[int, int]],
     flags: MarketFlag,
+    venue: Venue = Venue.BINANCE_SPOT,
 ) -> NDArray[np.int64]:
+    """LEVEL events of (price, quantity) pairs as int64[n, 8], bids first."""
     slots = empty_slots(len(bids) + len(asks))
     slots[:, 0], slots[:, 1], slots[:, 2] = seq, t_recv, t_exchange
     for side, first, levels in ((Side.BUY, 0, bids), (Side.SELL, len(bids), asks)):
         if levels:
             part = slots[first : first + len(levels)]
-            part[:, 3] = _head(Kind.LEVEL, side, int(flags), symbol)
+            part[:, 3] = _head(Kind.LEVEL, side, int(flags), symbol, venue)
             part[:, 4:6] = levels
     return slots

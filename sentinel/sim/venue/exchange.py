@@ -42,7 +42,8 @@ class Exchange:
     """A spot exchange in virtual time.
 
     ``instruments`` and ``source`` agree on the order of symbols; ``accounts`` maps an account name to its balances
-    (asset -> int64 e8). ``seed`` sets where ids start and when each symbol's depth period begins.
+    (asset -> int64 e8). ``seed`` sets where ids start and when each symbol's depth period begins. A
+    ``ledger`` of its own keeps a venue's other rules of settlement; ``accounts`` and ``commission`` are then its affair.
 
     Attributes: ``publish(stream, payload)`` and ``publish_user(account, event)``, set by the server; ``subscriptions``, the
     stream names somebody wants (None: trade, bookTicker and depth@100ms of every symbol); ``now_ns``, virtual time.
@@ -55,6 +56,7 @@ class Exchange:
         accounts: Mapping[str, Mapping[str, int]],
         seed: int = 0,
         commission: CommissionRates | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.instruments = tuple(instruments)
         if [i.symbol for i in self.instruments] != [i.symbol for i in source.instruments]:
@@ -70,7 +72,7 @@ class Exchange:
         self.publish: Callable[[str, dict[str, Any]], None] = _discard
         self.publish_user: Callable[[str, dict[str, Any]], None] = _discard
         self.subscriptions: Container[str] | None = None
-        self.ledger = Ledger(accounts, commission or CommissionRates())
+        self.ledger = ledger or Ledger(accounts, commission or CommissionRates())
         self.books = [Book(rng.randrange(10**9, 10**10), size) for size in source.maker_size]
         self._public = [
             Publication(instrument, book, rng.randrange(10**8, 10**9), rng.randrange(100) * NS_PER_MS)

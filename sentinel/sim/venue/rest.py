@@ -56,7 +56,7 @@ class HttpResponse:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class _Unanswered(Exception):
+class Unanswered(Exception):
     """The connection dies instead of an answer, after ``partial`` bytes of it."""
 
     def __init__(self, partial: bytes = b"") -> None:
@@ -64,27 +64,34 @@ class _Unanswered(Exception):
         self.partial = partial
 
 
-class RestServer:
-    """Serves ``/api/v3`` from the gateway, and whatever ``extra`` answers first.
+class HttpServer:
+    """HTTP/1.1 with keep-alive; ``answer`` is a venue's own."""
 
-    ``enter`` is called before a request is handled (time catches up), ``leave`` after.
-    """
-
-    def __init__(
-        self,
-        gateway: Gateway,
-        faults: FaultPlan,
-        enter: Callable[[], None],
-        leave: Callable[[], None],
-        extra: Callable[[HttpRequest], HttpResponse | None],
-    ) -> None:
-        self._gateway = gateway
+    def __init__(self, faults: FaultPlan) -> None:
         self._faults = faults
-        self._enter = enter
-        self._leave = leave
-        self._extra = extra
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+
+    async def answer(self, request: HttpRequest) -> HttpResponse:
+        """What goes back. Raises Unanswered where nothing does."""
+        raise NotImplementedError
+
+    async def spoil(self, target: str, response: HttpResponse, unknown: HttpResponse) -> HttpResponse:
+        """``response`` as the armed faults leave it; ``unknown`` is the venue's way to say that an outcome is not known."""
+        take = self._faults.take
+        if take(FaultKind.DROP_RESPONSE, target) or take(FaultKind.RESET_AFTER_ACCEPT, target):
+            raise Unanswered
+        if take(FaultKind.CLOSE_MID_FRAME, target):
+            whole = _render(response, keep_alive=True)
+            raise Unanswered(whole[: len(whole) // 2])
+        delayed = take(FaultKind.DELAY_RESPONSE, target)
+        if delayed is not None:
+            await asyncio.sleep(delayed.delay_ns / NS_PER_S)
+        if take(FaultKind.ERROR_AFTER_ACCEPT, target):
+            return unknown
+        if take(FaultKind.MALFORMED_MESSAGE, target):
+            return HttpResponse(response.status, response.body[: len(response.body) // 2], response.headers)
+        return response
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port. Raises OSError when it is taken."""
@@ -104,7 +111,7 @@ class RestServer:
         try:
             while await self._exchange(reader, writer, ip):
                 pass
-        except _Unanswered as fault:
+        except Unanswered as fault:
             writer.write(fault.partial)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -128,13 +135,34 @@ class RestServer:
             writer.write(_render(_refusal(400, -1100, f"Malformed HTTP request: {error}."), keep_alive=False))
             return False
         path, _, query = target.partition("?")
-        response = await self._answer(HttpRequest(verb, path, query, body, headers, ip))
+        response = await self.answer(HttpRequest(verb, path, query, body, headers, ip))
         keep_alive = headers.get("connection", "").lower() != "close"
         writer.write(_render(response, keep_alive))
         await writer.drain()
         return keep_alive
 
-    async def _answer(self, request: HttpRequest) -> HttpResponse:
+
+class RestServer(HttpServer):
+    """Serves ``/api/v3`` from the gateway, and whatever ``extra`` answers first.
+
+    ``enter`` is called before a request is handled (time catches up), ``leave`` after.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        faults: FaultPlan,
+        enter: Callable[[], None],
+        leave: Callable[[], None],
+        extra: Callable[[HttpRequest], HttpResponse | None],
+    ) -> None:
+        super().__init__(faults)
+        self._gateway = gateway
+        self._enter = enter
+        self._leave = leave
+        self._extra = extra
+
+    async def answer(self, request: HttpRequest) -> HttpResponse:
         self._enter()
         try:
             response = self._extra(request)
@@ -145,11 +173,11 @@ class RestServer:
                 known = any(path == request.path for _, path in BY_ROUTE)
                 return _refusal(405 if known else 404, -1020, "This operation is not supported.")
             if self._faults.take(FaultKind.DROP_REQUEST, operation.method):
-                raise _Unanswered
+                raise Unanswered
             response = self._perform(operation, request)
         finally:
             self._leave()
-        return await self._faulty(operation, response) if self._faults.active else response
+        return await self.spoil(operation.method, response, _UNKNOWN) if self._faults.active else response
 
     def _perform(self, operation: Operation, request: HttpRequest) -> HttpResponse:
         gateway = self._gateway
@@ -197,24 +225,6 @@ class RestServer:
                 headers[f"X-MBX-ORDER-COUNT-{counter.header}"] = str(counter.count)
         return headers
 
-    async def _faulty(self, operation: Operation, response: HttpResponse) -> HttpResponse:
-        take = self._faults.take
-        method = operation.method
-        if take(FaultKind.DROP_RESPONSE, method) or take(FaultKind.RESET_AFTER_ACCEPT, method):
-            raise _Unanswered
-        if take(FaultKind.CLOSE_MID_FRAME, method):
-            whole = _render(response, keep_alive=True)
-            raise _Unanswered(whole[: len(whole) // 2])
-        delayed = take(FaultKind.DELAY_RESPONSE, method)
-        if delayed is not None:
-            await asyncio.sleep(delayed.delay_ns / NS_PER_S)
-        if take(FaultKind.ERROR_AFTER_ACCEPT, method):
-            text = "Timeout waiting for response from backend server. Send status unknown; execution status unknown."
-            return _refusal(503, -1007, text)
-        if take(FaultKind.MALFORMED_MESSAGE, method):
-            return HttpResponse(response.status, response.body[: len(response.body) // 2], response.headers)
-        return response
-
 
 def parse_params(request: HttpRequest) -> Params:
     """Parameters of query and body, the query winning. Raises -1101 for a name given twice in one of them."""
@@ -257,6 +267,11 @@ def _parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:
 
 def _refusal(status: int, code: int, msg: str) -> HttpResponse:
     return HttpResponse(status, _encode({"code": code, "msg": msg}))
+
+
+_UNKNOWN = _refusal(
+    503, -1007, "Timeout waiting for response from backend server. Send status unknown; execution status unknown."
+)
 
 
 def _render(response: HttpResponse, keep_alive: bool) -> bytes:

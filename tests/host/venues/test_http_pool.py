@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sentinel.errors import VenueError
-from sentinel.host.venues.binance_spot import http_pool
-from sentinel.host.venues.binance_spot.http_pool import Answer, HttpPool
+from sentinel.host.venues import http_pool
+from sentinel.host.venues.http_pool import Answer, HttpPool
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 #: Bytes to answer with, None to close the connection at once; one per request, in the order they come.
@@ -215,3 +215,43 @@ def test_nobody_listening_is_an_error() -> None:
             await HttpPool("http://127.0.0.1:9", {}).request("GET", "/", {})
 
     asyncio.run(run())
+
+
+def post(pool: HttpPool, left: list[str]) -> Awaitable[Answer]:
+    return pool.send_once("POST", "/orders", b'{"a":1}', {"X": "y"}, lambda: left.append("left"))
+
+
+def test_a_request_with_a_body_leaves_whole_and_once() -> None:
+    async def send(pool: HttpPool) -> tuple[Answer, list[str]]:
+        left: list[str] = []
+        return await post(pool, left), left
+
+    (answer, left), venue = talk([OK], send)
+    assert (answer.body, left) == (b"ok", ["left"])
+    head = venue.heads[0][0]
+    assert head.startswith("POST /base/orders HTTP/1.1\r\n")
+    for line in ("X-MBX-APIKEY: k", "Content-Length: 7", "Content-Type: application/json", "X: y"):
+        assert f"\r\n{line}\r\n" in head
+
+
+def test_what_may_not_be_repeated_is_not_sent_again_on_a_connection_that_dies_under_it() -> None:
+    async def fail(pool: HttpPool) -> list[str]:
+        await get(pool)
+        left: list[str] = []
+        with pytest.raises(VenueError, match="complete answer"):
+            await post(pool, left)
+        return left
+
+    left, venue = talk([OK, None, OK], fail)
+    assert left == ["left"]
+    assert sum(len(heads) for heads in venue.heads) == 2
+
+
+def test_nothing_has_left_where_nobody_listens() -> None:
+    async def run() -> list[str]:
+        left: list[str] = []
+        with pytest.raises(VenueError):
+            await post(HttpPool("http://127.0.0.1:9", {}), left)
+        return left
+
+    assert asyncio.run(run()) == []

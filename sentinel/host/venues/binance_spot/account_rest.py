@@ -14,10 +14,10 @@ import msgspec
 from sentinel.errors import ConfigError, UnitError, VenueError
 from sentinel.host.venues.binance_spot import messages, outcomes, translate
 from sentinel.host.venues.binance_spot.desk import Desk
-from sentinel.host.venues.binance_spot.http_pool import Answer
 from sentinel.host.venues.binance_spot.instruments import Instrument
 from sentinel.host.venues.binance_spot.signed_rest import SignedRest
 from sentinel.host.venues.contract import LocalCode, VenueOrder, VenueTrade
+from sentinel.host.venues.http_pool import Answer
 
 _T = TypeVar("_T")
 _TRADES_PAGE = 1000

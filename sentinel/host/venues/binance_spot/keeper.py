@@ -16,7 +16,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from sentinel.errors import SentinelError, VenueError
-from sentinel.host.venues.binance_spot.handshake import Handshake, KeyRefused
+from sentinel.host.venues.binance_spot.handshake import KeyRefused
 from sentinel.host.venues.binance_spot.link import Link
 from sentinel.host.venues.binance_spot.messages import Frame
 
@@ -40,10 +40,24 @@ class LinkOwner(Protocol):
     async def on_link_replaced(self) -> None: ...
 
 
+class Preparation(Protocol):
+    """What makes a new connection fit for orders, and finds out whether it still is; see ``handshake.Handshake``."""
+
+    async def prepare(self, link: Link) -> None: ...
+
+    async def measure_offset(self, link: Link) -> int: ...
+
+    async def check_session(self, link: Link) -> None: ...
+
+    def on_reply(self, frame: Frame) -> bool: ...
+
+    def on_lost(self, link: Link) -> None: ...
+
+
 class LinkKeeper:
     """``current`` is the connection for new requests, None while there is none."""
 
-    def __init__(self, url: str, handshake: Handshake, owner: LinkOwner) -> None:
+    def __init__(self, url: str, handshake: Preparation, owner: LinkOwner) -> None:
         self.current: Link | None = None
         self._url = url
         self._handshake = handshake

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from sentinel.config import VenueConfig
 from sentinel.host.venues.binance_spot.budget import RateBudget, retry_after_ms
-from sentinel.host.venues.binance_spot.http_pool import Answer, HttpPool
 from sentinel.host.venues.binance_spot.signing import Credentials, sign_rest
+from sentinel.host.venues.http_pool import Answer, HttpPool
 from sentinel.units import NS_PER_MS
 
 

@@ -1,14 +1,14 @@
 """HTTP/1.1 on a few connections that stay open: a request need not wait for TCP and TLS.
 
-The venue closes an idle connection when it likes, and a request may meet that moment. Such a request is
-sent once more on a fresh connection, so the pool takes only methods that may be repeated.
+The venue closes an idle connection when it likes, and a request may meet that moment. A request that may be
+repeated is then sent once more on a fresh connection; ``send_once`` never does that, and tells when bytes leave.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
@@ -82,14 +82,33 @@ class HttpPool:
         self._timeout_s = timeout_s
         self._idle: list[_Connection] = []
 
-    async def request(self, verb: str, path: str, params: Mapping[str, str | int]) -> Answer:
+    async def request(
+        self, verb: str, path: str, params: Mapping[str, str | int], headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """One request, its parameters in the query. Raises VenueError without a complete answer; an error status is one."""
         if verb not in _REPEATABLE:
-            raise VenueError("verb", verb, f"one of {', '.join(_REPEATABLE)}", "send orders over the WebSocket API")
+            raise VenueError("verb", verb, f"one of {', '.join(_REPEATABLE)}", "send what must not be repeated by send_once")
         query = "?" + urlencode(params) if params else ""
-        raw = f"{verb} {self._prefix}{path}{query} HTTP/1.1\r\n{self._head}\r\n".encode()
+        return await self._answer(verb, path, self._render(verb, path + query, headers or {}, b""), None)
+
+    async def send_once(
+        self, verb: str, path: str, body: bytes, headers: Mapping[str, str], on_leave: Callable[[], None]
+    ) -> Answer:
+        """One request with a JSON body that leaves at most once; ``on_leave`` is called just before its bytes go to a socket.
+
+        Raises VenueError without a complete answer. Nothing has left if ``on_leave`` was not called.
+        """
+        typed = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+        return await self._answer(verb, path, self._render(verb, path, typed, body), on_leave)
+
+    def _render(self, verb: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return f"{verb} {self._prefix}{target} HTTP/1.1\r\n{self._head}{lines}\r\n".encode() + body
+
+    async def _answer(self, verb: str, path: str, raw: bytes, on_leave: Callable[[], None] | None) -> Answer:
         try:
-            return await asyncio.wait_for(self._exchange(raw), self._timeout_s)
+            async with asyncio.timeout(self._timeout_s):
+                return await self._exchange(raw, on_leave)
         except (OSError, EOFError, asyncio.LimitOverrunError, ValueError, TimeoutError) as error:
             # The query is left out: it holds a signature.
             reason = str(error) or type(error).__name__
@@ -106,15 +125,18 @@ class HttpPool:
             connection.close()
         self._idle.clear()
 
-    async def _exchange(self, raw: bytes) -> Answer:
+    async def _exchange(self, raw: bytes, on_leave: Callable[[], None] | None) -> Answer:
         while True:
             connection = await self._take_idle() or await self._open()
             try:
+                if on_leave is not None:
+                    on_leave()
                 connection.writer.write(raw)
                 answer, keep = await _read_answer(connection)
             except BaseException as error:
                 connection.close()
-                if isinstance(error, (OSError, EOFError)) and connection.used and not connection.spoke:
+                repeatable = on_leave is None and connection.used and not connection.spoke
+                if repeatable and isinstance(error, (OSError, EOFError)):
                     continue
                 raise
             if keep and len(self._idle) < _MAX_IDLE:
