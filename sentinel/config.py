@@ -254,6 +254,21 @@ class StoreConfig(Section):
     )
 
 
+class ReconcileConfig(Section):
+    """How often a running daemon compares itself with the venue. A check waits while half the request weight is used up."""
+
+    open_orders_every_ms: int = Field(
+        default=1_000, ge=100, le=60_000, description="time between listings of the symbols that have an open order of ours"
+    )
+    account_orders_every_ms: int = Field(
+        default=5_000, ge=1_000, le=600_000, description="time between listings of the account's open orders, foreign ones too"
+    )
+    trades_every_ms: int = Field(
+        default=2_000, ge=100, le=600_000, description="time between listings of fills, one traded symbol in turn"
+    )
+    balances_every_s: int = Field(default=60, ge=1, le=3_600, description="time between comparisons of the account's balances")
+
+
 class CardConfig(Section):
     """The card of the deciders and gates f2, f1 and pynq."""
 
@@ -302,6 +317,7 @@ class Config(Section):
     risk: RiskConfig = RiskConfig()
     paper: PaperConfig = PaperConfig()
     store: StoreConfig = StoreConfig()
+    reconcile: ReconcileConfig = ReconcileConfig()
     card: CardConfig = CardConfig()
 
     @model_validator(mode="after")
@@ -322,9 +338,12 @@ class Config(Section):
         return self
 
     def digest(self) -> str:
-        """SHA-256 of the settings that decide behaviour (hex); paths, URLs and where a card is are left out."""
+        """SHA-256 of the settings that decide behaviour (hex).
+
+        Paths, URLs, where a card is and how often the venue is asked are left out: a replay needs none of them.
+        """
         where = {"rest_url", "stream_url", "api_url", "api_key_env", "api_secret_env"}
-        kept = self.model_dump(mode="json", exclude={"venue": where, "store": True, "card": True})
+        kept = self.model_dump(mode="json", exclude={"venue": where, "store": True, "reconcile": True, "card": True})
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

@@ -57,6 +57,10 @@ class VenueError(FieldError):
     """An order session that cannot be used; not an order's rejection, which is an OrderEvent."""
 
 
+class ControlError(FieldError):
+    """A request to a running daemon that cannot be made, or that it refuses."""
+
+
 class CaptureError(FieldError):
     """A capture or archive file that cannot be read."""
 

@@ -175,7 +175,7 @@ class Command(IntEnum):
 
     TICK = 1  # t = time of the tick
     ARM = 2  # id = arm epoch
-    KILL = 3  # value = cause
+    KILL = 3  # value = cause; actor = who asked
     LIMITS = 4  # id = limit field, value = new value, version = limits version
     ADVICE = 5  # id = request id, value = verdict (-1 stand aside, 0 neutral, 1 confirm), value2 = sentiment e8
     ADVICE_TIMEOUT = 6  # id = request id
@@ -186,11 +186,12 @@ class Command(IntEnum):
     QUOTE_BALANCE = 11  # value = free + locked quote e8
     INSTRUMENT = 12  # symbol; id = InstrumentField, value = its value e8 (or bps)
     NEWS = 13  # symbol; value = sentiment e8 in [-1e8, 1e8]; t2 = expiry
-    SYMBOL_HALT = 14
-    SYMBOL_RESUME = 15
+    SYMBOL_HALT = 14  # symbol, or all; value = halt bits to set (OPERATOR, RECONCILE, MISMATCH), 0 = OPERATOR
+    SYMBOL_RESUME = 15  # symbol, or all; value = halt bits to clear, 0 = OPERATOR and RECONCILE
     FEED_STALE = 16
     FEED_LIVE = 17
     JOURNAL_FAULT = 18  # value: 1 = failed, 0 = restored
+    CANCEL_ALL = 19  # every live order of ours is cancelled, whatever the trading state; actor = who asked
 
 
 class InstrumentField(IntEnum):
@@ -266,6 +267,7 @@ class Control(IntEnum):
     LIMITS_VERSION = 18  # the order was made under other limits
     DUPLICATE = 19
     MEMORY_FAULT = 20
+    OPERATOR = 21  # killed by hand
 
 
 class TradingState(IntEnum):

@@ -118,6 +118,12 @@ def test_example_settings_are_valid() -> None:
         "card latency",
         "card kill",
         "card arm",
+        "orders",
+        "positions",
+        "reconcile",
+        "cancel-all",
+        "kill",
+        "arm",
     ],
 )
 def test_json_keys_of_every_command_are_documented(command: str) -> None:

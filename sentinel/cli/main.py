@@ -16,6 +16,7 @@ from rich.console import Console
 from sentinel.cli.card_commands import card_app
 from sentinel.cli.hdl_commands import hdl_app
 from sentinel.cli.image_commands import build_afi, doctor_app
+from sentinel.cli.operator_commands import register as register_operator_commands
 from sentinel.cli.shared import CONTEXT, ConfigFile, Json, Result, execute, group
 from sentinel.errors import ConfigError
 
@@ -36,6 +37,7 @@ app.add_typer(hdl_app, name="hdl")
 app.add_typer(doctor_app, name="doctor")
 app.command("build-afi", epilog="Example: sentinel build-afi --stop-after lint")(build_afi)
 app.add_typer(card_app, name="card")
+register_operator_commands(app)
 
 
 class Decider(StrEnum):

@@ -16,15 +16,25 @@ from sentinel.engine.book import book_best, book_clear, forget_bbo
 from sentinel.engine.emit import emit_signal
 from sentinel.engine.features import set_sentiment
 from sentinel.engine.frame import book_state, counters, feature_state, glob, params, room, symbol
-from sentinel.engine.layout import AMOUNT_CAP, HALT_BOOK, HALT_FEED, HALT_OPERATOR, HALT_RECONCILE, MAX_PROPOSALS
+from sentinel.engine.layout import (
+    AMOUNT_CAP,
+    HALT_BOOK,
+    HALT_FEED,
+    HALT_MISMATCH,
+    HALT_OPERATOR,
+    HALT_RECONCILE,
+    MAX_PROPOSALS,
+)
 from sentinel.engine.portfolio import set_base_balance, set_quote_balance
 from sentinel.engine.risk import cause_stands, set_limit, set_trading_state, trip, watch_equity
-from sentinel.engine.settle import doubt_everything, watch_orders
+from sentinel.engine.settle import doubt_everything, want_cancels, watch_orders
 from sentinel.native import INNER, JIT
 from sentinel.units import E8
 from sentinel.wire import NO_SYMBOL, Command, InstrumentField, SignalCode, TradingState
 
 MAX_EPOCH = 0xFFFF
+#: Halts that a control event may set and clear; the others belong to the feed and the book.
+COMMANDED_HALTS = HALT_OPERATOR | HALT_RECONCILE | HALT_MISMATCH
 #: Effect slots a tick leaves free; symbols it does not reach wait for the next one.
 TICK_ROOM = 40
 
@@ -41,7 +51,7 @@ def apply_control(f: Any, e: Any) -> None:
         if not _learn(f, e):
             c.bad_input += 1
     elif Command.SYMBOL_HALT <= command <= Command.FEED_LIVE:
-        if not _halt_or_resume(f, command, np.int64(e.symbol)):
+        if not _halt_or_resume(f, command, np.int64(e.symbol), e.value):
             c.bad_input += 1
     elif not _govern(f, e):
         c.bad_input += 1
@@ -86,6 +96,9 @@ def _govern(f: Any, e: Any) -> bool:
         watch_equity(f)
     elif command == Command.JOURNAL_FAULT:
         g.journal_fault = 1 if e.value != 0 else 0
+    elif command == Command.CANCEL_ALL:
+        want_cancels(f)
+        watch_orders(f)
     else:
         return False
     return True
@@ -211,16 +224,18 @@ def set_feed_halt(f: Any, s: int, stale: bool) -> bool:
 
 
 @njit(**INNER)
-def _halt_or_resume(f: Any, command: int, s: int) -> bool:
+def _halt_or_resume(f: Any, command: int, s: int, bits: int) -> bool:
     if command == Command.FEED_STALE or command == Command.FEED_LIVE:
         return set_feed_halt(f, s, command == Command.FEED_STALE)
-    if s >= f.symbol_count:
+    if (s != NO_SYMBOL and s >= f.symbol_count) or bits < 0 or bits & ~COMMANDED_HALTS != 0:
         return False
-    y = symbol(f, s)
-    if command == Command.SYMBOL_HALT:
-        y.halt |= HALT_OPERATOR
-    else:
-        y.halt &= ~(HALT_OPERATOR | HALT_RECONCILE)
+    halts = command == Command.SYMBOL_HALT
+    if bits == 0:
+        bits = HALT_OPERATOR if halts else HALT_OPERATOR | HALT_RECONCILE
+    first, last = (0, f.symbol_count) if s == NO_SYMBOL else (s, s + 1)
+    for k in range(first, last):
+        y = symbol(f, k)
+        y.halt = y.halt | bits if halts else y.halt & ~bits
     return True
 
 

@@ -56,7 +56,8 @@ class Halt(IntFlag):
     OPERATOR = 1
     FEED = 2
     BOOK = 4
-    RECONCILE = 8
+    RECONCILE = 8  # a foreign order, or a fill of ours that could not be booked
+    MISMATCH = 16  # orders, fills or balances differ from the venue's, and nothing known explains it
 
 
 class OrderFlag(IntFlag):
@@ -69,7 +70,7 @@ class OrderFlag(IntFlag):
 
 
 # The same as plain ints: compiled code has no operators for IntFlag.
-HALT_OPERATOR, HALT_FEED, HALT_BOOK, HALT_RECONCILE = (int(flag) for flag in Halt)
+HALT_OPERATOR, HALT_FEED, HALT_BOOK, HALT_RECONCILE, HALT_MISMATCH = (int(flag) for flag in Halt)
 REDUCE_ONLY, FOREIGN, ACCEPTED, CANCEL = (int(flag) for flag in OrderFlag)
 
 

@@ -20,9 +20,21 @@ def live_orders(st: EngineState, foreign: bool = False) -> NDArray[Any]:
     return orders[np.argsort(orders["key"], kind="stable")]
 
 
+def order_of(st: EngineState, key: int) -> Any:
+    """A copy of the ORDER record of a client key (int64, as records of orders hold it), final or not; None if it has none."""
+    found = np.flatnonzero((st.orders["key"] == key) & (st.orders["state"] != OrderState.FREE))
+    return st.orders[found[0]].copy() if len(found) else None
+
+
 def last_trade_ids(st: EngineState) -> NDArray[np.int64]:
     """Largest trade id of an own fill, per symbol int64[S]; 0 before the first. Ask the venue from the id after it."""
     return st.symbols["last_trade_id"].copy()
+
+
+def known_trades(st: EngineState, symbol: int) -> frozenset[int]:
+    """Trade ids of ``symbol`` that were booked; of all symbols together at least the last 4096 are remembered."""
+    rows = st.trade_ids.reshape(-1, 2)
+    return frozenset(rows[rows[:, 0] == symbol + 1, 1].tolist())
 
 
 def equity_e8(st: EngineState) -> int:

@@ -79,8 +79,8 @@ def _of_another_order(o: Any, e2: Any) -> bool:
 def apply_order_event(f: Any, e1: Any, e2: Any) -> int:
     """Fold one ORDER_EVENT (its two slots) into the state.
 
-    Returns the order's slot if it is ours and something the strategy must know happened to it (a fill or
-    its end), else -1. Unusable events are counted and change nothing.
+    Returns the order's slot if it is ours and something the strategy must know happened to it (a fill, a
+    fee that moved the position, or its end), else -1. Unusable events are counted and change nothing.
     """
     g, c = glob(f), counters(f)
     c.order_events += 1
@@ -99,7 +99,7 @@ def apply_order_event(f: Any, e1: Any, e2: Any) -> int:
         c.bad_input += 1
         return NO_SLOT
     own = o.flags & FOREIGN == 0
-    before, filled = o.state, o.cum_qty
+    before, filled, position = o.state, o.cum_qty, y.position
     detach(g, y, o)
     price = _fold_fill(f, y, o, e1, e2, own)
     _fold_state(g, c, o, e1, e2)
@@ -116,7 +116,8 @@ def apply_order_event(f: Any, e1: Any, e2: Any) -> int:
         emit_signal(f, SignalCode.FILL, s, o.side, o.reason, 0, o.key, price, 0, gained, o.cum_qty)
     if changed:
         _signal_doubt(f, o, before)
-    return i if own and (gained > 0 or (changed and not is_live(o.state))) else NO_SLOT
+    moved = gained > 0 or y.position != position
+    return i if own and (moved or (changed and not is_live(o.state))) else NO_SLOT
 
 
 @njit(**INNER)

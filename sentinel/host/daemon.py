@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from sentinel.config import Config, VenueConfig
 from sentinel.engine.readout import trading_state
-from sentinel.errors import ConfigError, FeedError, VenueError
+from sentinel.errors import ConfigError, ControlError, FeedError, VenueError
 from sentinel.host.book_watch import BookWatch
 from sentinel.host.cards.attached import AttachedCard
 from sentinel.host.clock import LiveClock
+from sentinel.host.control.operator import Operator
+from sentinel.host.control.server import ControlServer
 from sentinel.host.decider import DeciderFactory
 from sentinel.host.engine_host import EngineHost
 from sentinel.host.feeds.binance_spot import BinanceSpotFeed
@@ -29,13 +31,14 @@ from sentinel.host.feeds.rest import RestClient
 from sentinel.host.gateway import Gateway
 from sentinel.host.ingress import SOURCE_ORDERS, LiveIngress, LockstepIngress, TimedSink
 from sentinel.host.lockstep import LockstepClient, VirtualClock
+from sentinel.host.patrol import Patrol
 from sentinel.host.ports import LockstepLink
 from sentinel.host.reconcile import reconcile
 from sentinel.host.tuning import busy_poll
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
 from sentinel.host.warmup import warm_up
 from sentinel.units import NS_PER_MS, NS_PER_S
-from sentinel.wire import Command, TradingState
+from sentinel.wire import Command, Control, TradingState
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +102,8 @@ class Daemon:
         self.ingress: LockstepIngress | LiveIngress = (LockstepIngress if self.lockstep else LiveIngress)(self.host.accept)
         self.session: BinanceSpotSession | None = None
         self.feed: BinanceSpotFeed | None = None
+        self.patrol: Patrol | None = None
+        self.control = ControlServer(self.host.directory, Operator(self, config.feed.symbols, config.mode).answer)
         self.book_watch = BookWatch(config.feed, self.host.state)
         asked = None if card is None or card.gate is None else card.permit
         self.gateway = Gateway(None, config.feed.symbols, self.host.latency, on_effect, boundary, self.host.permits, asked)
@@ -138,6 +143,9 @@ class Daemon:
 
     async def close(self) -> None:
         """Close sockets, save a snapshot, release the store. Idempotent."""
+        await self.control.stop()
+        if self.patrol is not None:
+            await self.patrol.stop()
         if self.feed is not None:
             await self.feed.stop()
         if self.card is not None:
@@ -157,6 +165,10 @@ class Daemon:
 
     async def _start(self, stop: asyncio.Event) -> None:
         host = self.host
+        try:
+            self.control.start()
+        except ControlError as error:
+            _log.error("no operator can reach this daemon: %s", error)
         if isinstance(self.clock, VirtualClock):
             self.clock.advance(await self._virtual_start_ns())
         host.control(Command.EPOCH, self.clock.now_ns(), id=host.epoch)
@@ -216,6 +228,7 @@ class Daemon:
                 continue
             self.session = session
             self.gateway.session = session
+            self.patrol = Patrol(session, self.host, self.ingress, SOURCE_ORDERS, self.clock, self.config.reconcile)
             for _ in range(_REHEARSALS):
                 self.gateway.rehearse()
             return
@@ -224,6 +237,8 @@ class Daemon:
         """Instrument filters, then the venue's truth about orders, fills and balances."""
         self.host.accept(await session.instruments())
         await reconcile(session, self.host.state, self.ingress, SOURCE_ORDERS, self.clock)
+        if self.patrol is not None:
+            self.patrol.accepted()
 
     async def _on_reconnect(self) -> None:
         """The session has a new connection: no order leaves before it is reconciled. Raises VenueError to be tried again."""
@@ -252,13 +267,27 @@ class Daemon:
         else:
             self.host.control(Command.ARM, self.clock.now_ns(), id=int(account["arm_epoch"]) + 1)
 
+    def arm_by_hand(self, actor: int) -> None:
+        """An operator arms, after a kill too. Raises ControlError where something still stands against it."""
+        host, now_ns = self.host, self.clock.now_ns()
+        account = host.state.glob[0]
+        if trading_state(host.state) == TradingState.RECOVERING or not int(account["recovered"]):
+            raise ControlError("trading state", "RECOVERING", "a reconciled session", "wait until it is, then try again")
+        if self.card is not None and not (self.card.ready(now_ns) and self.card.arm(now_ns)):
+            raise ControlError("card", "tripped", "a card that can be armed", "see sentinel card status, then try again")
+        host.control(Command.ARM, now_ns, id=int(account["arm_epoch"]) + 1, actor=actor)
+        if trading_state(host.state) != TradingState.ACTIVE:
+            cause = Control(int(account["kill_cause"])).name
+            raise ControlError("kill cause", cause, "a cause that no longer stands", "remove it, then arm again")
+
     def _links(self) -> Iterable[LockstepLink]:
         links: list[LockstepLink] = list(self.feed.connections) if self.feed is not None else []
         return [*links, *self.session.links] if self.session is not None else links
 
     def _pending(self) -> int:
         feed = self.feed.pending_requests if self.feed is not None else 0
-        return feed + (self.session.pending_requests if self.session is not None else 0)
+        session = self.session.pending_requests if self.session is not None else 0
+        return feed + session + (self.patrol.pending_requests if self.patrol is not None else 0)
 
     async def _follow(self, stop: asyncio.Event) -> None:
         assert isinstance(self.ingress, LockstepIngress)
@@ -313,6 +342,8 @@ class Daemon:
         self.host.tend_journal(now_ns)
         if self.card is not None:
             self._tend_card(self.card, now_ns)
+        if self.patrol is not None:
+            self.patrol.tick(now_ns)
         self.gateway.rehearse()
         if self.feed is not None:
             for symbol in self.book_watch.spoiled(now_ns):

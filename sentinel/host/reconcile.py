@@ -25,6 +25,7 @@ import numpy as np
 from sentinel.engine.readout import last_trade_ids, live_orders
 from sentinel.engine.state import EngineState
 from sentinel.errors import VenueError
+from sentinel.host.discrepancy import KEY_BITS
 from sentinel.host.ports import Clock, RecordSink
 from sentinel.host.venues.contract import OrderSession, VenueOrder, VenueTrade
 from sentinel.host.venues.order_events import RecordBatch, foreign_key, write_status
@@ -33,8 +34,6 @@ from sentinel.wire import OrderEventFlag, OrderEventKind, Venue
 _log = logging.getLogger(__name__)
 
 _ATTEMPTS = 8
-# The engine keeps keys as int64: from epoch 32,768 on they are negative there.
-_KEY_BITS = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Reconciliation:
 
 def engine_view(state: EngineState) -> EngineView:
     """Read the engine's live orders and last trade ids."""
-    found = tuple(LiveOrder(int(row["key"]) & _KEY_BITS, int(row["symbol"])) for row in live_orders(state))
+    found = tuple(LiveOrder(int(row["key"]) & KEY_BITS, int(row["symbol"])) for row in live_orders(state))
     ids = last_trade_ids(state)
     return EngineView(found, {int(symbol): int(ids[symbol]) for symbol in np.flatnonzero(ids > 0)})
 
@@ -140,12 +139,12 @@ async def _orders(
             continue
         outcome.resolved += 1
         told.add((live.symbol, found.venue_order_id))
-        await _tell(session, live.key, found, batch, now, outcome)
+        await tell(session, live.key, found, batch, now, outcome)
     for order in opened:
         if order.symbol < 0 or order.key in known or (order.symbol, order.venue_order_id) in told:
             continue
         told.add((order.symbol, order.venue_order_id))
-        await _tell_unlisted(session, order, batch, now, outcome)
+        await tell_unlisted(session, order, batch, now, outcome)
     for symbol, last_id in sorted(last_ids.items()):
         trades = await session.my_trades(session.symbols[symbol], from_id=last_id + 1)
         await _tell_missed(session, symbol, trades, told, batch, now, outcome)
@@ -170,21 +169,21 @@ async def _tell_missed(
             _log.warning("%d trades on %s are not ours: they count in the balances only", count, session.symbols[symbol])
             continue
         outcome.unlisted_here += 1
-        await _tell(session, order.key, order, batch, now, outcome)
+        await tell(session, order.key, order, batch, now, outcome)
 
 
-async def _tell_unlisted(session: OrderSession, order: VenueOrder, batch: RecordBatch, now: int, outcome: Reconciliation) -> None:
+async def tell_unlisted(session: OrderSession, order: VenueOrder, batch: RecordBatch, now: int, outcome: Reconciliation) -> None:
+    """An open order the engine does not hold: ours with its fills, somebody else's flagged FOREIGN."""
     if order.key is None:
         outcome.foreign_orders += 1
         write_status(batch, foreign_key(order.symbol, order.venue_order_id), order, [], now, foreign=True)
         return
     outcome.unlisted_here += 1
-    await _tell(session, order.key, order, batch, now, outcome)
+    await tell(session, order.key, order, batch, now, outcome)
 
 
-async def _tell(
-    session: OrderSession, key: int, order: VenueOrder, batch: RecordBatch, now: int, outcome: Reconciliation
-) -> None:
+async def tell(session: OrderSession, key: int, order: VenueOrder, batch: RecordBatch, now: int, outcome: Reconciliation) -> None:
+    """Every fill of an order of ours, then its STATUS."""
     trades: list[VenueTrade] = []
     if order.cum_qty > 0:
         trades = await session.my_trades(session.symbols[order.symbol], venue_order_id=order.venue_order_id)

@@ -1,6 +1,4 @@
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,94 +8,23 @@ from hypothesis import strategies as st
 
 from sentinel.errors import VenueError
 from sentinel.host.reconcile import EngineView, LiveOrder, Reconciliation, engine_view, reconcile
-from sentinel.host.venues.contract import VenueOrder, VenueTrade
-from sentinel.host.venues.order_events import RecordBatch, foreign_key
+from sentinel.host.venues.contract import VenueOrder
+from sentinel.host.venues.order_events import foreign_key
 from sentinel.units import E8, NS_PER_S
 from sentinel.wire import (
     Command,
-    FeeAsset,
     Kind,
     OrderEventFlag,
     OrderEventKind,
     OrderState,
     Side,
-    Venue,
     client_key,
-    client_order_id,
 )
 from tests.engine.world import World
+from tests.host.venue_truth import Truth
 from tests.host.venues.offline_session import ManualClock, Sink
 
 KEY = client_key(1, 1, 1)
-SYMBOLS = ["AAAUSDT", "BBBUSDT"]
-
-
-@dataclass
-class Truth:
-    """An account at a venue, as plain data, behind the listing half of an order session."""
-
-    symbols: list[str] = field(default_factory=lambda: list(SYMBOLS))
-    orders: list[VenueOrder] = field(default_factory=list)
-    trades: list[VenueTrade] = field(default_factory=list)
-    base: list[int] = field(default_factory=lambda: [0, 0])
-    stream_trades: int = 0
-    during_balances: list[Callable[[], object]] = field(default_factory=list)
-    after_listing: list[Callable[[], object]] = field(default_factory=list)
-    after_look: list[Callable[[], object]] = field(default_factory=list)
-
-    def add_order(self, key: int | None, symbol: int = 0, qty: int = 9, **changes: Any) -> VenueOrder:
-        order_id = 100 + len(self.orders)
-        text = client_order_id(key) if key is not None else f"web_{order_id}"
-        values: dict[str, Any] = {"side": Side.BUY, "state": OrderState.ACKED, "price": E8, "cum_qty": 0, "cum_quote": 0}
-        values |= {"t_update_ns": 5} | changes
-        order = VenueOrder(key=key, client_order_id=text, symbol=symbol, venue_order_id=order_id, qty=qty * E8, **values)
-        self.orders.append(order)
-        return order
-
-    def fill(self, order: VenueOrder, qty: int, state: OrderState = OrderState.PARTIAL, commission: int = 0) -> VenueOrder:
-        """The order after one more fill of ``qty`` at its price."""
-        trade_id = 1000 + len(self.trades)
-        amount = qty * order.price
-        trade = VenueTrade(
-            order.symbol, trade_id, order.venue_order_id, order.side, True, order.price, qty * E8, amount, commission,
-            FeeAsset.QUOTE, 7,
-        )  # fmt: skip
-        self.trades.append(trade)
-        self.base[order.symbol] += qty * E8 if order.side == Side.BUY else -qty * E8
-        done = order.cum_qty + qty * E8
-        values = {name: getattr(order, name) for name in order.__slots__}
-        after = VenueOrder(**values | {"cum_qty": done, "cum_quote": order.cum_quote + amount, "state": state})
-        self.orders[self.orders.index(order)] = after
-        return after
-
-    async def open_orders(self) -> list[VenueOrder]:
-        found = [order for order in self.orders if order.state in (OrderState.ACKED, OrderState.PARTIAL)]
-        if self.after_listing:
-            self.after_listing.pop()()
-        return found
-
-    async def find_order(self, symbol: str, key: int | None = None, venue_order_id: int | None = None) -> VenueOrder | None:
-        wanted = [o for o in self.orders if o.symbol >= 0 and self.symbols[o.symbol] == symbol]
-        found = next((o for o in wanted if (o.key == key if key is not None else o.venue_order_id == venue_order_id)), None)
-        if self.after_look:
-            self.after_look.pop()()
-        return found
-
-    async def my_trades(self, symbol: str, from_id: int | None = None, venue_order_id: int | None = None) -> list[VenueTrade]:
-        return [
-            t
-            for t in self.trades
-            if self.symbols[t.symbol] == symbol and t.trade_id >= (from_id or 0) and venue_order_id in (None, t.venue_order_id)
-        ]
-
-    async def balances(self) -> Any:
-        batch = RecordBatch(Venue.BINANCE_SPOT)
-        for symbol, value in enumerate(self.base):
-            batch.control(Command.BASE_BALANCE, 0, symbol=symbol, value=value)
-        batch.control(Command.QUOTE_BALANCE, 0, value=10**6 * E8)
-        if self.during_balances:
-            self.during_balances.pop()()
-        return batch.take()
 
 
 def run(truth: Truth, orders: list[LiveOrder] | None = None, last: dict[int, int] | None = None) -> tuple[Reconciliation, Sink]:

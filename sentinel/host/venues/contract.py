@@ -71,7 +71,7 @@ class OrderSession(Protocol):
     """An authenticated session with one venue. ``symbols`` are the run's names, by index.
 
     ``pending_requests`` counts answers awaited outside the counted connection (REST): in lock-step
-    a step is complete only when it is 0.
+    a step is complete only when it is 0. ``has_room``: what is not urgent may be asked now.
     """
 
     symbols: list[str]
@@ -87,6 +87,9 @@ class OrderSession(Protocol):
 
     @property
     def stream_trades(self) -> int: ...
+
+    @property
+    def has_room(self) -> bool: ...
 
     async def connect(self) -> None: ...
 
@@ -106,7 +109,7 @@ class OrderSession(Protocol):
 
     async def balances(self) -> NDArray[Any]: ...
 
-    async def open_orders(self) -> list[VenueOrder]: ...
+    async def open_orders(self, symbol: str | None = None) -> list[VenueOrder]: ...
 
     async def find_order(self, symbol: str, key: int | None = None, venue_order_id: int | None = None) -> VenueOrder | None: ...
 

@@ -10,6 +10,7 @@ from sentinel.engine.layout import LimitField, Market, Setup
 from sentinel.units import E8, notional
 from sentinel.wire import (
     Command,
+    FeeAsset,
     FeedStatus,
     IntentFlag,
     Kind,
@@ -395,6 +396,21 @@ def with_news(world: World, sentiment: float = 0.3, ttl_ns: int = 600 * SECOND) 
     world.quiet()
     world.control(Command.NEWS, 0, value=round(sentiment * E8), t2=world.now + ttl_ns).run()
     return world
+
+
+def test_a_fee_that_comes_after_its_round_trip_leaves_no_rest_that_would_block_the_symbol() -> None:
+    world = World().start().quiet()
+    world.pump(0.8)
+    world.retrace(0.85)
+    place = world.places()[0]
+    half = place["qty"] // 2 / E8
+    world.order(place["client_key"], OrderEventKind.SENT).fill(place, half, place["qty"] / E8, trade_id=2).run()
+    world.retrace(0.99)
+    world.complete(world.places()[1])
+    assert (int(world.symbol()["position"]), int(world.symbol()["setup"])) == (0, Setup.NONE)
+    world.fill(place, half, half, trade_id=1, commission=E8, fee_asset=FeeAsset.BASE).run()
+    assert (int(world.symbol()["position"]), int(world.symbol()["setup"])) == (0, Setup.NONE)
+    assert int(world.symbol()["inventory"]) == 999 * E8
 
 
 def test_news_without_an_analyst_is_counted_and_takes_the_fast_path() -> None:

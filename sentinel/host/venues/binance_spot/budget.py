@@ -20,6 +20,7 @@ _INTERVAL_LETTERS_S = {name[0].lower(): seconds for name, seconds in _INTERVALS_
 _COUNT_HEADER = re.compile(r"x-mbx-(used-weight|order-count)-([1-9][0-9]{0,4})([smhd])", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,12}", re.ASCII)
 _RESERVE_DIVISOR = 10
+_IDLE_DIVISOR = 2
 _LONGEST_RETRY_AFTER_S = 3 * 86_400
 _MINUTE_NS = 60 * NS_PER_S
 _BAN_NS = 120 * NS_PER_S  # the shortest ban, where the venue names no end
@@ -101,6 +102,12 @@ class RateBudget:
         if window.used + window.doubtful + weight > window.limit - window.limit // _RESERVE_DIVISOR:
             return LocalCode.WEIGHT_BUDGET
         return self._take(weight)
+
+    def has_room(self, now_ns: int) -> bool:
+        """Whether less than half of the weight is used and no wait is asked for: takes nothing."""
+        window = self._weight.at(now_ns)
+        used = window.used + window.doubtful
+        return used < window.limit // _IDLE_DIVISOR and now_ns >= max(self._paused_until_ns, self._banned_until_ns)
 
     def for_cancel(self, now_ns: int) -> LocalCode:
         """Whether a cancel may leave: through a pause, into the reserve, but not during a ban. Its weight is 1."""

@@ -110,6 +110,11 @@ class BinanceSpotSession:
         return self._account.pending + self._rest_way.pending
 
     @property
+    def has_room(self) -> bool:
+        """Whether half of the request weight is left, so that a listing that can wait may leave now."""
+        return self._desk.budget.has_room(self._desk.venue_ns())
+
+    @property
     def links(self) -> tuple[Link, ...]:
         """The open connections: one, or two while a successor takes over."""
         return self._keeper.links
@@ -188,9 +193,9 @@ class BinanceSpotSession:
         batch.control(Command.QUOTE_BALANCE, now, value=totals.get(quotes.pop(), 0))
         return batch.take()
 
-    async def open_orders(self) -> list[VenueOrder]:
-        """Every open order of the account, foreign ones too. Raises VenueError."""
-        return await self._account.open_orders(self._desk.index)
+    async def open_orders(self, symbol: str | None = None) -> list[VenueOrder]:
+        """Every open order of the account or of one symbol, foreign ones too. Raises VenueError."""
+        return await self._account.open_orders(self._desk.index, symbol)
 
     async def find_order(self, symbol: str, key: int | None = None, venue_order_id: int | None = None) -> VenueOrder | None:
         """One order by our key or by the venue's id; None when the venue does not know it. Raises VenueError."""

@@ -1,0 +1,99 @@
+"""``sentinel orders|positions|reconcile|cancel-all|kill|arm``: a running daemon, asked over its control socket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sentinel.config import load_config
+from sentinel.host.control.client import ask
+from sentinel.host.control.protocol import Arm, CancelAll, Kill, Orders, Positions, Reconcile
+
+_RECONCILE_TIMEOUT_S = 60.0
+_MARGIN_S = 5.0
+
+
+def orders(console: Console, *, config: Path) -> dict[str, Any]:
+    """Raises ConfigError, or ControlError where no daemon runs; so do the others."""
+    answer = ask(_store(config), Orders())
+    columns = ("id", "symbol", "side", "type", "tif", "price", "qty", "filled", "state", "reason", "age_ms")
+    _print_table(console, columns, answer["orders"], "no live orders")
+    _print_state(console, answer)
+    return answer
+
+
+def positions(console: Console, *, config: Path) -> dict[str, Any]:
+    answer = ask(_store(config), Positions())
+    columns = ("symbol", "inventory", "position", "cost", "last_price", "realised", "open_buy", "open_sell", "halts")
+    _print_table(console, columns, answer["positions"], "no positions")
+    _print(
+        console, f"cash {answer['cash']}  equity {answer['equity']}  realised {answer['realised']}  fees {answer['fees_quote']}"
+    )
+    for line in answer["unexplained"]:
+        _print(console, f"unexplained: {line}")
+    _print_state(console, answer)
+    return answer
+
+
+def reconcile(console: Console, *, config: Path, accept: bool) -> dict[str, Any]:
+    answer = ask(_store(config), Reconcile(accept), _RECONCILE_TIMEOUT_S)
+    _print_table(console, ("kind", "symbol", "identity", "outcome", "text"), answer["found"], "engine and venue agree")
+    for failure in answer["failures"]:
+        _print(console, f"not checked: {failure}")
+    if not answer["balances_compared"]:
+        _print(console, "balances were not compared: orders were under way, or the venue did not answer")
+    if answer["halted"]:
+        _print(console, f"halted: {', '.join(answer['halted'])}")
+    return answer
+
+
+def cancel_all(console: Console, *, config: Path, within_s: float) -> dict[str, Any]:
+    answer = ask(_store(config), CancelAll(within_s), within_s + _MARGIN_S)
+    _print_table(console, ("id", "symbol", "side", "qty", "filled", "was", "state"), answer["orders"], "no live orders of ours")
+    _print(
+        console, f"{answer['left']} not final after {answer['seconds']} s; {answer['foreign_orders']} foreign orders left alone"
+    )
+    return answer
+
+
+def kill(console: Console, *, config: Path) -> dict[str, Any]:
+    answer = ask(_store(config), Kill())
+    _print(console, f"killed; {answer['live_orders']} orders are being cancelled")
+    _print_state(console, answer)
+    return answer
+
+
+def arm(console: Console, *, config: Path, confirm: str) -> dict[str, Any]:
+    answer = ask(_store(config), Arm(confirm))
+    if not answer["armed"]:
+        _print(console, f"to arm, within {answer['valid_s']:g} s: sentinel arm --config {config} --confirm {answer['nonce']}")
+    _print_state(console, answer)
+    return answer
+
+
+def _store(config: Path) -> Path:
+    return Path(load_config(config).store.directory)
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(escape(text), highlight=False, soft_wrap=True)
+
+
+def _print_state(console: Console, answer: dict[str, Any]) -> None:
+    cause = f", killed: {answer['kill_cause']}" if answer["killed"] else ""
+    _print(console, f"{answer['trading_state']}{cause}")
+
+
+def _print_table(console: Console, columns: tuple[str, ...], rows: list[dict[str, Any]], nothing: str) -> None:
+    if not rows:
+        _print(console, nothing)
+        return
+    table = Table(*columns)
+    for row in rows:
+        cells = (", ".join(row[name]) if isinstance(row[name], list) else str(row[name]) for name in columns)
+        table.add_row(*(escape(cell) for cell in cells))
+    console.print(table)

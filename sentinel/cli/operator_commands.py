@@ -1,0 +1,105 @@
+"""What the commands for a running daemon take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sentinel.cli.shared import ConfigFile, Json, Result, execute
+
+
+def orders(config: ConfigFile, as_json: Json = False) -> None:
+    """Show a running daemon's live orders, foreign ones on the account too."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import operator as implementation
+
+        return implementation.orders(console, config=config)
+
+    execute(as_json, job)
+
+
+def positions(config: ConfigFile, as_json: Json = False) -> None:
+    """Show a running daemon's account, positions and halted symbols."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import operator as implementation
+
+        return implementation.positions(console, config=config)
+
+    execute(as_json, job)
+
+
+def reconcile(
+    config: ConfigFile,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Then take the exchange's balances for true, and lift the halts of differences.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare a running daemon with the exchange now: orders, fills, balances."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import operator as implementation
+
+        return implementation.reconcile(console, config=config, accept=accept)
+
+    execute(as_json, job)
+
+
+def cancel_all(
+    config: ConfigFile,
+    within: Annotated[
+        float, typer.Option("--within", metavar="S", min=0.1, max=60.0, help="Report after so many seconds at most.")
+    ] = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Cancel every live order of a running daemon, and say what became of each. It goes on trading: kill stops it."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import operator as implementation
+
+        return implementation.cancel_all(console, config=config, within_s=within)
+
+    execute(as_json, job)
+
+
+def kill(config: ConfigFile, as_json: Json = False) -> None:
+    """Trip a running daemon's kill switch: no new order, every open one cancelled, until an operator arms."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import operator as implementation
+
+        return implementation.kill(console, config=config)
+
+    execute(as_json, job)
+
+
+def arm(
+    config: ConfigFile,
+    confirm: Annotated[str, typer.Option(metavar="NONCE", help="What the first call printed: arming takes two.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Arm a running daemon after a kill, on paper: the first call gives a nonce, the second repeats it."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import operator as implementation
+
+        return implementation.arm(console, config=config, confirm=confirm)
+
+    execute(as_json, job)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    for name, command in (
+        ("orders", orders),
+        ("positions", positions),
+        ("reconcile", reconcile),
+        ("cancel-all", cancel_all),
+        ("kill", kill),
+        ("arm", arm),
+    ):
+        app.command(name, epilog=f"Example: sentinel {name} --config examples/binance-paper.toml")(command)
