@@ -366,6 +366,8 @@ def test_open_orders_fills_and_single_orders_are_listed(venue: str) -> None:
             (ORDER + 1, 0, OrderState.ACKED, 0),
             (None, 1, OrderState.ACKED, 0),
         }
+        of_second = await rig.session.open_orders(rig.symbols[1])
+        assert [(order.key, order.symbol) for order in of_second] == [(None, 1)]
         (trade,) = await rig.session.my_trades(rig.symbols[0])
         (fill,) = rig.fills()
         assert (trade.trade_id, trade.venue_order_id, trade.qty) == (fill.trade_id, fill.venue_order_id, fill.last_qty)

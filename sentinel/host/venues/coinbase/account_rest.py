@@ -56,8 +56,8 @@ class AccountRest:
             "accounts",
         )
 
-    async def open_orders(self) -> list[VenueOrder]:
-        """Every open order of the profile, all pages."""
+    async def open_orders(self, symbol: str | None = None) -> list[VenueOrder]:
+        """Every open order of the profile or of one product, all pages."""
         found: list[VenueOrder] = []
 
         def read(raw: bytes) -> tuple[int, int]:
@@ -65,7 +65,8 @@ class AccountRest:
             found.extend(self._order(row) for row in rows)
             return len(rows), 0
 
-        await self._pages("/orders", {"status": "open"}, read, None)
+        product = {} if symbol is None else {"product_id": symbol}
+        await self._pages("/orders", {"status": "open", **product}, read, None)
         return found
 
     async def order_by_key(self, key: int, symbol: str, patient: bool = True) -> VenueOrder | None:

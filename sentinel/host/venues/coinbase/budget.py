@@ -52,6 +52,7 @@ class RequestBudget:
         self._private = TokenBucket(per_s, burst)
         self._fills = TokenBucket(fills_per_s, fills_burst)
         self._reserve = burst // 3
+        self._half = burst // 2
         self._paused_until_ns = 0
 
     def for_order(self, now_ns: int) -> LocalCode:
@@ -70,6 +71,10 @@ class RequestBudget:
     def wait_ns(self, now_ns: int, fills: bool = False) -> int:
         """How long until ``for_request`` has room, pauses aside."""
         return self._fills.wait_ns(now_ns) if fills else self._private.wait_ns(now_ns, self._reserve)
+
+    def has_room(self, now_ns: int) -> bool:
+        """Whether more than half of the tokens are left and no wait is asked for: takes none."""
+        return now_ns >= self._paused_until_ns and self._private.wait_ns(now_ns, self._half) == 0
 
     def for_cancel(self, now_ns: int) -> LocalCode:
         """Whether a cancel may leave; if so it is counted."""

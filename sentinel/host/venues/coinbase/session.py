@@ -150,6 +150,11 @@ class CoinbaseSession:
         if index is not None:
             self._outbound.query(key, index)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether half of the requests are left, so that a listing that can wait may leave now."""
+        return self._desk.budget.has_room(self._desk.now_ns())
+
     # Listings
 
     async def instruments(self, reload: bool = False) -> NDArray[Any]:
@@ -174,9 +179,9 @@ class CoinbaseSession:
         batch.control(Command.QUOTE_BALANCE, now, value=totals.get(quotes.pop(), 0))
         return batch.take()
 
-    async def open_orders(self) -> list[VenueOrder]:
-        """Every open order of the profile, foreign ones too. Raises VenueError."""
-        return await self._account.open_orders()
+    async def open_orders(self, symbol: str | None = None) -> list[VenueOrder]:
+        """Every open order of the profile or of one product, foreign ones too. Raises VenueError."""
+        return await self._account.open_orders(symbol)
 
     async def find_order(self, symbol: str, key: int | None = None, venue_order_id: int | None = None) -> VenueOrder | None:
         """One order by our key or by the venue's id as a record holds it; None when the venue does not know it.
