@@ -32,6 +32,8 @@ QUICK = {
     "pipeline": ["--seconds", "0.2", "--runs", "1", "--flood", "5000", "--symbols", "10"],
     "daemon_start": ["--runs", "1"],
     "card": ["--vectors", "200", "--runs", "1"],
+    "order_encode": ["--orders", "20", "--runs", "1"],
+    "order_rate": ["--minutes", "0.02"],
 }
 
 #: What is measured, its target, the benchmark that measures it, and where its figures stand in the output.
@@ -42,6 +44,8 @@ _COLUMN = r" +\S+ +/ \S+"
 _FIGURES = r" +(\S+) +/ (\S+)"
 _P50_P99 = "p50 {}, p99 {} us"
 _PEER_FIGURES = "p50 {}, p99 {} us, {} M/s"
+_ORDER = r" +(\S+) +(\S+) +\S+ +(\S+)"
+_ORDER_FIGURES = "p50 {}, p99 {} us; paced p50 {} us"
 _RING = r"^ring, 64 Ki slots, processes, 64 a push +"
 ROWS = [
     ("forest, one row, 100 trees x depth 6", "<= 600 ns p50", "forest", r"^ours, skewed +(\d+) +(\d+)", "{} ns p50, {} ns p99"),
@@ -92,6 +96,13 @@ ROWS = [
     ("simulated card, 100 trees, streamed", ">= 50,000/s", "card", r"^simulated card, streamed +(\S+)", "{}/s"),
     ("... one at a time", ">= 8,000/s", "card", r"^simulated card, one at a time +(\S+)", "{}/s"),
     ("... vector complete to decision, RTL simulation", "<= 40 cycles", "card", r"^vector complete to decision: (.*) in", "{}"),
+    ("intent to signed order", "p50 <= 25, p99 <= 100 us", "order_encode", "^ours" + _ORDER, _ORDER_FIGURES),
+    ("... python-binance", "", "order_encode", r"^python-binance(?: [\d.]+)?" + _ORDER, _ORDER_FIGURES),
+    ("... ccxt", "", "order_encode", r"^ccxt(?: [\d.]+)?" + _ORDER, _ORDER_FIGURES),
+    ("... aiohttp", "", "order_encode", r"^aiohttp(?: [\d.]+)?" + _ORDER, _ORDER_FIGURES),
+    ("orders at a steady rate, loopback", "200/s", "order_rate", r"^\d+ orders in .*?, (\S+)/s", "{}/s"),
+    ("... acknowledged after", "", "order_rate", r"^acknowledged after p50 (\d+), p99 (\d+)", "p50 {}, p99 {} us"),
+    ("... memory after the first minute", "<= 4096 KiB", "order_rate", r"^memory .*: (\S+) KiB", "{} KiB"),
 ]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 import typer
@@ -89,6 +89,8 @@ def _plain_type(kind: Any) -> str:
     origin = get_origin(kind)
     if origin is Literal:
         return "choice"
+    if origin is Annotated:
+        return _plain_type(get_args(kind)[0])
     if origin is list:
         return f"list of {_plain_type(get_args(kind)[0])}"
     if origin in (Union, UnionType):

@@ -77,6 +77,11 @@ class VenueConfig(Section):
     api_url: str = Field(
         default="", pattern=r"^(wss?://.*)?$", description="WebSocket API for orders; empty: the built-in paper exchange"
     )
+    api_urls: list[Annotated[str, Field(pattern=r"^wss?://")]] = Field(
+        default_factory=list,
+        max_length=7,
+        description="further addresses of the same API: each is kept connected and measured, orders take the fastest",
+    )
     api_key_env: str = Field(default="SENTINEL_API_KEY", description="name of the environment variable, never the key itself")
     api_secret_env: str = Field(default="SENTINEL_API_SECRET", description="name of the environment variable of the secret")
     api_secret_file: str = Field(
@@ -88,6 +93,19 @@ class VenueConfig(Section):
     recv_window_ms: int = Field(
         default=1000, ge=100, le=60_000, description="how late the venue may still accept a signed request"
     )
+
+    @model_validator(mode="after")
+    def _addresses(self) -> VenueConfig:
+        if self.api_urls and not self.api_url:
+            raise ValueError("api_urls needs api_url: name the first address there")
+        if len(set(self.api_addresses)) != len(self.api_addresses):
+            raise ValueError("api_urls names an address twice, or api_url again; list each once")
+        return self
+
+    @property
+    def api_addresses(self) -> tuple[str, ...]:
+        """Every address of the WebSocket API; empty without one."""
+        return (self.api_url, *self.api_urls) if self.api_url else ()
 
 
 class FeedConfig(Section):
@@ -322,12 +340,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _cross_section(self) -> Config:
-        host = urlsplit(self.venue.api_url).hostname or ""
-        if self.mode == "paper" and self.venue.api_url and not _is_test_endpoint(host):
-            raise ValueError(
-                f"venue.api_url {self.venue.api_url!r} is no test endpoint, and mode is paper: leave it empty for the built-in "
-                "paper exchange, or name a loopback address or one of the venue's test environments"
-            )
+        for url in self.venue.api_addresses if self.mode == "paper" else ():
+            if not _is_test_endpoint(urlsplit(url).hostname or ""):
+                raise ValueError(
+                    f"venue.api_url {url!r} is no test endpoint, and mode is paper: leave it empty for the built-in paper "
+                    "exchange, or name loopback addresses or those of the venue's test environments"
+                )
         if len({self.decider, self.gate} - {"cpu", "software"}) > 1:
             raise ValueError(f"gate {self.gate!r} is another card than decider {self.decider!r}: one daemon drives one card")
         if "pynq" in (self.decider, self.gate) and not self.card.overlay:
@@ -342,7 +360,7 @@ class Config(Section):
 
         Paths, URLs, where a card is and how often the venue is asked are left out: a replay needs none of them.
         """
-        where = {"rest_url", "stream_url", "api_url", "api_key_env", "api_secret_env"}
+        where = {"rest_url", "stream_url", "api_url", "api_urls", "api_key_env", "api_secret_env"}
         kept = self.model_dump(mode="json", exclude={"venue": where, "store": True, "reconcile": True, "card": True})
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

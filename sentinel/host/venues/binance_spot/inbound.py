@@ -10,8 +10,8 @@ import msgspec
 from sentinel.errors import UnitError
 from sentinel.host.venues.binance_spot import messages, outcomes, translate
 from sentinel.host.venues.binance_spot.desk import Ask, Desk, Request
-from sentinel.host.venues.binance_spot.keeper import LinkKeeper
 from sentinel.host.venues.binance_spot.link import Link
+from sentinel.host.venues.binance_spot.path_pool import PathPool
 from sentinel.host.venues.contract import LocalCode, VenueOrder
 from sentinel.host.venues.order_events import write_status
 from sentinel.wire import OrderEventFlag, OrderEventKind
@@ -32,13 +32,13 @@ class Queries(Protocol):
 class Inbound:
     """Turns messages into ORDER_EVENT records in the desk's batch, and delivers them message by message."""
 
-    def __init__(self, desk: Desk, keeper: LinkKeeper, queries: Queries) -> None:
+    def __init__(self, desk: Desk, keeper: PathPool, queries: Queries) -> None:
         self._desk = desk
         self._keeper = keeper
         self._queries = queries
 
-    def take(self, payload: bytes) -> None:
-        """Take one message of a connection, received now. Never raises for what is in it."""
+    def take(self, link: Link, payload: bytes) -> None:
+        """Take one message of ``link``, received now. Never raises for what is in it."""
         desk, now = self._desk, self._desk.now_ns()
         try:
             frame = messages.decode_frame(payload)
@@ -46,11 +46,13 @@ class Inbound:
             self._malformed(payload, now, str(error))
         else:
             if bytes(frame.event):
-                self._on_event(frame.event, payload, now)
+                self._on_event(link, frame.event, payload, now)
             elif frame.status is None:
                 self._malformed(payload, now, "neither a reply nor an event")
             elif not self._keeper.on_reply(frame):
-                self._on_reply(frame, frame.status, payload, now)
+                self._on_reply(link, frame, frame.status, payload, now)
+            elif frame.error is not None and frame.status in (418, 429):
+                self._react(link, frame.status, frame.error, now)
             # After the reply has ended its request: what it counts holds that one, and what is in flight is added.
             desk.budget.observe(frame.rate_limits, desk.venue_ns(now))
         desk.deliver()
@@ -100,7 +102,7 @@ class Inbound:
 
     # Replies
 
-    def _on_reply(self, frame: messages.Frame, status: int, payload: bytes, now: int) -> None:
+    def _on_reply(self, link: Link, frame: messages.Frame, status: int, payload: bytes, now: int) -> None:
         desk = self._desk
         request = desk.take(frame.id)
         if request is None:
@@ -109,7 +111,7 @@ class Inbound:
             if not known:
                 desk.keep(now, "reply to no request", payload)
             if frame.error is not None:
-                self._react(status, frame.error, now)
+                self._react(link, status, frame.error, now)
                 if frame.id is None and status == 401:
                     # The session is revoked. Which request was refused is not said: closing leaves each of them in doubt.
                     self._keeper.give_up(frame.error.code, frame.error.msg)
@@ -163,7 +165,7 @@ class Inbound:
 
     def _on_error(self, request: Request, status: int, error: messages.ErrorBody, payload: bytes, now: int) -> None:
         desk = self._desk
-        self._react(status, error, now)
+        self._react(request.link, status, error, now)
         definitive = outcomes.is_definitive(status, error.code, error.msg)
         if not outcomes.is_known(status, error.code):
             desk.keep(now, f"unknown status {status} or code {error.code}", payload)
@@ -190,7 +192,7 @@ class Inbound:
                 OrderEventKind.NOT_FOUND, request.key, request.symbol, now, outcomes.NO_SUCH_ORDER, OrderEventFlag.FROM_QUERY
             )
 
-    def _react(self, status: int, error: messages.ErrorBody, now: int) -> None:
+    def _react(self, link: Link | None, status: int, error: messages.ErrorBody, now: int) -> None:
         desk = self._desk
         reaction = outcomes.reaction(status, error.code)
         if reaction is outcomes.Reaction.PAUSE:
@@ -198,13 +200,13 @@ class Inbound:
             desk.budget.pause(status, retry_after, desk.venue_ns(now))
             _log.warning("the venue limits us (%d, %d): no new orders for now", status, error.code)
         elif reaction in (outcomes.Reaction.RESYNC_CLOCK, outcomes.Reaction.CHECK_SESSION):
-            self._keeper.check_soon()
+            self._keeper.check_soon(link)
         elif reaction is outcomes.Reaction.HALT_KEY:
             desk.halt(f"{error.code} {error.msg}")
 
     # User data
 
-    def _on_event(self, raw: msgspec.Raw, payload: bytes, now: int) -> None:
+    def _on_event(self, link: Link, raw: msgspec.Raw, payload: bytes, now: int) -> None:
         desk = self._desk
         desk.counters["events"] += 1
         try:
@@ -216,9 +218,9 @@ class Inbound:
                     desk.balances_seen[row.a] = (translate.amount(row.f, "f"), translate.amount(row.l, "l"))
             elif kind == "serverShutdown":
                 desk.counters["shutdowns"] += 1
-                self._keeper.replace_soon()
+                self._keeper.replace_soon(link)
             elif kind == "eventStreamTerminated":
-                self._keeper.drop()
+                self._keeper.drop(link)
         except _BAD_MESSAGE as error:
             self._malformed(payload, now, str(error))
 

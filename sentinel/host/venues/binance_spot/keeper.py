@@ -31,6 +31,8 @@ _CONNECTS, _CONNECT_WINDOW_S = 150, 300.0  # half of what the venue allows an ad
 
 
 class LinkOwner(Protocol):
+    def on_link_ready(self) -> None: ...
+
     def on_message(self, link: Link, payload: bytes) -> None: ...
 
     def on_link_lost(self, link: Link) -> None: ...
@@ -55,19 +57,22 @@ class Preparation(Protocol):
 
 
 class LinkKeeper:
-    """``current`` is the connection for new requests, None while there is none."""
+    """``current`` is the connection for new requests, None while there is none.
 
-    def __init__(self, url: str, handshake: Preparation, owner: LinkOwner) -> None:
+    ``connects`` holds the times of the last attempts to connect; keepers of one venue share it, as it counts per address.
+    """
+
+    def __init__(self, url: str, handshake: Preparation, owner: LinkOwner, connects: deque[float]) -> None:
         self.current: Link | None = None
         self._url = url
         self._handshake = handshake
         self._owner = owner
         self._links: list[Link] = []
-        self._connects: deque[float] = deque()
+        self._connects = connects
         self._wake = asyncio.Event()
         self._replace = False
         self._check = False
-        self._refused = False
+        self.refused = False
         self._failed_handovers = 0
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,7 +83,11 @@ class LinkKeeper:
 
     async def start(self) -> None:
         """Open the first connection. Raises VenueError."""
-        self.current = await self._establish()
+        self._use(await self._establish())
+        self.start_later()
+
+    def start_later(self) -> None:
+        """Keep a connection from now on; the first may take as long as it takes."""
         self._spawn(self._watch())
 
     async def stop(self) -> None:
@@ -104,21 +113,16 @@ class LinkKeeper:
         self._replace = True
         self._wake.set()
 
-    def drop(self) -> None:
-        """Give the current connection up: it no longer tells what happens to the account."""
-        if self.current is not None:
-            self.current.close()
-
     def give_up(self, code: int, message: str) -> None:
         """The venue refuses our key: close every connection and open none again."""
-        self._refused = True
+        self.refused = True
         for link in self.links:
             link.close()
         self._owner.on_key_refused(code, message)
 
-    def on_reply(self, frame: Frame) -> bool:
-        """Take the reply to one of the handshake's requests; False when it is somebody else's."""
-        return self._handshake.on_reply(frame)
+    def _use(self, link: Link) -> None:
+        self.current = link
+        self._owner.on_link_ready()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -139,7 +143,7 @@ class LinkKeeper:
         born = checked = loop.time()
         while not self._stopping:
             self._wake.clear()
-            if self._refused:
+            if self.refused:
                 return
             if self.current is None:
                 if await self._reconnect():
@@ -165,17 +169,18 @@ class LinkKeeper:
             # Orders on an account that could not be reconciled would be orders in the dark: begin anew.
             _log.error("reconnected, but not reconciled: %s", error, exc_info=not isinstance(error, SentinelError))
             self._failed_handovers += 1
-            self.drop()
+            if self.current is not None:
+                self.current.close()
         else:
             self._failed_handovers = 0
 
     async def _reconnect(self) -> bool:
         delay = min(_BACKOFF_MIN_S * 2**self._failed_handovers, _BACKOFF_MAX_S)
         # Before Python 3.12 a cancellation is lost where a reply, or the loss of one, meets it: ``stop`` would wait for ever.
-        while not self._refused and not self._stopping:
+        while not self.refused and not self._stopping:
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             try:
-                self.current = await self._establish()
+                self._use(await self._establish())
             except VenueError as error:
                 _log.warning("order connection not re-established: %s", error)
                 delay = min(2 * delay, _BACKOFF_MAX_S)
@@ -190,7 +195,8 @@ class LinkKeeper:
             _log.warning("no successor for the order connection yet: %s", error)
             await asyncio.sleep(_BACKOFF_MIN_S)
             return False
-        old, self.current, self._replace = self.current, successor, False
+        old, self._replace = self.current, False
+        self._use(successor)
         if old is not None:
             self._spawn(self._retire(old))
         else:

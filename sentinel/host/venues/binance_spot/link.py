@@ -9,6 +9,7 @@ from typing import Any
 from picows import WSError, WSListener, WSMsgType, WSTransport, ws_connect
 
 from sentinel.errors import VenueError
+from sentinel.host.venues.tcp import prepare_socket
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ class Link(WSListener):
     ``on_message(link, payload)`` gets whole messages, ``on_lost(link)`` is called once when it ends.
     """
 
-    def __init__(self, on_message: Callable[[Link, bytes], None], on_lost: Callable[[Link], None]) -> None:
+    def __init__(self, on_message: Callable[[Link, bytes], None], on_lost: Callable[[Link], None], url: str = "") -> None:
+        self.url = url
         self.lockstep_id: str | None = None
         self.frames_received = 0
         self.frames_sent = 0
@@ -42,7 +44,7 @@ class Link(WSListener):
         """Connect. Raises VenueError when the endpoint cannot be reached or refuses the upgrade."""
         try:
             _, link = await ws_connect(
-                lambda: cls(on_message, on_lost),
+                lambda: cls(on_message, on_lost, url),
                 url,
                 websocket_handshake_timeout=_HANDSHAKE_TIMEOUT_S,
                 max_frame_size=_MAX_MESSAGE_BYTES,
@@ -72,12 +74,18 @@ class Link(WSListener):
         if self._transport is not None:
             self._transport.disconnect()
 
+    def abort(self) -> None:
+        """Close at once, without waiting for bytes the other side does not take."""
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
     async def wait_closed(self) -> None:
         if self._transport is not None:
             await self._transport.wait_disconnected()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
+        prepare_socket(transport.underlying_transport)
         self.lockstep_id = transport.response.headers.get("X-Lockstep-Connection")
 
     def on_ws_frame(self, transport: WSTransport, frame: Any) -> None:

@@ -24,9 +24,9 @@ from sentinel.host.venues.binance_spot.desk import Desk
 from sentinel.host.venues.binance_spot.handshake import Handshake
 from sentinel.host.venues.binance_spot.inbound import Inbound
 from sentinel.host.venues.binance_spot.instruments import read_instruments
-from sentinel.host.venues.binance_spot.keeper import LinkKeeper
 from sentinel.host.venues.binance_spot.link import Link
 from sentinel.host.venues.binance_spot.outbound import Outbound
+from sentinel.host.venues.binance_spot.path_pool import PathPool
 from sentinel.host.venues.binance_spot.rehearsal import Rehearsal
 from sentinel.host.venues.binance_spot.requests import Requests
 from sentinel.host.venues.binance_spot.rest_way import RestWay
@@ -34,6 +34,7 @@ from sentinel.host.venues.binance_spot.signed_rest import SignedRest
 from sentinel.host.venues.binance_spot.signing import Credentials
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
 from sentinel.host.venues.order_events import RecordBatch
+from sentinel.host.venues.paths import PathReport
 from sentinel.wire import Command, Venue, client_order_id
 
 
@@ -68,7 +69,7 @@ class BinanceSpotSession:
         self._rest = SignedRest(venue, credentials, self._desk.budget, self._desk.venue_ns)
         self._account = AccountRest(self._desk, self._rest)
         self._rest_way = RestWay(self._desk, self._rest)
-        self._keeper = LinkKeeper(venue.api_url, Handshake(venue.api_url, requests, self._desk.offset, clock), self)
+        self._keeper = PathPool(venue.api_addresses, Handshake(requests, self._desk.offset, clock), self._desk, self)
         self._outbound = Outbound(self._desk, requests, self._rest_way)
         self._rehearsal = Rehearsal(self.symbols, clock, requests)
         self._inbound = Inbound(self._desk, self._keeper, self._outbound)
@@ -116,8 +117,12 @@ class BinanceSpotSession:
 
     @property
     def links(self) -> tuple[Link, ...]:
-        """The open connections: one, or two while a successor takes over."""
+        """The open connections: one for each address, or two while a successor takes over."""
         return self._keeper.links
+
+    def paths(self) -> list[PathReport]:
+        """The venue's addresses in the order of the settings, what each one's round trip is and which is used."""
+        return self._keeper.reports()
 
     @property
     def lockstep_id(self) -> str | None:
@@ -214,10 +219,10 @@ class BinanceSpotSession:
         index = self._desk.index[symbol]
         return await self._account.trades(symbol, index, self._desk.instruments[index], from_id, venue_order_id)
 
-    # Called by the keeper of the connections
+    # Called by the pool of connections
 
     def on_message(self, link: Link, payload: bytes) -> None:
-        self._inbound.take(payload)
+        self._inbound.take(link, payload)
 
     def on_link_lost(self, link: Link) -> None:
         self._inbound.link_lost(link)

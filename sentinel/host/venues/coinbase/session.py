@@ -70,7 +70,7 @@ class CoinbaseSession:
         self._account = AccountRest(self._desk, self._rest)
         self._outbound = Outbound(self._desk, self._rest, self._account, self._is_linked, self_trade)
         subscription = UserSubscription(venue.api_url, self.symbols, credentials, clock)
-        self._keeper = LinkKeeper(venue.api_url, subscription, self)
+        self._keeper = LinkKeeper(venue.api_url, subscription, self, deque())
         self._stream = UserStream(self._desk, subscription, self._outbound)
 
     # What the host watches
@@ -210,6 +210,9 @@ class CoinbaseSession:
         return await self._account.trades(symbol, from_id, uuid)
 
     # Called by the keeper of the connections
+
+    def on_link_ready(self) -> None:
+        """There is one path: nothing is chosen."""
 
     def on_message(self, link: Link, payload: bytes) -> None:
         self._stream.take(link, payload)

@@ -1,0 +1,1 @@
+"""One order, several venues: a plan, an independent check of it, and its execution."""
