@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from sentinel_hdl.tools import mutate
 from sentinel_hdl.tools.equivalence import Comparison
 from sentinel_hdl.tools.errors import CoreError
 from sentinel_hdl.tools.mutant_bench import BenchTrial
-from sentinel_hdl.tools.netlist import with_upsets
+from sentinel_hdl.tools.netlist import with_initial_values, with_upsets
 from sentinel_hdl.tools.simulation import Simulation
 
 COUNT = 6
@@ -67,3 +68,33 @@ def test_upset_input_flips_the_register_and_reset_still_sets_it(tmp_path: Path) 
 def test_upset_of_an_unknown_register_is_refused() -> None:
     with pytest.raises(CoreError, match="nobody"):
         with_upsets("module \\top\nend\n", ["nobody"])
+
+
+_ORIGINAL = """module \\top
+  attribute \\init 4'10x1
+  wire width 4 \\kept
+  attribute \\init 6
+  wire width 4 \\counted
+  wire width 2 \\free
+  cell $dff $1
+    parameter \\WIDTH 4
+    connect \\D \\kept
+    connect \\Q \\kept
+  end
+  cell $sdffe $2
+    parameter \\WIDTH 6
+    connect \\Q { \\free \\counted }
+  end
+end
+"""
+
+
+def test_flip_flops_of_a_mutant_begin_as_those_of_the_original() -> None:
+    new = [f"$auto$mutate.cc:1:inv${number}" for number in range(4)]
+    mutated = _ORIGINAL.replace("connect \\Q \\kept", f"connect \\Q {{ \\kept [3] {new[0]} {new[1]} \\kept [0] }}")
+    mutated = mutated.replace("{ \\free \\counted }", f"{{ \\free [1] {new[2]} \\counted [3] {new[3]} \\counted [1:0] }}")
+    declared = "".join(f"  wire {wire}\n" for wire in new)
+    found = with_initial_values(mutated.replace("  cell $dff $1", f"{declared}  cell $dff $1"), _ORIGINAL)
+    begins = {wire: re.search(rf"attribute \\init 1'(.)\n  wire {re.escape(wire)}\n", found) for wire in new}
+    # Bits 2 and 1 of 10x1, of which one is undefined; the lower bit of what has no value; bit 2 of 6.
+    assert [value and value[1] for value in begins.values()] == ["0", None, None, "1"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 
 from sentinel_hdl.tools.aiger import FALSE, TRUE, Aig, combinational_miter, read_aiger, sequential_miter, write_aiger
-from sentinel_hdl.tools.netlist import SELECT, SELECT_BITS, yosys
+from sentinel_hdl.tools.netlist import SELECT, SELECT_BITS, with_initial_values, yosys
 from sentinel_hdl.tools.programs import program
 
 #: Seconds of search for one mutant: in a hurry; with its memories cut open; with them.
@@ -49,7 +49,8 @@ class Comparison:
             shutil.copy2(path, directory / path.name)
         script = [f"read_rtlil {netlist.name}", f"hierarchy -top {root}", "script mutants.ys", "write_rtlil all.il"]
         yosys(directory, script, "selected")
-        text = (directory / "all.il").read_text()
+        text = with_initial_values((directory / "all.il").read_text(), netlist.read_text())
+        (directory / "all.il").write_text(text)
         cut = cut_memories(text)
         (directory / "cut.il").write_text(cut)
         self._has_memories = cut != text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from sentinel_hdl.tools.errors import CoreError
@@ -92,3 +92,50 @@ def _with_upset(text: str, name: str) -> str:
     head, end = re.search(r"^module \S+\n", text, re.M), text.rindex("end\n")
     assert head is not None
     return text[: head.end()] + wires + text[head.end() : end] + cell + text[end:]
+
+
+_FLIP_FLOP = re.compile(r"^  cell \$[a-z]*dffe?\w* (\S+)\n(?:(?!  end\n).*\n)*?    connect \\Q (.*?) *\n", re.MULTILINE)
+_WIRE = re.compile(r"^((?:  attribute .*\n)*)  wire (?:width (\d+) )?(?:.* )?(\S+)\n", re.MULTILINE)
+_PART = re.compile(r"([\\$]\S+)(?: \[(\d+)(?::(\d+))?\])?")
+
+
+def with_initial_values(mutated: str, original: str) -> str:
+    """The mutated netlist, its flip-flops beginning as in the original.
+
+    Yosys keeps the initial value with the wire, and a mutant puts another wire between that and the flip-flop.
+    """
+    begins = dict(_initial_bits(original))
+    missing = {}
+    widths = {name: int(width or 1) for _, width, name in _WIRE.findall(mutated)}
+    for cell, signal in _FLIP_FLOP.findall(mutated):
+        for (wire, _), value in zip(_bits(signal, widths), begins[cell], strict=True):
+            if wire.startswith("$auto$mutate"):
+                missing[wire] = value
+
+    def begun(wire: re.Match[str]) -> str:
+        value = missing.get(wire[3], "x")
+        return wire[0] if value == "x" else f"  attribute \\init 1'{value}\n{wire[0]}"
+
+    return _WIRE.sub(begun, mutated)
+
+
+def _initial_bits(text: str) -> Iterator[tuple[str, str]]:
+    """Each flip-flop's name and the values its bits begin with, lowest first, x where none is given."""
+    values, widths = {}, {}
+    for attributes, given, name in _WIRE.findall(text):
+        width = widths[name] = int(given or 1)
+        init = re.search(r"attribute \\init (?:(\d+)'([01xz]+)|(\d+))\n", attributes)
+        digits = "x" if init is None else init[2] or f"{int(init[3]):b}"
+        # A constant shorter than its wire goes on with zeros.
+        values[name] = digits[::-1].ljust(width, "x" if init is None else "0")
+    for cell, signal in _FLIP_FLOP.findall(text):
+        yield cell, "".join(values[wire][bit] for wire, bit in _bits(signal, widths))
+
+
+def _bits(signal: str, widths: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Wire and position of each bit of a signal, lowest first."""
+    found: list[tuple[str, int]] = []
+    for wire, high, low in reversed(_PART.findall(signal)):
+        first, last = (int(low or high), int(high)) if high else (0, widths[wire] - 1)
+        found += ((wire, bit) for bit in range(first, last + 1))
+    return found

@@ -9,13 +9,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from sentinel.host.venues.binance_spot.http_pool import HttpPool
 
 from sentinel.config import VenueConfig
 from sentinel.errors import VenueError
 from sentinel.host.clock import LiveClock
 from sentinel.host.venues import paths
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials, keeper
-from sentinel.host.venues.binance_spot.http_pool import HttpPool
 from sentinel.host.venues.contract import LocalCode
 from sentinel.sim.market.source import Market
 from sentinel.sim.venue.auth import ApiKey
