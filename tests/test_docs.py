@@ -105,6 +105,7 @@ def test_example_settings_are_valid() -> None:
         "demo",
         "run",
         "route",
+        "sim campaign",
         "hdl emit",
         "hdl test",
         "hdl prove",

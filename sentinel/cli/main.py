@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 data_app = group("History to train and test on.", "sentinel data pull --symbol BTCUSDT --from 2024-08-01 --to 2024-08-07")
 app.add_typer(data_app, name="data")
-sim_app = group("Simulated devices, to poke at by hand.", "sentinel sim poke STATUS SCRATCH=7 SCRATCH")
+sim_app = group("Simulated devices to poke at by hand, and the fault campaign.", "sentinel sim poke STATUS SCRATCH=7 SCRATCH")
 app.add_typer(sim_app, name="sim")
 app.add_typer(hdl_app, name="hdl")
 app.add_typer(doctor_app, name="doctor")
@@ -337,6 +337,26 @@ def sim_poke(
         return implementation.poke(console, operations=operations, engine=engine.value, model=model, waves=waves)
 
     execute(as_json, job)
+
+
+@sim_app.command("campaign", epilog="Example: sentinel sim campaign --seeds 1-100 --jobs 2")
+def sim_campaign(
+    seeds: Annotated[str, typer.Option(metavar="A-B", help="Seeds from A to B, or one alone.")],
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Processes.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Faults and deaths by seed against the daemon and the simulated exchange. Ends with code 1 on any violation."""
+    found: Result = {}
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import campaign as implementation
+
+        found.update(implementation.campaign(console, seeds=seeds, jobs=jobs))
+        return found
+
+    execute(as_json, job)
+    if found["violations"]:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: sentinel version --json")

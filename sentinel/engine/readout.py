@@ -26,6 +26,16 @@ def order_of(st: EngineState, key: int) -> Any:
     return st.orders[found[0]].copy() if len(found) else None
 
 
+def incomplete_orders(st: EngineState) -> NDArray[Any]:
+    """ORDER records of finished orders that filled further than the fills told of them, by client key; no foreign ones.
+
+    A fill lost with its connection after a later one had come leaves such a hole.
+    """
+    orders = st.orders[(st.orders["state"] > OrderState.UNKNOWN) & (st.orders["trade_qty"] < st.orders["cum_qty"])]
+    orders = orders[(orders["flags"] & FOREIGN) == 0]
+    return orders[np.argsort(orders["key"], kind="stable")]
+
+
 def last_trade_ids(st: EngineState) -> NDArray[np.int64]:
     """Largest trade id of an own fill, per symbol int64[S]; 0 before the first. Ask the venue from the id after it."""
     return st.symbols["last_trade_id"].copy()

@@ -58,7 +58,8 @@ class Daemon:
         credentials: of the order session; None where ``config.venue.api_url`` is empty.
         lockstep_url: a simulated venue's ``/lockstep`` endpoint, empty for wall-clock time.
         on_effect: sees each effect (int64[1 or 2, 8]) after it left.
-        boundary: called where the process may die, for fault injection; see Gateway.
+        boundary: called where the process may die, for fault injection: "recovering" before the venue is asked what became
+            of the account, "reconciled" once the engine knows, "stepped" after a step of virtual time; for more see Gateway.
         orders_at: where orders go when that is not ``config.venue`` (a paper exchange that follows it).
         decider_factory: makes the decider that ``config.decider`` names; None for the CPU's.
         card: the card that ``config.decider`` or ``config.gate`` names; None where neither does.
@@ -173,15 +174,17 @@ class Daemon:
             self.clock.advance(await self._virtual_start_ns())
         host.control(Command.EPOCH, self.clock.now_ns(), id=host.epoch)
         host.control(Command.RECOVERING, self.clock.now_ns())
+        self._pass("recovering")
         if self._orders_at.api_url:
             await self._open_session(stop)
             if self.session is None:
                 # Stopped before the venue could be asked: nothing is recovered.
                 return
+            self._pass("reconciled")
         host.control(Command.RECOVERED, self.clock.now_ns())
         timed = TimedSink(self.ingress, host.latency)
         self.feed = BinanceSpotFeed(self.config.venue, self.config.feed, timed, self.clock, on_receive=timed.started)
-        await self.feed.start()
+        await self.feed.start(timer=not self.lockstep)
         if self.session is not None:
             self._arm()
 
@@ -247,7 +250,9 @@ class Daemon:
             return
         self._arm_again = self._arm_again or trading_state(host.state) == TradingState.ACTIVE
         host.control(Command.RECOVERING, self.clock.now_ns())
+        self._pass("recovering")
         await self._load_account(session)
+        self._pass("reconciled")
         host.control(Command.RECOVERED, self.clock.now_ns())
         if self._arm_again:
             self._arm_again = False
@@ -312,8 +317,11 @@ class Daemon:
         self.ingress.release(now_ns)
         if self.feed is not None:
             self.feed.tick()
+        self._pass("stepped")
+
+    def _pass(self, boundary: str) -> None:
         if self._boundary is not None:
-            self._boundary("stepped")
+            self._boundary(boundary)
 
     async def _keep_time(self, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()

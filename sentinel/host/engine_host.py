@@ -356,6 +356,14 @@ class EngineHost:
         """The engine's counters by name."""
         return counters(self.state)
 
+    def abandon(self) -> None:
+        """Release what a killed process would lose to the kernel, and save nothing; what its store's thread began, it ends."""
+        self._closed = True
+        self._store_thread.shutdown()
+        self.journal.abandon()
+        self.ring.close()
+        self._ahead.close()
+
     def close(self) -> None:
         """Snapshot, sync and release everything. Idempotent."""
         if self._closed:

@@ -4,6 +4,7 @@
 |---|---|---|
 | a live order | the order | every fill of it (TRADE, by trade id), then its STATUS |
 | a live order | nothing under its id | NOT_FOUND; the engine's own queries must prove the rest |
+| a finished order with a fill missing | the order | every fill of it, then its STATUS |
 | - | fills since the last known trade, of an order of ours | the fills, then its STATUS |
 | - | an open order of ours | its fills, then its STATUS |
 | - | an open order of somebody else | STATUS flagged FOREIGN |
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sentinel.engine.readout import last_trade_ids, live_orders
+from sentinel.engine.readout import incomplete_orders, last_trade_ids, live_orders
 from sentinel.engine.state import EngineState
 from sentinel.errors import VenueError
 from sentinel.host.discrepancy import KEY_BITS
@@ -38,7 +39,7 @@ _ATTEMPTS = 8
 
 @dataclass(frozen=True)
 class LiveOrder:
-    """An order the engine takes for live. ``symbol`` is its index."""
+    """An order the engine takes for live, or one it does not know every fill of. ``symbol`` is its index."""
 
     key: int
     symbol: int
@@ -67,8 +68,9 @@ class Reconciliation:
 
 
 def engine_view(state: EngineState) -> EngineView:
-    """Read the engine's live orders and last trade ids."""
-    found = tuple(LiveOrder(int(row["key"]) & KEY_BITS, int(row["symbol"])) for row in live_orders(state))
+    """Read the engine's live orders, those with a fill missing, and last trade ids."""
+    rows = np.concatenate([live_orders(state), incomplete_orders(state)])
+    found = tuple(LiveOrder(int(row["key"]) & KEY_BITS, int(row["symbol"])) for row in rows)
     ids = last_trade_ids(state)
     return EngineView(found, {int(symbol): int(ids[symbol]) for symbol in np.flatnonzero(ids > 0)})
 

@@ -29,7 +29,7 @@ class Reaper:
         self._order_weight = mean_steps // 2
 
     def __call__(self, boundary: str) -> None:
-        self._left -= 1 if boundary == "stepped" else self._order_weight
+        self._left -= self._order_weight if boundary in ("journaled", "sent") else 1
         if self._left <= 0:
             sys.stderr.write(f"died: {boundary}\n")
             sys.stderr.flush()

@@ -37,7 +37,7 @@ class Feed:
     def __init__(self, venue: Any, feed: Any, sink: RecordSink, clock: Any, on_receive: Any) -> None:
         pass
 
-    async def start(self) -> None:
+    async def start(self, timer: bool = True) -> None:
         if Feed.while_starting is not None:
             await Feed.while_starting()
 

@@ -270,3 +270,16 @@ def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
     host.close()
     kinds = [kind for segment in read_segments(tmp_path) for kind in segment.frames["type"].tolist()]
     assert kinds.count(FrameType.INPUT) == 3
+
+
+def test_an_abandoned_host_saves_nothing_and_the_next_one_has_it_all(tmp_path: Path) -> None:
+    host = _host(tmp_path)
+    host.control(Command.EPOCH, T0, id=host.epoch)
+    host.accept(_trades(1, 5))
+    state = host.state_hash()
+    host.abandon()
+    host.close()
+    assert not list(tmp_path.glob("snapshot-*"))
+    after = _host(tmp_path)
+    assert (after.state_hash(), after.epoch) == (state, host.epoch + 1)
+    after.close()

@@ -272,6 +272,25 @@ def test_the_engine_adopts_what_happened_while_it_was_away_once_however_often_it
     assert world.c["contradictions"] == 0
 
 
+def test_a_fill_lost_between_two_that_came_is_told_though_its_order_has_ended() -> None:
+    world, place = engine_with_an_order()
+    truth = Truth(base=[1_000 * E8, 1_000 * E8])
+    order = truth.add_order(place["client_key"], side=Side.SELL, price=place["price"])
+    truth.orders[0] = order = VenueOrder(**{name: getattr(order, name) for name in order.__slots__} | {"qty": place["qty"]})
+    truth.fill(truth.fill(order, 100, commission=3 * E8), 200, OrderState.EXPIRED, commission=5 * E8)
+    world.fill(place, 200, 300, price=place["price"] / E8, trade_id=1001, commission=5 * E8)
+    world.order(place["client_key"], OrderEventKind.EXPIRED, cum_qty=300 * E8).run()
+    assert engine_view(world.state) == EngineView((LiveOrder(place["client_key"], 0),), {0: 1001})
+    fees = int(world.g["fees_quote"])
+    for _ in range(2):
+        settle(world, truth)
+        row = world.state.orders[world.state.orders["key"] == place["client_key"]][0]
+        assert (row["state"], row["cum_qty"], row["trade_qty"]) == (OrderState.EXPIRED, 300 * E8, 300 * E8)
+        assert int(world.g["fees_quote"]) == fees + 3 * E8
+        assert engine_view(world.state) == EngineView((), {0: 1001})
+    assert world.c["contradictions"] == 0
+
+
 def test_an_order_the_venue_never_saw_stays_in_doubt_until_the_engines_own_queries_have_proved_it() -> None:
     world, place = engine_with_an_order()
     settle(world, Truth(base=[1_000 * E8, 1_000 * E8]))

@@ -103,12 +103,16 @@ class BinanceSpotFeed:
         counted["stale"] = self._stale
         return counted
 
-    async def start(self) -> None:
-        """Try every connection once and keep them all from then on. Failures back off; none is raised."""
+    async def start(self, timer: bool = True) -> None:
+        """Try every connection once and keep them all from then on. Failures back off; none is raised.
+
+        Without a ``timer`` only the caller's own ``tick`` moves time.
+        """
         self.tick()
         for connection in self._connections:
             await connection.settled()
-        self._timer = asyncio.get_running_loop().create_task(self._keep_time())
+        if timer:
+            self._timer = asyncio.get_running_loop().create_task(self._keep_time())
 
     async def stop(self) -> None:
         """Close every socket and end every task. Nothing is delivered afterwards."""

@@ -215,6 +215,12 @@ class Journal:
         finally:
             os.close(self._lock)
 
+    def abandon(self) -> None:
+        """Release the directory as the end of a killed process does: nothing is synced, nothing is tidied up."""
+        if not self._closed:
+            self._closed = True
+            os.close(self._lock)
+
     def __enter__(self) -> Journal:
         return self
 

@@ -81,8 +81,8 @@ class CoinbaseRest(HttpServer):
             response = self._perform(request, name, handler, tail)
         finally:
             self._leave()
-        unknown = _refusal(Refusal(503, "Service temporarily unavailable"))
-        return await self.spoil(name, response, unknown) if self._faults.active else response
+        unknown, odd = _refusal(Refusal(503, "Service temporarily unavailable")), _refusal(Refusal(422, "Not understood"))
+        return await self.spoil(name, response, unknown, odd) if self._faults.active else response
 
     def _route(self, request: HttpRequest) -> tuple[str, Handler | None, str] | None:
         for verb, pattern, name, handler in self._routes:

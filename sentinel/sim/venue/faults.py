@@ -11,7 +11,9 @@ from sentinel.errors import VenueError
 
 
 class FaultKind(StrEnum):
-    """Targets: a method such as ``order.place`` for responses, a stream such as ``btcusdt@trade`` for messages."""
+    """Targets: a method such as ``order.place`` for requests and responses, a stream such as ``btcusdt@trade`` for messages,
+    an event type such as ``executionReport`` for user data.
+    """
 
     DROP_REQUEST = "drop_request"  # never reaches the exchange, no answer
     DROP_RESPONSE = "drop_response"  # takes effect, no answer
@@ -24,6 +26,14 @@ class FaultKind(StrEnum):
     MALFORMED_MESSAGE = "malformed_message"  # truncated JSON in a whole frame
     STALL = "stall"  # the connection stays open and says nothing more, not even a ping
     CLOSE_MID_FRAME = "close_mid_frame"  # half a frame, then the connection dies
+    UNKNOWN_ERROR = "unknown_error"  # takes effect, answered with a code nobody has published
+    RATE_LIMIT = "rate_limit"  # this and every request of the next delay_ns is refused, 429 with Retry-After
+    BAN = "ban"  # the same with 418
+    CLOCK_SKEW = "clock_skew"  # the venue's clock is delay_ns ahead when it looks at a timestamp
+    REORDER_MESSAGE = "reorder_message"  # a stream message comes after the next one of its connection
+    DELAY_EVENT = "delay_event"  # user data comes delay_ns late
+    DUPLICATE_EVENT = "duplicate_event"
+    REORDER_EVENT = "reorder_event"  # user data comes after the next event of its connection
 
 
 @dataclass(frozen=True)
@@ -39,12 +49,22 @@ class Fault:
 
 
 class FaultPlan:
-    """Faults to come. ``inject`` arms the next occurrences, ``rates`` make them happen at random (seeded)."""
+    """Faults to come. ``inject`` arms the next occurrences, ``rates`` make them happen at random (seeded).
 
-    def __init__(self, seed: int = 0, rates: Mapping[FaultKind, float] | None = None, delay_ns: int = 50_000_000) -> None:
+    ``delays_ns`` are those of the random ones, by kind, where ``delay_ns`` is not theirs.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        rates: Mapping[FaultKind, float] | None = None,
+        delay_ns: int = 50_000_000,
+        delays_ns: Mapping[FaultKind, int] | None = None,
+    ) -> None:
         self._random = random.Random(seed)
         self._rates = dict(rates or {})
         self._delay_ns = delay_ns
+        self._delays_ns = dict(delays_ns or {})
         self._armed: list[Fault] = []
         self.counts: dict[str, int] = {}
         self.active = bool(self._rates)
@@ -69,8 +89,14 @@ class FaultPlan:
                 return self._counted(fault)
         rate = self._rates.get(kind, 0.0)
         if rate > 0.0 and self._random.random() < rate:
-            return self._counted(Fault(kind, target, self._delay_ns))
+            return self._counted(Fault(kind, target, self._delays_ns.get(kind, self._delay_ns)))
         return None
+
+    def set_rates(self, rates: Mapping[FaultKind, float]) -> None:
+        """From now on these happen at random, and no others; none of those armed is left."""
+        self._rates = dict(rates)
+        self._armed.clear()
+        self.active = bool(self._rates)
 
     def _counted(self, fault: Fault) -> Fault:
         self.counts[fault.kind] = self.counts.get(fault.kind, 0) + 1

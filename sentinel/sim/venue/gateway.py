@@ -7,6 +7,7 @@ from typing import Any
 
 from sentinel.sim.venue.api_error import ApiError
 from sentinel.sim.venue.auth import ApiKey, KeyRing, RequestTime
+from sentinel.sim.venue.faults import FaultKind, FaultPlan
 from sentinel.sim.venue.limits import LimitConfig, OrderCounter, WeightLimiter
 from sentinel.sim.venue.operations import ORDER_COUNTS, ExchangePort, Operation, Params, own_params
 from sentinel.units import NS_PER_MS
@@ -31,6 +32,15 @@ class Gateway:
         if limiter is None:
             limiter = self._weights[ip] = WeightLimiter(self.limits.weight_per_minute)
         return limiter
+
+    def receive(self, faults: FaultPlan, method: str, ip: str) -> int:
+        """A request has arrived: what befalls it before it is looked at. Returns the time its timestamp is held against."""
+        for kind in (FaultKind.RATE_LIMIT, FaultKind.BAN):
+            refused = faults.take(kind, method)
+            if refused is not None:
+                self.weights(ip).refuse_until(self.now_ns + refused.delay_ns, kind is FaultKind.BAN)
+        skew = faults.take(FaultKind.CLOCK_SKEW, method)
+        return self.now_ns + (0 if skew is None else skew.delay_ns)
 
     def orders(self, account: str) -> OrderCounter:
         counter = self._orders.get(account)

@@ -76,11 +76,14 @@ class WeightLimiter:
         self._refusals = 0
         self._bans = 0
         self._banned_until_ns = 0
+        self._limited_until_ns = 0
 
     def charge(self, weight: int, now_ns: int) -> None:
         """Count ``weight``. Raises ApiError 418 while banned and 429 above the limit, with ``retryAfter`` in data."""
         if now_ns < self._banned_until_ns:
             raise self._banned(now_ns)
+        if now_ns < self._limited_until_ns:
+            raise ApiError(429, -1003, "Too many requests queued.", _retry(now_ns, self._limited_until_ns))
         self.window.roll(now_ns)
         self.window.count += weight
         if self.window.count <= self.window.limit:
@@ -101,6 +104,13 @@ class WeightLimiter:
     def refund(self, weight: int) -> None:
         """Give back what a successful order method was charged (those cost 0)."""
         self.window.count = max(0, self.window.count - weight)
+
+    def refuse_until(self, until_ns: int, banned: bool) -> None:
+        """Refuse every request until then: 418 if ``banned``, else 429."""
+        if banned:
+            self._banned_until_ns = max(self._banned_until_ns, until_ns)
+        else:
+            self._limited_until_ns = max(self._limited_until_ns, until_ns)
 
     def ban(self, now_ns: int) -> None:
         """Ban the IP for the next duration of the scale."""

@@ -179,7 +179,7 @@ class LockstepDriver:
         """A client joins; the next step is announced to it."""
         self._link = connection
         self._done = None
-        self._speed_from = (self._timeline.now_ns, time.monotonic())
+        self._speed_from = (self._timeline.now_ns, asyncio.get_running_loop().time())
         self._changed.set()
 
     def unlink(self, connection: VenueConnection) -> None:
@@ -235,7 +235,7 @@ class LockstepDriver:
             await self._keepalive.await_pongs(self._connections.open.values(), to_ns)
         if self._pace.speed > 0.0 and self._link is not None:
             since_ns, since = self._speed_from
-            wait = since + (to_ns - since_ns) / NS_PER_S / self._pace.speed - time.monotonic()
+            wait = since + (to_ns - since_ns) / NS_PER_S / self._pace.speed - asyncio.get_running_loop().time()
             if wait > 0:
                 await asyncio.sleep(wait)
         self._timeline.advance(to_ns)
@@ -288,12 +288,21 @@ class LockstepDriver:
 
     async def _release(self) -> None:
         """The client left: its last messages take effect, and the market runs on for a while."""
-        deadline = time.monotonic() + _SETTLE_S
-        while self._connections.open and time.monotonic() < deadline:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _SETTLE_S
+        while self._connections.open and loop.time() < deadline:
             await asyncio.sleep(0.002)
         self._take_everything()
-        until_ns = self._timeline.now_ns + self._pace.release_ns
+        await self._run_on(self._pace.release_ns)
+        self._connections.ended.clear()
+
+    async def pass_time(self, duration_ns: int) -> None:
+        """Let the market go on without a client; nothing where one drives it."""
+        if self._link is None and self._timeline.frozen:
+            await self._run_on(duration_ns)
+
+    async def _run_on(self, duration_ns: int) -> None:
+        until_ns = self._timeline.now_ns + duration_ns
         while self._timeline.now_ns < until_ns:
             await self._advance(min(self._next_stop(), until_ns))
             await asyncio.sleep(0)
-        self._connections.ended.clear()

@@ -71,24 +71,33 @@ class HttpServer:
         self._faults = faults
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        #: Without it no answer is delayed: where time waits for the answer, its delay would never end.
+        self.delays = True
+        #: In maintenance: every request is answered by a page of whatever stands before the exchange.
+        self.down = False
 
     async def answer(self, request: HttpRequest) -> HttpResponse:
         """What goes back. Raises Unanswered where nothing does."""
         raise NotImplementedError
 
-    async def spoil(self, target: str, response: HttpResponse, unknown: HttpResponse) -> HttpResponse:
-        """``response`` as the armed faults leave it; ``unknown`` is the venue's way to say that an outcome is not known."""
+    async def spoil(self, target: str, response: HttpResponse, unknown: HttpResponse, odd: HttpResponse) -> HttpResponse:
+        """``response`` as the armed faults leave it.
+
+        ``unknown`` is the venue's way to say that an outcome is not known, ``odd`` an error that it documents nowhere.
+        """
         take = self._faults.take
         if take(FaultKind.DROP_RESPONSE, target) or take(FaultKind.RESET_AFTER_ACCEPT, target):
             raise Unanswered
         if take(FaultKind.CLOSE_MID_FRAME, target):
             whole = _render(response, keep_alive=True)
             raise Unanswered(whole[: len(whole) // 2])
-        delayed = take(FaultKind.DELAY_RESPONSE, target)
+        delayed = take(FaultKind.DELAY_RESPONSE, target) if self.delays else None
         if delayed is not None:
             await asyncio.sleep(delayed.delay_ns / NS_PER_S)
         if take(FaultKind.ERROR_AFTER_ACCEPT, target):
             return unknown
+        if take(FaultKind.UNKNOWN_ERROR, target):
+            return odd
         if take(FaultKind.MALFORMED_MESSAGE, target):
             return HttpResponse(response.status, response.body[: len(response.body) // 2], response.headers)
         return response
@@ -168,6 +177,8 @@ class RestServer(HttpServer):
             response = self._extra(request)
             if response is not None:
                 return response
+            if self.down:
+                return HttpResponse(503, b"<html><body>Service Unavailable</body></html>")
             operation = BY_ROUTE.get((request.verb, request.path))
             if operation is None:
                 known = any(path == request.path for _, path in BY_ROUTE)
@@ -177,11 +188,12 @@ class RestServer(HttpServer):
             response = self._perform(operation, request)
         finally:
             self._leave()
-        return await self.spoil(operation.method, response, _UNKNOWN) if self._faults.active else response
+        return await self.spoil(operation.method, response, _UNKNOWN, _ODD) if self._faults.active else response
 
     def _perform(self, operation: Operation, request: HttpRequest) -> HttpResponse:
         gateway = self._gateway
         account: str | None = None
+        checked_ns = gateway.receive(self._faults, operation.method, request.ip)
         status, body, retry = 200, None, {}
         try:
             params = parse_params(request)
@@ -189,6 +201,7 @@ class RestServer(HttpServer):
             time: RequestTime | None = None
             if operation.security != "NONE":
                 key, time = self._authorize(operation, request, params)
+                time.check(checked_ns)
                 account = key.account
             body = gateway.run(operation, account or "", params, time, request.ip)
         except ApiError as error:
@@ -272,6 +285,7 @@ def _refusal(status: int, code: int, msg: str) -> HttpResponse:
 _UNKNOWN = _refusal(
     503, -1007, "Timeout waiting for response from backend server. Send status unknown; execution status unknown."
 )
+_ODD = _refusal(400, -4321, "The request was not understood.")
 
 
 def _render(response: HttpResponse, keep_alive: bool) -> bytes:

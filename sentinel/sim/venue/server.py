@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any
@@ -34,6 +34,7 @@ from sentinel.units import NS_PER_MS, NS_PER_S
 
 API_PATH = "/ws-api/v3"
 LOCKSTEP_PATH = "/lockstep"
+_PARTS = frozenset({"rest", "api", "streams"})
 _CLOSE_TIMEOUT_S = 1.0
 _CONNECT_WINDOW_NS = 300 * NS_PER_S
 _encode = msgspec.json.Encoder().encode
@@ -88,6 +89,7 @@ class VenueServer:
         self._websockets: Server | None = None
         self._rest: RestServer | None = None
         self._connects: dict[str, RateOfFrames] = {}
+        self._down: frozenset[str] = frozenset()
         exchange.subscriptions = self.streams.listeners
         exchange.publish = self.streams.publish
         exchange.publish_user = self._publish_user
@@ -106,6 +108,7 @@ class VenueServer:
         driver = LockstepDriver if self.lockstep else WallDriver
         self._driver = driver(self._timeline, self._connections, self._keepalive, self._pace)
         self._rest = RestServer(self.gateway, self.faults, self._driver.touch, self._driver.settle, self._control)
+        self._rest.delays = not self.lockstep
         port, rest_port = self._ports
         try:
             self._rest_port = await self._rest.start(self._host, rest_port)
@@ -176,6 +179,31 @@ class VenueServer:
         for connection in tuple(self._connections.open.values()):
             connection.cut(1001, "going away")
 
+    def at(self, time_ns: int, action: Callable[[], None]) -> None:
+        """Run ``action`` when the exchange's time comes to ``time_ns``."""
+        self._timeline.after(time_ns - self.exchange.now_ns, action)
+
+    def set_outage(self, parts: Iterable[str]) -> None:
+        """From now on these of "rest", "api" and "streams" are down, and no others: their connections end, new ones get a 503.
+
+        Raises VenueError for another name.
+        """
+        down = frozenset(parts)
+        if not down <= _PARTS:
+            raise VenueError("outage", sorted(down), f"some of {', '.join(sorted(_PARTS))}", "correct its spelling")
+        self._down = down
+        if self._rest is not None:
+            self._rest.down = "rest" in down
+        for connection in tuple(self._connections.open.values()):
+            part = "api" if isinstance(connection.session, ApiSession) else "streams"
+            if part in down:
+                connection.break_off()
+
+    async def pass_time(self, duration_ns: int) -> None:
+        """In lock-step: let the market go on while no client drives it."""
+        if isinstance(self._driver, LockstepDriver):
+            await self._driver.pass_time(duration_ns)
+
     def wake(self) -> None:
         """Something may be due at once: a live market has news."""
         self._driver.wake()
@@ -205,6 +233,8 @@ class VenueServer:
             if self._driver.linked:
                 return connection.respond(HTTPStatus.CONFLICT, "another client drives this venue\n")
             return None
+        if ("api" if path == API_PATH else "streams") in self._down:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "maintenance\n")
         now_ns = self.exchange.now_ns
         ip = connection.remote_address[0]
         attempts = self._connects.setdefault(ip, RateOfFrames(self.limits.connects_per_5min, _CONNECT_WINDOW_NS))

@@ -23,6 +23,7 @@ class StreamHub:
 
     def __init__(self, faults: FaultPlan) -> None:
         self._faults = faults
+        self._held: dict[VenueConnection, list[bytes]] = {}
         self.listeners: dict[str, dict[StreamSession, None]] = {}
 
     def subscribe(self, session: StreamSession, stream: str) -> None:
@@ -49,7 +50,7 @@ class StreamHub:
                 body = _encode(in_microseconds(payload) if session.microseconds else payload)
                 text = wrap(stream, body) if session.combined else body
                 made = forms[form] = (text, text_frame(text))
-            if self._faults.active:
+            if self._faults.active or self._held:
                 self._send_faultily(session.connection, stream, *made)
             else:
                 session.connection.queue_frame(made[1])
@@ -66,7 +67,12 @@ class StreamHub:
             return
         if take(FaultKind.MALFORMED_MESSAGE, stream):
             frame = text_frame(text[: len(text) // 2])
+        if take(FaultKind.REORDER_MESSAGE, stream):
+            self._held.setdefault(connection, []).append(frame)
+            return
         connection.queue_frame(frame)
+        for held in self._held.pop(connection, ()):
+            connection.queue_frame(held)
         if take(FaultKind.DUPLICATE_MESSAGE, stream):
             connection.queue_frame(frame)
 

@@ -29,7 +29,10 @@ _MAX_SUBSCRIPTIONS = 1000
 _MAX_SUBSCRIPTION_IDS = 65_535
 CONNECT_WEIGHT = 2
 _SESSION_WEIGHT = 2
+_HELD_NS = 500 * NS_PER_MS  # longest that an event waits for one to come after
 _OF_THE_LOGON = ("session.status", "userDataStream.subscribe")  # what speaks for the key that has logged on
+
+_UNPUBLISHED_CODE = -4321
 
 _encode = msgspec.json.Encoder().encode
 # The signature covers numbers exactly as written, so a decimal number keeps its text.
@@ -65,7 +68,7 @@ class UserDataHub:
     def publish(self, account: str, event: dict[str, Any]) -> None:
         """Queue an event of ``account`` on every session that subscribed to it."""
         for session, subscription in self._followers.get(account, ()):
-            session.send({"subscriptionId": subscription, "event": event})
+            session.tell({"subscriptionId": subscription, "event": event})
 
 
 class ApiSession:
@@ -96,6 +99,7 @@ class ApiSession:
         self._subscriptions: dict[int, str] = {}
         self._logon_subscription: int | None = None
         self._next_subscription = 0
+        self._held: list[dict[str, Any]] = []
         self._session_methods: dict[str, Callable[[dict[str, Any]], Any]] = {
             "session.logon": self._logon,
             "session.status": lambda params: self._session_status(),
@@ -108,6 +112,31 @@ class ApiSession:
 
     def send(self, message: dict[str, Any]) -> None:
         self.connection.queue(_encode(in_microseconds(message) if self.microseconds else message))
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send user data, each event as the faults have it."""
+        if not self._faults.active:
+            self.send(message)
+            self._send_held()
+            return
+        kind = str(message["event"].get("e"))
+        late = self._faults.take(FaultKind.DELAY_EVENT, kind)
+        if late is not None:
+            self._timing.after(late.delay_ns, lambda: self.send(message))
+            return
+        if self._faults.take(FaultKind.REORDER_EVENT, kind):
+            self._held.append(message)
+            self._timing.after(_HELD_NS, self._send_held)
+            return
+        self.send(message)
+        if self._faults.take(FaultKind.DUPLICATE_EVENT, kind):
+            self.send(message)
+        self._send_held()
+
+    def _send_held(self) -> None:
+        held, self._held = self._held, []
+        for message in held:
+            self.send(message)
 
     def closed(self) -> None:
         for subscription, account in self._subscriptions.items():
@@ -128,8 +157,9 @@ class ApiSession:
         if self._faults.take(FaultKind.DROP_REQUEST, method):
             return
         shows_limits = params.get("returnRateLimits", self._rate_limits) is True
+        checked_ns = self._gateway.receive(self._faults, method, self._ip)
         try:
-            perform, account = self._admit(method, params)
+            perform, account = self._admit(method, params, checked_ns)
         except ApiError as error:
             if error.status == 401 and self._key is not None and not self._gateway.keys.holds(self._key):
                 self._logout()
@@ -139,7 +169,7 @@ class ApiSession:
             return
         self._timing.take_effect(self.connection, lambda: self._perform(identity, method, perform, account, shows_limits))
 
-    def _admit(self, method: str, params: dict[str, Any]) -> tuple[Callable[[], Any], str | None]:
+    def _admit(self, method: str, params: dict[str, Any], checked_ns: int) -> tuple[Callable[[], Any], str | None]:
         gateway = self._gateway
         if method in self._session_methods:
             gateway.weights(self._ip).charge(_SESSION_WEIGHT, gateway.now_ns)
@@ -156,6 +186,7 @@ class ApiSession:
         if operation.security == "NONE":
             return (lambda: gateway.run(operation, "", texts, None, self._ip)), None
         key, time = self._authorize(operation, params, texts)
+        time.check(checked_ns)
         counted = key.account if operation.security == "TRADE" else None
         return (lambda: gateway.run(operation, key.account, texts, time, self._ip)), counted
 
@@ -194,6 +225,8 @@ class ApiSession:
                     503, -1007, "Timeout waiting for response from backend server. Send status unknown; execution status unknown."
                 ),
             )
+        elif self._faults.take(FaultKind.UNKNOWN_ERROR, method):
+            response = _failure(identity, ApiError(400, _UNPUBLISHED_CODE, "The request was not understood."))
         at = before if account is not None and self._timing.response_first() else None
         self._respond(method, response, at, account, shows_limits)
 

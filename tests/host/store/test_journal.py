@@ -99,6 +99,17 @@ def test_other_settings_begin_a_new_segment(tmp_path: Path) -> None:
     assert numbers(tmp_path) == [1, 2, 3, 4, 5]
 
 
+def test_an_abandoned_journal_frees_its_directory_and_keeps_what_was_appended(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    journal.append(FrameType.INPUT, records(1, 3))
+    journal.abandon()
+    journal.abandon()
+    with open_journal(tmp_path) as after:
+        assert after.next_sequence == 4
+        assert after.recovery.torn_bytes == 0
+    assert numbers(tmp_path) == [1, 2, 3]
+
+
 def test_a_second_writer_is_refused_until_the_first_has_closed(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
     with pytest.raises(JournalError, match="one writer at a time"):

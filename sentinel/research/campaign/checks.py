@@ -1,0 +1,165 @@
+"""What must hold once everything has come to rest: the venue's books, the journal and the engine tell one story."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sentinel.engine.state import EngineState
+from sentinel.engine.state_hash import state_hash
+from sentinel.host.replay import JournalReplay, state_of
+from sentinel.host.store.journal_reader import frame_slots, read_segments
+from sentinel.research.campaign.market import INSTRUMENTS
+from sentinel.sim.venue.exchange import Exchange
+from sentinel.sim.venue.orders import OPEN, Order
+from sentinel.units import NS_PER_MS, NS_PER_S
+from sentinel.wire import (
+    Command,
+    FrameType,
+    Kind,
+    OrderEventKind,
+    OrderState,
+    TradingState,
+    client_order_id,
+    parse_client_order_id,
+    record_views,
+)
+
+#: An order is sent as it is decided: one that comes later than its recvWindow allows was sent again.
+_SENT_WITHIN_NS = 2 * NS_PER_S
+_ENDED = {
+    "FILLED": (OrderState.FILLED,),
+    "CANCELED": (OrderState.CANCELED,),
+    "EXPIRED": (OrderState.EXPIRED, OrderState.CANCELED),
+    "EXPIRED_IN_MATCH": (OrderState.EXPIRED, OrderState.CANCELED),
+    "REJECTED": (OrderState.REJECTED,),
+}
+_NOT_THERE = (OrderState.REJECTED, OrderState.NEVER_ACCEPTED)
+
+
+class Recorded(NamedTuple):
+    """What the journal holds: intents by client key as (symbol, side, quantity e8, price e8, time ns), epochs in order, and
+    the (symbol, trade id) of every fill told to the engine.
+    """
+
+    intents: dict[int, tuple[int, int, int, int, int]]
+    epochs: list[int]
+    told: set[tuple[int, int]]
+
+
+def read_journal(store: Path) -> Recorded:
+    """Read it all. Raises JournalError for damage."""
+    found = Recorded({}, [], set())
+    for segment in read_segments(store):
+        slots, types = frame_slots(segment.frames), segment.frames["type"]
+        if not len(slots):
+            continue
+        views = record_views(slots)
+        kinds, parts = views.market["kind"], views.market["part"]
+        for i in np.flatnonzero((types == FrameType.EFFECT) & (kinds == Kind.PLACE) & (parts == 0)).tolist():
+            row = views.intent1[i]
+            found.intents[int(row["client_key"])] = (
+                int(row["symbol"]), int(row["side"]), int(row["qty"]), int(row["price"]), int(row["t"]),
+            )  # fmt: skip
+        inputs = types == FrameType.INPUT
+        for i in np.flatnonzero(inputs & (kinds == Kind.CONTROL)).tolist():
+            if views.control["command"][i] == Command.EPOCH:
+                found.epochs.append(int(views.control["id"][i]))
+        # The trade's id is in the second half, what kind of event it is in the first.
+        for i in np.flatnonzero(inputs & (kinds == Kind.ORDER_EVENT) & (parts == 0)).tolist():
+            if views.order1["event"][i] == OrderEventKind.TRADE and i + 1 < len(slots):
+                found.told.add((int(views.order1["symbol"][i]), int(views.order2["trade_id"][i + 1])))
+    return found
+
+
+def check_orders(recorded: Recorded, orders: Iterable[Order]) -> list[str]:
+    """No order twice, none without an intent, none other than its intent, none sent later than it was decided."""
+    wrong: list[str] = []
+    seen: set[str] = set()
+    for order in orders:
+        text, key = order.client_id, parse_client_order_id(order.client_id)
+        if text in seen:
+            wrong.append(f"{text} was placed twice")
+            continue
+        seen.add(text)
+        intent = None if key is None else recorded.intents.get(key)
+        if intent is None:
+            wrong.append(f"{text} is at the venue without an intent in the journal")
+            continue
+        symbol, side, qty, price, t_ns = intent
+        if (INSTRUMENTS[symbol].symbol, side, qty, price) != (order.instrument.symbol, int(order.side), order.qty, order.price):
+            wrong.append(f"{text} at the venue is not what was decided")
+        late_ns = order.created_ns - t_ns
+        if late_ns > _SENT_WITHIN_NS:
+            wrong.append(f"{text} reached the venue {late_ns // NS_PER_MS} ms after it was decided: sent again")
+    return wrong
+
+
+def check_fills(recorded: Recorded, trades: dict[int, list[dict[str, Any]]]) -> list[str]:
+    """Every fill of the venue (by symbol index) was told to the engine."""
+    return [
+        f"fill {trade['id']} of {INSTRUMENTS[symbol].symbol} was lost"
+        for symbol, found in sorted(trades.items())
+        for trade in found
+        if (symbol, int(trade["id"])) not in recorded.told
+    ]
+
+
+def check_ledger(state: EngineState, exchange: Exchange, account: str) -> list[str]:
+    """Cash, coins and orders of the engine are the venue's, and nothing is open."""
+    wrong: list[str] = []
+    owner = exchange.ledger.accounts[account]
+
+    def at_venue(asset: str) -> int:
+        balance = owner.balance(asset)
+        return balance.free + balance.locked
+
+    cash = int(state.glob["cash"][0])
+    if cash != at_venue("USDT"):
+        wrong.append(f"the ledger has {cash} of USDT (e8), the venue {at_venue('USDT')}")
+    for index, instrument in enumerate(INSTRUMENTS):
+        held = int(state.symbols["inventory"][index])
+        if held != at_venue(instrument.base):
+            wrong.append(f"the ledger has {held} of {instrument.base} (e8), the venue {at_venue(instrument.base)}")
+    if int(state.glob["trading_state"][0]) == TradingState.RECOVERING:
+        wrong.append("the daemon was still recovering long after the last fault")
+    if int(state.glob["live_orders"][0]):
+        wrong.append(f"{int(state.glob['live_orders'][0])} orders are still open for the engine")
+    wrong += [f"{order.client_id} is still open at the venue" for order in exchange.desk.orders.values() if order.status in OPEN]
+    orders = {int(row["key"]): row for row in state.orders if int(row["state"]) != OrderState.FREE}
+    for key, row in sorted(orders.items()):
+        found = exchange.desk.by_client.get((account, int(row["symbol"]), client_order_id(key)))
+        state_name = OrderState(int(row["state"]))
+        if found is None:
+            if state_name not in _NOT_THERE:
+                wrong.append(f"{client_order_id(key)} is {state_name.name} for the engine, and was never at the venue")
+        elif state_name not in _ENDED.get(found.status, ()) or int(row["cum_qty"]) != found.executed:
+            wrong.append(
+                f"{client_order_id(key)} is {state_name.name} with {int(row['cum_qty'])} filled (e8) for the engine, "
+                f"{found.status} with {found.executed} at the venue"
+            )
+    return wrong
+
+
+def check_replay(store: Path, expected_hash: str) -> tuple[list[str], EngineState]:
+    """The journal leads to the state the daemon ended in, effect by effect; returns that state too."""
+    state, _ = state_of(store)
+    replay = JournalReplay(store, state)
+    replay.run()
+    wrong = []
+    if replay.mismatched_effects:
+        wrong.append(f"{replay.mismatched_effects} effects differ when the journal is replayed")
+    if state_hash(state) != expected_hash:
+        wrong.append("the journal does not lead to the state the daemon ended in")
+    return wrong, state
+
+
+def check_epochs(recorded: Recorded, starts: int) -> list[str]:
+    """Each start has an epoch of its own, each higher than the one before; one that died at once need not have told of it."""
+    epochs = recorded.epochs
+    if epochs != sorted(set(epochs)) or (epochs and epochs[-1] > starts):
+        return [f"the epochs of {starts} starts are {epochs}"]
+    return []
