@@ -49,6 +49,8 @@ _RATES: dict[FaultKind, float] = {
 }
 _ON = 0.35
 _MAX_DEATHS = 3
+_PATIENT = 0.7
+_RARELY = {"open_orders_every_ms": 10_000, "account_orders_every_ms": 50_000, "trades_every_ms": 20_000}
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,10 @@ class Death:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One seed. Times in seconds of virtual time from the start; ``kills`` are (kill, arm again)."""
+    """One seed. Times in seconds of virtual time from the start; ``kills`` are (kill, arm again).
+
+    ``patient``: the daemon compares itself with the venue a tenth as often, so that what it misses lasts.
+    """
 
     seed: int
     rates: dict[FaultKind, float]
@@ -79,6 +84,7 @@ class Scenario:
     deaths: tuple[Death, ...] = ()
     kills: tuple[tuple[float, float], ...] = ()
     full_disks: tuple[tuple[float, float], ...] = ()
+    patient: bool = False
 
 
 def draw(seed: int, faults: Sequence[str] = ALL_FAULTS) -> Scenario:
@@ -112,10 +118,11 @@ def draw(seed: int, faults: Sequence[str] = ALL_FAULTS) -> Scenario:
         tuple(deaths) if "death" in faults else (),
         tuple(kills) if "operator_kill" in faults else (),
         tuple(full_disks) if "disk_full" in faults else (),
+        patient=rng.random() < _PATIENT,
     )
 
 
-def campaign_config(urls: dict[str, str], model: Path, store: Path) -> Config:
+def campaign_config(urls: dict[str, str], model: Path, store: Path, patient: bool = False) -> Config:
     """Settings under which the strategy acts on every move, and leaves soon: orders are under way most of the time."""
     return parse_config(
         {
@@ -141,6 +148,7 @@ def campaign_config(urls: dict[str, str], model: Path, store: Path) -> Config:
                 "max_open_orders": 3,
                 "engine_timeout_ms": 1000,
             },
+            "reconcile": _RARELY if patient else {},
             "store": {"directory": str(store), "segment_mib": 1, "snapshot_every_s": 45},
         },
         "campaign",

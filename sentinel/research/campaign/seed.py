@@ -160,7 +160,7 @@ class _Run:
         )
         async with venue:
             self._schedule(venue)
-            config = self.config = campaign_config(venue.urls(), self.bench.model, self.store)
+            config = self.config = campaign_config(venue.urls(), self.bench.model, self.store, self.scenario.patient)
             self.watch = Watch(self.exchange, _ACCOUNT, config.risk)
             while result.starts < _STARTS:
                 result.starts += 1
