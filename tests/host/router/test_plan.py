@@ -92,8 +92,9 @@ def test_what_cannot_be_had_at_once_rests_where_making_is_cheapest() -> None:
 
 def test_what_rests_is_paid_from_what_the_other_child_leaves() -> None:
     found = plan(buy(15, rest=True), [venue("a", orders_left=2, free_quote=150 * E8)])
-    assert [child.qty for child in found.children] == [10 * E8, 2 * E8]
-    assert found.unrouted == 3 * E8
+    # Ten at the limit of 12 leave 30 for the rest.
+    assert [child.qty for child in found.children] == [10 * E8, 25 * E8 // 10]
+    assert found.unrouted == 25 * E8 // 10
 
 
 def test_nothing_rests_where_it_would_cross_or_where_no_second_order_is_admitted() -> None:

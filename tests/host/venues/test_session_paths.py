@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from sentinel.host.venues.binance_spot.http_pool import HttpPool
 
 from sentinel.config import VenueConfig
 from sentinel.errors import VenueError
@@ -17,6 +16,7 @@ from sentinel.host.clock import LiveClock
 from sentinel.host.venues import paths
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials, keeper
 from sentinel.host.venues.contract import LocalCode
+from sentinel.host.venues.http_pool import HttpPool
 from sentinel.sim.market.source import Market
 from sentinel.sim.venue.auth import ApiKey
 from sentinel.sim.venue.exchange import Exchange

@@ -99,7 +99,7 @@ def test_a_reconciliation_that_drops_a_fill_is_reported(monkeypatch: pytest.Monk
     async def forgetful(session: Any, state: Any, sink: RecordSink, source: int, clock: Any) -> Any:
         return await reconcile(session, state, Sieve(sink), source, clock)
 
-    scenario = Scenario(2, {}, {}, deaths=tuple(Death("sent", at) for at in (122.0, 128.0, 134.0)))
+    scenario = Scenario(2, {}, {}, deaths=tuple(Death("sent", at) for at in (122.0, 128.0, 134.0)), patient=True)
     assert _what(MortalDaemon, scenario) == []
     monkeypatch.setattr(daemon_module, "reconcile", forgetful)
     assert any("was lost" in what for what in _what(MortalDaemon, scenario))
