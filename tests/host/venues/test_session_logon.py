@@ -250,7 +250,7 @@ def test_where_logon_is_not_offered_each_request_is_signed() -> None:
     scripted(scenario, prepare)
 
 
-@pytest.mark.parametrize(("status", "code"), [(400, -4056), (400, -9999), (401, -1002), (400, -1022), (401, -2014)])
+@pytest.mark.parametrize(("status", "code"), [(400, -4056), (401, -9999), (401, -1002), (400, -1022), (401, -2014)])
 def test_a_refusal_on_reconnect_ends_the_trying(status: int, code: int) -> None:
     async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
         venue.refuse_logon = (status, code)
@@ -264,7 +264,7 @@ def test_a_refusal_on_reconnect_ends_the_trying(status: int, code: int) -> None:
     scripted(scenario)
 
 
-@pytest.mark.parametrize(("status", "code"), [(500, -1000), (503, -1008), (400, -1021), (429, -1003), (403, 0), (400, -1007)])
+@pytest.mark.parametrize(("status", "code"), [(500, -1000), (503, -1008), (400, -1021), (429, -1003), (403, 0), (400, -1007), (400, -9999)])
 def test_a_refusal_that_may_pass_is_tried_again(status: int, code: int) -> None:
     async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
         venue.refuse_logon = (status, code)

@@ -42,6 +42,8 @@ _CLOCK = -1021
 _LIMITS = frozenset({-1003, -1015, -1034})
 _KEY = frozenset({-1002, -2014, -2015})
 _MISSING_PARAMETER = -1102
+#: A key of a type that cannot log on.
+_KEY_TYPE = -4056
 #: What may pass by itself: the venue's own trouble, limits and the clock.
 _PASSING = frozenset({-1000, -1001, -1006, -1007, -1008, -1016, _CLOCK}) | _LIMITS
 #: A method or service this endpoint does not have.
@@ -75,6 +77,7 @@ def reaction(status: int, code: int) -> Reaction:
 def refuses_key(status: int, code: int) -> bool:
     """Whether the answer to a logon or a subscription means that asking again with this key cannot help.
 
-    Of a refusal this program does not know that is assumed too: asking again and again ends in a ban.
+    A code that nobody has published may be the venue's passing trouble: that is asked again, with growing pauses.
     """
-    return status in (400, 401) and code not in _PASSING
+    published = code in DEFINITIVE_CODES or code == _KEY_TYPE
+    return code not in _PASSING and (status == 401 or (status == 400 and published))
