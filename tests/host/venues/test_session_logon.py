@@ -264,7 +264,9 @@ def test_a_refusal_on_reconnect_ends_the_trying(status: int, code: int) -> None:
     scripted(scenario)
 
 
-@pytest.mark.parametrize(("status", "code"), [(500, -1000), (503, -1008), (400, -1021), (429, -1003), (403, 0), (400, -1007), (400, -9999)])
+@pytest.mark.parametrize(
+    ("status", "code"), [(500, -1000), (503, -1008), (400, -1021), (429, -1003), (403, 0), (400, -1007), (400, -9999)]
+)
 def test_a_refusal_that_may_pass_is_tried_again(status: int, code: int) -> None:
     async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
         venue.refuse_logon = (status, code)
