@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -64,7 +65,7 @@ class Unanswered(Exception):
         self.partial = partial
 
 
-class HttpServer:
+class HttpServer(ABC):
     """HTTP/1.1 with keep-alive; ``answer`` is a venue's own."""
 
     def __init__(self, faults: FaultPlan) -> None:
@@ -76,9 +77,9 @@ class HttpServer:
         #: In maintenance: every request is answered by a page of whatever stands before the exchange.
         self.down = False
 
+    @abstractmethod
     async def answer(self, request: HttpRequest) -> HttpResponse:
         """What goes back. Raises Unanswered where nothing does."""
-        raise NotImplementedError
 
     async def spoil(self, target: str, response: HttpResponse, unknown: HttpResponse, odd: HttpResponse) -> HttpResponse:
         """``response`` as the armed faults leave it.
