@@ -17,7 +17,7 @@ from cocotb_tools import runner
 from sentinel_hdl.tools.build import cached
 from sentinel_hdl.tools.emit import emitted
 from sentinel_hdl.tools.merge import merge_modules
-from sentinel_hdl.tools.verilator import environment
+from sentinel_hdl.tools.verilator import environment, linked_runtime
 
 from sentinel.image.bench import custom_logic_text, wrapped_core
 from sentinel.image.custom_logic import TOP as CUSTOM_LOGIC
@@ -56,15 +56,22 @@ public_flat_rw -module "{core}.decider.forest.engine_0" -var "leaves"
 _VERILATOR_FLAGS = (
     *("-Wno-fatal", "-Wno-WIDTH", "-Wno-CASEINCOMPLETE", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
 )
-_OPTIMISATION = {"OPT_FAST": "-O1", "OPT_SLOW": "-O0", "OPT_GLOBAL": "-O1"}
+_OPTIMISATION = {"OPT_FAST": "-O1", "OPT_SLOW": "-O0"}
 
 
 class _Verilator(runner.Verilator):
-    """As cocotb has it, but only what ``_PUBLIC`` names can be reached: a quarter of the time to build and to run."""
+    """As cocotb has it, but only what ``_PUBLIC`` names can be reached: a quarter of the time to build and to run.
+
+    Verilator's runtime is linked as compiled before, except into a model that counts coverage.
+    """
 
     def _build_command(self) -> Any:
         commands = super()._build_command()
-        commands[0].remove("--public-flat-rw")
+        verilate, make = commands
+        verilate.remove("--public-flat-rw")
+        if not any(argument.startswith("--coverage") for argument in verilate):
+            verilate[1:1] = linked_runtime(vpi=True)
+            make.append("VK_GLOBAL_OBJS=")
         return commands
 
 

@@ -127,7 +127,7 @@ uint64_t bulk_run(Bulk *bulk, const uint32_t *vectors, uint64_t n, uint32_t *dec
 }
 }
 """
-_FLAGS = ("-CFLAGS", "-fno-gnu-unique", "-MAKEFLAGS", "OPT_FAST=-O3 OPT_SLOW=-O0 OPT_GLOBAL=-O2")
+_FLAGS = ("-CFLAGS", "-fno-gnu-unique")
 _SETTLE = 100  # cycles: more than a swap waits when nobody holds Decisions back
 
 

@@ -16,8 +16,6 @@ from sentinel_hdl.tools.netlist import draw, flatten, with_upsets, yosys
 from sentinel_hdl.tools.simulation import Compiled, Simulation
 
 PROCESSES = 2
-# Half an hour of optimisation for milliseconds of simulation would be a bad trade.
-_FLAGS = ("-MAKEFLAGS", "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1")
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class BenchTrial:
         self.netlist.write_text(with_upsets((directory / "core.il").read_text(), bench.upsets))
         script = ["read_rtlil netlist.il", "script mutants.ys", f"hierarchy -top {bench.root}", "proc", "opt_clean"]
         yosys(directory, [*script, "write_verilog -noattr mutants.v"], "verilog")
-        self._compiled = Compiled.of(bench.root, (directory / "mutants.v").read_text(), _FLAGS)
+        self._compiled = Compiled.of(bench.root, (directory / "mutants.v").read_text())
 
     def differs(self, number: int) -> str:
         """How mutant ``number`` differs from the reference, or nothing where it doesn't."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from sentinel_hdl.tools.build import cached, digest
 from sentinel_hdl.tools.emit import rtlil_text, sources_digest, top_name
-from sentinel_hdl.tools.verilator import environment, run_tool
+from sentinel_hdl.tools.verilator import environment, linked_runtime, run_tool
 
 _NAME = r"(\\\S+(?= )|[\w$]+)"
 _MEMORY = re.compile(rf"^  reg (?:\[(\d+):0\] )?{_NAME} *\[(\d+):0\];", re.MULTILINE)
@@ -100,7 +100,7 @@ def library(component: str, harness: str, **parameters: Any) -> tuple[Path, list
     settings = (
         *("--cc", "--exe", "--build", "-j", "1", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
         *("-Wno-fatal", "-Wno-WIDTH", "-Wno-CASEINCOMPLETE", "--top-module", top, "-Mdir", "obj"),
-        *("-CFLAGS", "-fPIC -fno-gnu-unique", "-MAKEFLAGS", "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1"),
+        *("-CFLAGS", "-fPIC -fno-gnu-unique", "-MAKEFLAGS", "OPT_FAST=-O1 OPT_SLOW=-O0"),
         *("-LDFLAGS", "-shared -fPIC", "-o", f"lib{top}.so"),
     )
     key = (sources_digest(), digest(Path(__file__).read_bytes()), repr(sorted(parameters.items())), *settings)
@@ -113,7 +113,7 @@ def library(component: str, harness: str, **parameters: Any) -> tuple[Path, list
         entries = [f"{{&top.rootp->{c.member}, {c.width}, {c.depth}, {c.word_bytes}}},\n" for c in cells]
         (directory / "cells.inc").write_text("".join(entries))
         includes = ("-CFLAGS", f"-I{directory}")
-        run_tool(["verilator", *settings, *includes, f"{top}.v", f"{top}.cpp"], directory, environment())
+        run_tool(["verilator", *settings, *includes, *linked_runtime(), f"{top}.v", f"{top}.cpp"], directory, environment())
         (directory / "obj" / f"lib{top}.so").rename(directory / f"lib{top}.so")
 
     directory = cached(f"upset-{component}", {f"{top}.cpp": harness}, key, build)
