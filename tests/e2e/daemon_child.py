@@ -1,16 +1,19 @@
 """A daemon in a process of its own that dies at a chosen moment: ``os._exit`` flushes and says goodbye to nothing.
 
-Usage: python -m tests.e2e.daemon_child CONFIG.toml LOCKSTEP_URL KILL_SEED MEAN_STEPS
-KILL_SEED 0 never dies. Exit status: 0 the scenario ended, 137 died as wanted.
+Each is forked from a server that has imported this module, so that dozens of starts cost one time of importing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
 import sys
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import uvloop
 
@@ -36,14 +39,50 @@ class Reaper:
             os._exit(DIED)
 
 
-def main() -> int:
-    path, lockstep_url, seed, mean_steps = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    reaper = Reaper(Random(seed), mean_steps) if seed else None
-    daemon = Daemon(load_config(path), CREDENTIALS, lockstep_url, boundary=reaper)
-    uvloop.run(daemon.run(asyncio.Event()))
-    print(json.dumps({"finished": daemon.finished, "state_hash": daemon.state_hash, "counters": daemon.host.counters()}))
-    return 0 if daemon.finished else 1
+def _live(into: Path, config: Path, lockstep_url: str, seed: int, mean_steps: int) -> None:
+    with (into / "err.txt").open("w", buffering=1) as sys.stderr:
+        reaper = Reaper(Random(seed), mean_steps) if seed else None
+        daemon = Daemon(load_config(config), CREDENTIALS, lockstep_url, boundary=reaper)
+        uvloop.run(daemon.run(asyncio.Event()))
+        result = {"finished": daemon.finished, "state_hash": daemon.state_hash, "counters": daemon.host.counters()}
+        (into / "result.json").write_text(json.dumps(result))
+        sys.exit(0 if daemon.finished else 1)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+class Child:
+    """A daemon just started. ``seed`` 0 never dies. Status: 0 the scenario ended, 137 died as wanted, -9 was killed."""
+
+    def __init__(self, into: Path, config: Path, lockstep_url: str, seed: int, mean_steps: int) -> None:
+        self._into = into
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        self._process: BaseProcess = context.Process(target=_live, args=(into, config, lockstep_url, seed, mean_steps))
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    async def ended(self) -> int:
+        """Its exit status, once it has ended."""
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._process.sentinel, over.set)
+        try:
+            await over.wait()
+        finally:
+            loop.remove_reader(self._process.sentinel)
+        self._process.join()
+        assert self._process.exitcode is not None
+        return self._process.exitcode
+
+    @property
+    def said(self) -> str:
+        """What it wrote to its error output."""
+        return (self._into / "err.txt").read_text()
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What it left when the scenario ended."""
+        return dict(json.loads((self._into / "result.json").read_text()))

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -26,7 +25,7 @@ from sentinel.sim.venue.limits import LimitConfig
 from sentinel.sim.venue.server import VenueServer
 from sentinel.units import NS_PER_MS, NS_PER_S, parse_e8
 from sentinel.wire import Command, FrameType, Kind, Side, client_order_id, parse_client_order_id, record_views
-from tests.e2e.daemon_child import DIED
+from tests.e2e.daemon_child import DIED, Child
 from tests.e2e.lockstep_rig import ACCOUNT, config_for, lockstep_venue, run
 
 SYMBOLS = [coin.instrument.symbol for coin in COINS]
@@ -83,14 +82,6 @@ def _write_toml(config: Config, path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-async def _child(config: Path, venue: VenueServer, seed: int, mean_steps: int) -> asyncio.subprocess.Process:
-    root = Path(__file__).resolve().parents[2]
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.e2e.daemon_child", str(config), venue.lockstep_url, str(seed), str(mean_steps),
-        cwd=root, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-
-
 class Outcome:
     """What is left when the scenario is over."""
 
@@ -111,13 +102,13 @@ async def _run_with_deaths(directory: Path, deaths: int, mean_steps: int, seed: 
         _write_toml(config, path)
         while True:
             wanted = seed * 1000 + len(outcome.deaths) + 1 if len(outcome.deaths) < deaths else 0
-            child = await _child(path, venue, wanted, mean_steps)
-            out, err = await child.communicate()
-            if child.returncode != DIED:
-                assert child.returncode == 0, err.decode()[-3000:]
-                outcome.result = json.loads(out.splitlines()[-1])
+            child = Child(directory, path, venue.lockstep_url, wanted, mean_steps)
+            status = await child.ended()
+            if status != DIED:
+                assert status == 0, child.said[-3000:]
+                outcome.result = child.result
                 break
-            outcome.deaths.append(err.decode().rpartition("died: ")[2].strip())
+            outcome.deaths.append(child.said.rpartition("died: ")[2].strip())
         _read_venue(venue, outcome)
     return outcome
 
@@ -131,8 +122,8 @@ async def _run_with_kill_9(directory: Path, kills: int, seed: int) -> Outcome:
         path = directory / "run.toml"
         _write_toml(_busy_config(venue, directory), path)
         while True:
-            child = await _child(path, venue, 0, 1)
-            finished = asyncio.ensure_future(child.communicate())
+            child = Child(directory, path, venue.lockstep_url, 0, 1)
+            finished = asyncio.ensure_future(child.ended())
             if len(outcome.deaths) < kills:
                 # Counted from when it lives: before, there is nothing to lose.
                 while not finished.done() and read_epoch(directory / "store") <= len(outcome.deaths):
@@ -141,11 +132,11 @@ async def _run_with_kill_9(directory: Path, kills: int, seed: int) -> Outcome:
                 if not finished.done():
                     os.kill(child.pid, signal.SIGKILL)
                     outcome.deaths.append("SIGKILL")
-            out, err = await finished
-            if child.returncode == -signal.SIGKILL:
+            status = await finished
+            if status == -signal.SIGKILL:
                 continue
-            assert child.returncode == 0, err.decode()[-3000:]
-            outcome.result = json.loads(out.splitlines()[-1])
+            assert status == 0, child.said[-3000:]
+            outcome.result = child.result
             break
         _read_venue(venue, outcome)
     return outcome
