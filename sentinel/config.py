@@ -287,6 +287,14 @@ class ReconcileConfig(Section):
     balances_every_s: int = Field(default=60, ge=1, le=3_600, description="time between comparisons of the account's balances")
 
 
+class LiveConfig(Section):
+    """Live trading."""
+
+    arming_hours: float = Field(
+        default=12.0, gt=0.0, le=24.0, description="how long an operator's arming holds; then positions are only reduced"
+    )
+
+
 class CardConfig(Section):
     """The card of the deciders and gates f2, f1 and pynq."""
 
@@ -303,12 +311,16 @@ class CardConfig(Section):
     )
 
 
-def _is_test_endpoint(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a URL's host is this machine."""
     try:
-        loopback = ip_address(host).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
-        loopback = host == "localhost"
-    return loopback or host.endswith(".testnet.binance.vision") or host == "demo-ws-api.binance.com"
+        return host == "localhost"
+
+
+def _is_test_endpoint(host: str) -> bool:
+    return is_loopback(host) or host.endswith(".testnet.binance.vision") or host == "demo-ws-api.binance.com"
 
 
 class Config(Section):
@@ -316,7 +328,7 @@ class Config(Section):
 
     mode: Literal["paper", "live"] = Field(
         default="paper",
-        description="paper: no order reaches a real market; live: orders go to the venue, which this version refuses",
+        description="paper: no order reaches a real market; live: orders go to the venue, once an operator arms",
     )
     decider: Literal["cpu", "rtl", "f2", "f1", "pynq"] = Field(
         default="cpu",
@@ -336,6 +348,7 @@ class Config(Section):
     paper: PaperConfig = PaperConfig()
     store: StoreConfig = StoreConfig()
     reconcile: ReconcileConfig = ReconcileConfig()
+    live: LiveConfig = LiveConfig()
     card: CardConfig = CardConfig()
 
     @model_validator(mode="after")
@@ -358,10 +371,13 @@ class Config(Section):
     def digest(self) -> str:
         """SHA-256 of the settings that decide behaviour (hex).
 
-        Paths, URLs, where a card is and how often the venue is asked are left out: a replay needs none of them.
+        Paths, URLs, where a card is, how often the venue is asked and how long an arming holds are left out:
+        a replay needs none of them.
         """
         where = {"rest_url", "stream_url", "api_url", "api_urls", "api_key_env", "api_secret_env"}
-        kept = self.model_dump(mode="json", exclude={"venue": where, "store": True, "reconcile": True, "card": True})
+        kept = self.model_dump(
+            mode="json", exclude={"venue": where, **dict.fromkeys(("store", "reconcile", "live", "card"), True)}
+        )
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

@@ -174,7 +174,7 @@ class Command(IntEnum):
     """``command`` of a ControlEvent; value, value2 and id are described beside each."""
 
     TICK = 1  # t = time of the tick
-    ARM = 2  # id = arm epoch
+    ARM = 2  # id = arm epoch; actor = who asked; t2 = until when, where an operator arms a live run
     KILL = 3  # value = cause; actor = who asked
     LIMITS = 4  # id = limit field, value = new value, version = limits version
     ADVICE = 5  # id = request id, value = verdict (-1 stand aside, 0 neutral, 1 confirm), value2 = sentiment e8
@@ -268,6 +268,7 @@ class Control(IntEnum):
     DUPLICATE = 19
     MEMORY_FAULT = 20
     OPERATOR = 21  # killed by hand
+    DISARMED = 22  # a live run that no operator has armed yet; gives way to any other cause
 
 
 class TradingState(IntEnum):

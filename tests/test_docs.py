@@ -18,6 +18,7 @@ import typer
 
 from sentinel.cli.main import app
 from sentinel.config import load_config
+from sentinel.host.live import check_mode
 from tests.json_keys import documented_keys
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,7 +90,9 @@ def test_example_settings_are_valid() -> None:
     examples = sorted((ROOT / "examples").glob("*.toml"))
     assert examples
     for example in examples:
-        assert load_config(example).mode == "paper"
+        settings = load_config(example)
+        check_mode(settings)
+        assert settings.mode == ("live" if example.stem.endswith("-live") else "paper")
 
 
 @pytest.mark.parametrize(
@@ -126,6 +129,7 @@ def test_example_settings_are_valid() -> None:
         "cancel-all",
         "kill",
         "arm",
+        "arm, live",
     ],
 )
 def test_json_keys_of_every_command_are_documented(command: str) -> None:

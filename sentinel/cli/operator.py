@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sentinel.cli.shared import live_prefix
 from sentinel.config import load_config
 from sentinel.host.control.client import ask
 from sentinel.host.control.protocol import Arm, CancelAll, Kill, Orders, Positions, Reconcile
+from sentinel.host.live import settings_hash
 
 _RECONCILE_TIMEOUT_S = 60.0
 _MARGIN_S = 5.0
@@ -20,21 +22,14 @@ _MARGIN_S = 5.0
 def orders(console: Console, *, config: Path) -> dict[str, Any]:
     """Raises ConfigError, or ControlError where no daemon runs; so do the others."""
     answer = ask(_store(config), Orders())
-    columns = ("id", "symbol", "side", "type", "tif", "price", "qty", "filled", "state", "reason", "age_ms")
-    _print_table(console, columns, answer["orders"], "no live orders")
+    _print_orders(console, answer)
     _print_state(console, answer)
     return answer
 
 
 def positions(console: Console, *, config: Path) -> dict[str, Any]:
     answer = ask(_store(config), Positions())
-    columns = ("symbol", "inventory", "position", "cost", "last_price", "realised", "open_buy", "open_sell", "halts")
-    _print_table(console, columns, answer["positions"], "no positions")
-    _print(
-        console, f"cash {answer['cash']}  equity {answer['equity']}  realised {answer['realised']}  fees {answer['fees_quote']}"
-    )
-    for line in answer["unexplained"]:
-        _print(console, f"unexplained: {line}")
+    _print_positions(console, answer)
     _print_state(console, answer)
     return answer
 
@@ -68,8 +63,12 @@ def kill(console: Console, *, config: Path) -> dict[str, Any]:
 
 
 def arm(console: Console, *, config: Path, confirm: str) -> dict[str, Any]:
-    answer = ask(_store(config), Arm(confirm))
-    if not answer["armed"]:
+    settings = load_config(config)
+    # Live, the daemon asks the exchange first whether the two agree.
+    answer = ask(settings.store.directory, Arm(confirm, settings_hash(settings)), _RECONCILE_TIMEOUT_S)
+    if "endpoint" in answer:
+        _print_terms(console, answer)
+    if "nonce" in answer:
         _print(console, f"to arm, within {answer['valid_s']:g} s: sentinel arm --config {config} --confirm {answer['nonce']}")
     _print_state(console, answer)
     return answer
@@ -85,7 +84,33 @@ def _print(console: Console, text: str) -> None:
 
 def _print_state(console: Console, answer: dict[str, Any]) -> None:
     cause = f", killed: {answer['kill_cause']}" if answer["killed"] else ""
-    _print(console, f"{answer['trading_state']}{cause}")
+    _print(console, f"{live_prefix(answer['armed_left_s'])}{answer['trading_state']}{cause}")
+
+
+def _print_orders(console: Console, answer: dict[str, Any]) -> None:
+    columns = ("id", "symbol", "side", "type", "tif", "price", "qty", "filled", "state", "reason", "age_ms")
+    _print_table(console, columns, answer["orders"], "no live orders")
+
+
+def _print_positions(console: Console, answer: dict[str, Any]) -> None:
+    columns = ("symbol", "inventory", "position", "cost", "last_price", "realised", "open_buy", "open_sell", "halts")
+    _print_table(console, columns, answer["positions"], "no positions")
+    _print(
+        console, f"cash {answer['cash']}  equity {answer['equity']}  realised {answer['realised']}  fees {answer['fees_quote']}"
+    )
+    for line in answer["unexplained"]:
+        _print(console, f"unexplained: {line}")
+
+
+def _print_terms(console: Console, answer: dict[str, Any]) -> None:
+    """What is about to be armed."""
+    _print(console, "about to arm LIVE trading:")
+    names = ("endpoint", "account_key", "symbols", "arming_hours", "decider", "gate", "config_hash", "model_hash")
+    shown = {name: answer[name] for name in names} | answer["limits"]
+    for name, value in shown.items():
+        _print(console, f"  {name}: {', '.join(value) if isinstance(value, list) else value}")
+    _print_positions(console, answer)
+    _print_orders(console, answer)
 
 
 def _print_table(console: Console, columns: tuple[str, ...], rows: list[dict[str, Any]], nothing: str) -> None:

@@ -82,7 +82,11 @@ def arm(
     confirm: Annotated[str, typer.Option(metavar="NONCE", help="What the first call printed: arming takes two.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Arm a running daemon after a kill, on paper: the first call gives a nonce, the second repeats it."""
+    """Arm a running daemon, after a kill or, live, after its start: the first call gives a nonce, the second repeats it.
+
+    Live, the first call shows what would be armed: endpoint, key, symbols, limits, hashes of settings and model, positions
+    and open orders. The second is refused where any of that has changed since.
+    """
 
     def job(console: Console) -> Result:
         from sentinel.cli import operator as implementation

@@ -1,7 +1,8 @@
 """``sentinel run``: the daemon against the exchange of a TOML file.
 
 On paper with no ``venue.api_url`` a local paper exchange follows the real market and takes the orders;
-with one, orders go there, which must be loopback or one of the venue's test environments.
+with one, orders go there, which must be loopback or one of the venue's test environments. With ``mode = "live"``
+they go to any exchange, by keys of their own, once an operator has armed the run.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import uvloop
 from rich.console import Console
 
 from sentinel.cli.deciders import DeciderChoice
+from sentinel.cli.shared import live_prefix
 from sentinel.cli.venue_process import VenueProcess
 from sentinel.config import Config, VenueConfig, load_config
 from sentinel.engine.readout import equity_e8, trading_state
 from sentinel.host.daemon import Daemon
 from sentinel.host.latency import summarize_table
+from sentinel.host.live import check_mode
 from sentinel.host.tuning import quiet_process
 from sentinel.host.venues.binance_spot import Credentials
 from sentinel.units import format_e8, format_e8_short
@@ -69,6 +72,8 @@ async def _run(console: Console, config: Config, seconds: float, lockstep_url: s
     result = _result(daemon, time.monotonic() - started, choice)
     for note in choice.notes(result["decider"], result["gate"]):
         console.print(note, highlight=False)
+    if result["armed_left_s"] is not None:
+        console.print(f"LIVE, {'armed' if result['armed_left_s'] else 'disarmed'} until the end; the next start is disarmed")
     console.print(f"stopped; state hash {result['state_hash']}", highlight=False, soft_wrap=True)
     return result
 
@@ -76,6 +81,8 @@ async def _run(console: Console, config: Config, seconds: float, lockstep_url: s
 async def _order_endpoint(console: Console, config: Config, stack: AsyncExitStack) -> tuple[VenueConfig, Credentials]:
     """Where orders go, and the key for it."""
     venue = config.venue
+    # Before a key is read.
+    check_mode(config)
     if venue.api_url:
         return venue, Credentials.from_environment(venue)
     key, secret = secrets.token_hex(16), secrets.token_hex(32)
@@ -104,12 +111,15 @@ async def _show(console: Console, daemon: Daemon) -> None:
             await asyncio.sleep(_REFRESH_S)
             counters, state = daemon.host.counters(), daemon.host.state
             done = "  ".join(f"{counters[name]:,} {name}" for name in ("trades", "decisions", "anomalies", "intents", "fills"))
-            status.update(f"{trading_state(state).name}  {done}  equity {format_e8(equity_e8(state))}")
+            prefix = live_prefix(None if daemon.arming is None else daemon.arming.left_s())
+            status.update(f"{prefix}{trading_state(state).name}  {done}  equity {format_e8(equity_e8(state))}")
 
 
 def _result(daemon: Daemon, seconds: float, choice: DeciderChoice) -> dict[str, Any]:
     return {
         "seconds": round(seconds, 3),
+        "mode": daemon.config.mode,
+        "armed_left_s": None if daemon.arming is None else daemon.arming.left_s(),
         "counters": daemon.host.counters(),
         "decider": choice.report(daemon.host.counters()),
         "gate": choice.gate_report(),

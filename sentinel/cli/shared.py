@@ -41,6 +41,15 @@ def group(help_text: str, example: str) -> typer.Typer:
     return typer.Typer(help=help_text, epilog=f"Example: {example}", no_args_is_help=True, context_settings=CONTEXT)
 
 
+def live_prefix(armed_left_s: int | None) -> str:
+    """What a line about a daemon begins with: live trading is named as such. ``armed_left_s``: None on paper."""
+    if armed_left_s is None:
+        return ""
+    if armed_left_s == 0:
+        return "LIVE, disarmed: "
+    return f"LIVE, ARMED for {armed_left_s // 3600} h {armed_left_s // 60 % 60:02} min {armed_left_s % 60:02} s more: "
+
+
 def _report_error(error: SentinelError, as_json: bool) -> None:
     Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
     if as_json:

@@ -234,11 +234,17 @@ def check_order(f: Any, q: Any) -> Verdict:
     return verdict
 
 
+@njit(**JIT)
+def _latched(g: Any) -> bool:
+    """Whether a cause is latched that a later one leaves as it is."""
+    return bool(g.killed != 0 and g.kill_cause != Control.DISARMED)
+
+
 @njit(**INNER)
 def trip(f: Any, cause: int, observed: int, limit: int) -> None:
     """Latch the kill state: HALTED until an ARM of a newer epoch; live orders are cancelled. Tripping twice is tripping once."""
     g, c = glob(f), counters(f)
-    if g.killed == 0:
+    if not _latched(g):
         c.kills += 1
         g.kill_cause = cause
         emit_signal(f, SignalCode.KILLED, 0xFFFF, 0, 0, cause, 0, 0, 0, observed, limit)
@@ -265,7 +271,7 @@ def watch_equity(f: Any) -> None:
     """After equity may have changed: raise the peak, or trip on drawdown."""
     g, p = glob(f), params(f)
     g.equity_peak = max(g.equity_peak, equity(g))
-    if g.killed == 0:
+    if not _latched(g):
         verdict = drawdown(g, p)
         if verdict.control != 0:
             trip(f, verdict.control, verdict.observed, verdict.limit)

@@ -1,8 +1,8 @@
 """The running system: feed, order session and engine put together, and their life from start to stop.
 
 Start: RECOVERING, the account's balances and the instruments' filters, reconciliation with the venue,
-RECOVERED, the feed, and, on paper, ARM. In lock-step with a simulated venue the same parts run on
-its virtual time.
+RECOVERED, the feed, and, on paper, ARM; a live run stays HALTED until an operator arms. In lock-step with a simulated
+venue the same parts run on its virtual time.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sentinel.errors import ConfigError, ControlError, FeedError, VenueError
 from sentinel.host.book_watch import BookWatch
 from sentinel.host.cards.attached import AttachedCard
 from sentinel.host.clock import LiveClock
+from sentinel.host.control.live_terms import LiveTerms
 from sentinel.host.control.operator import Operator
 from sentinel.host.control.server import ControlServer
 from sentinel.host.decider import DeciderFactory
@@ -30,6 +31,7 @@ from sentinel.host.feeds.binance_spot import BinanceSpotFeed
 from sentinel.host.feeds.rest import RestClient
 from sentinel.host.gateway import Gateway
 from sentinel.host.ingress import SOURCE_ORDERS, LiveIngress, LockstepIngress, TimedSink
+from sentinel.host.live import LiveArming, check_mode
 from sentinel.host.lockstep import LockstepClient, VirtualClock
 from sentinel.host.patrol import Patrol
 from sentinel.host.ports import LockstepLink
@@ -54,7 +56,7 @@ class Daemon:
     """One trading process.
 
     Args:
-        config: settings; live mode is refused until live arming exists.
+        config: settings. On paper the daemon arms itself, live only an operator does, after each start.
         credentials: of the order session; None where ``config.venue.api_url`` is empty.
         lockstep_url: a simulated venue's ``/lockstep`` endpoint, empty for wall-clock time.
         on_effect: sees each effect (int64[1 or 2, 8]) after it left.
@@ -78,8 +80,7 @@ class Daemon:
     ) -> None:
         if config.gate != "software" and card is None:
             raise ConfigError("gate", config.gate, "software", "start it by `sentinel run`, which provides the card")
-        if config.mode == "live":
-            raise ConfigError("mode", "live", "paper", 'set mode = "paper": this version has no arming step for live orders')
+        check_mode(config)
         self._orders_at = orders_at or config.venue
         if self._orders_at.api_url and credentials is None:
             raise ConfigError(
@@ -104,10 +105,14 @@ class Daemon:
         self.session: BinanceSpotSession | None = None
         self.feed: BinanceSpotFeed | None = None
         self.patrol: Patrol | None = None
-        self.control = ControlServer(self.host.directory, Operator(self, config.feed.symbols, config.mode).answer)
+        self.arming = LiveArming(self.host, self.clock, config.live.arming_hours) if config.mode == "live" else None
+        key = "" if credentials is None else credentials.masked_key
+        live = None if self.arming is None else LiveTerms(config, key, self.host.artifact.crc, self.arming)
+        self.control = ControlServer(self.host.directory, Operator(self, config.feed.symbols, live).answer)
         self.book_watch = BookWatch(config.feed, self.host.state)
         asked = None if card is None or card.gate is None else card.permit
-        self.gateway = Gateway(None, config.feed.symbols, self.host.latency, on_effect, boundary, self.host.permits, asked)
+        permits = (self.arming or self.host).permits
+        self.gateway = Gateway(None, config.feed.symbols, self.host.latency, on_effect, boundary, permits, asked)
         self._last_tick_ns = 0
         self._last_snapshot_ns = 0
         self._tasks: list[asyncio.Task[Any]] = []
@@ -173,6 +178,8 @@ class Daemon:
         if isinstance(self.clock, VirtualClock):
             self.clock.advance(await self._virtual_start_ns())
         host.control(Command.EPOCH, self.clock.now_ns(), id=host.epoch)
+        if self.arming is not None:
+            self.arming.disarm_at_start()
         host.control(Command.RECOVERING, self.clock.now_ns())
         self._pass("recovering")
         if self._orders_at.api_url:
@@ -248,6 +255,8 @@ class Daemon:
         session, host = self.session, self.host
         if session is None:
             return
+        if self.arming is not None:
+            self.arming.recoveries += 1
         self._arm_again = self._arm_again or trading_state(host.state) == TradingState.ACTIVE
         host.control(Command.RECOVERING, self.clock.now_ns())
         self._pass("recovering")
@@ -259,8 +268,10 @@ class Daemon:
             self._arm()
 
     def _arm(self) -> None:
-        """Arm on paper: now, or once a reconnect under way is reconciled. After a kill only an operator does."""
+        """Arm, now or once a reconnect under way is reconciled: not after a kill; live only while an operator's arming holds."""
         account = self.host.state.glob[0]
+        if self.arming is not None and not self.arming.holds(self.clock.now_ns()):
+            return
         if int(account["killed"]):
             _log.error("the kill switch was tripped before: staying HALTED until an operator arms")
         elif int(account["trading_state"]) == TradingState.RECOVERING:
@@ -280,8 +291,11 @@ class Daemon:
             raise ControlError("trading state", "RECOVERING", "a reconciled session", "wait until it is, then try again")
         if self.card is not None and not (self.card.ready(now_ns) and self.card.arm(now_ns)):
             raise ControlError("card", "tripped", "a card that can be armed", "see sentinel card status, then try again")
-        host.control(Command.ARM, now_ns, id=int(account["arm_epoch"]) + 1, actor=actor)
+        until_ns = 0 if self.arming is None else self.arming.begin(now_ns)
+        host.control(Command.ARM, now_ns, id=int(account["arm_epoch"]) + 1, actor=actor, t2=until_ns)
         if trading_state(host.state) != TradingState.ACTIVE:
+            if self.arming is not None:
+                self.arming.end()
             cause = Control(int(account["kill_cause"])).name
             raise ControlError("kill cause", cause, "a cause that no longer stands", "remove it, then arm again")
 
@@ -346,6 +360,8 @@ class Daemon:
 
     def _tick(self, now_ns: int) -> None:
         self._last_tick_ns = now_ns
+        if self.arming is not None:
+            self.arming.tick(now_ns)
         self.host.control(Command.TICK, now_ns)
         self.host.tend_journal(now_ns)
         if self.card is not None:

@@ -57,7 +57,8 @@ def _refused(config: Path, *more: str) -> dict[str, Any]:
         (VENUE + "[feed]\nsymbols = []\n", "feed.symbols", "at least 1"),
         (FEED, "venue", "add it"),
         (VENUE.replace("127.0.0.1:9/x", "ws-api.binance.com/x") + FEED, None, "no test endpoint"),
-        ('mode = "live"\n' + VENUE + FEED, "mode", "paper"),
+        ('mode = "live"\n' + VENUE + FEED, "venue.api_key_env", "SENTINEL_LIVE_"),
+        (VENUE + 'api_key_env = "SENTINEL_LIVE_API_KEY"\n' + FEED, "venue.api_key_env", "mode is paper"),
     ],
 )
 def test_settings_that_cannot_be_used_are_named_with_what_to_change(
@@ -82,6 +83,26 @@ def test_keys_that_are_not_set_are_named(tmp_path: Path) -> None:
     result = runner.invoke(cli.app, ["run", "--config", str(config), "--json"], env=dict.fromkeys(KEYS))
     assert result.exit_code == 2
     assert "SENTINEL_API_KEY and SENTINEL_API_SECRET" in json.loads(result.stdout.splitlines()[-1])["error"]["remedy"]
+
+
+LIVE_VENUE = VENUE + 'api_key_env = "SENTINEL_LIVE_API_KEY"\napi_secret_env = "SENTINEL_LIVE_API_SECRET"\n'
+LIMITS = (
+    '[risk]\nmax_order_notional = "20"\nmax_position_notional = "40"\nmax_gross_notional = "60"\n'
+    "max_drawdown_bps = 300\nmax_trades_per_minute = 10\n"
+)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_the_keys_of_one_mode_are_not_read_in_the_other(tmp_path: Path, live: bool) -> None:
+    config = _write(tmp_path, f'mode = "live"\n{LIVE_VENUE}{FEED}{LIMITS}' if live else VENUE + FEED)
+    own = {name.replace("SENTINEL_", "SENTINEL_LIVE_"): value for name, value in KEYS.items()}
+    others, wanted = (KEYS, own) if live else (own, KEYS)
+    result = runner.invoke(cli.app, ["run", "--config", str(config), "--json"], env=dict.fromkeys(wanted) | others)
+    assert result.exit_code == 2
+    error = json.loads(result.stdout.splitlines()[-1])["error"]
+    assert (error["type"], error["field"]) == ("ConfigError", "environment")
+    assert " and ".join(wanted) in error["remedy"]
+    assert not any(value in result.output for value in others.values())
 
 
 def _with_model(directory: Path, model: Path) -> Path:

@@ -33,7 +33,7 @@ async def lockstep_venue(
         yield venue
 
 
-def config_for(venue: VenueServer, symbols: list[str], directory: Path, **sections: Any) -> Config:
+def config_for(venue: VenueServer, symbols: list[str], directory: Path, /, **sections: Any) -> Config:
     urls = {key: value for key, value in venue.urls().items() if key != "lockstep_url"}
     return parse_config(
         {

@@ -57,8 +57,26 @@ class Reconciling:
         await self.may_end.wait()
 
 
-def _daemon(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
-    config = plain_config(directory)
+LIVE: dict[str, Any] = {
+    "mode": "live",
+    "venue": {
+        "rest_url": "http://127.0.0.1:9",
+        "stream_url": "ws://127.0.0.1:9",
+        "api_key_env": "SENTINEL_LIVE_API_KEY",
+        "api_secret_env": "SENTINEL_LIVE_API_SECRET",
+    },
+    "risk": {
+        "max_order_notional": "20",
+        "max_position_notional": "40",
+        "max_gross_notional": "60",
+        "max_drawdown_bps": 300,
+        "max_trades_per_minute": 10,
+    },
+}
+
+
+def _daemon(directory: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any] | None = None) -> Daemon:
+    config = plain_config(directory, **(sections or {}))
     config = config.model_copy(update={"venue": config.venue.model_copy(update={"api_url": "ws://127.0.0.1:9"})})
     monkeypatch.setattr(daemon_module, "BinanceSpotFeed", Feed)
     monkeypatch.setattr(Feed, "while_starting", None)
@@ -154,6 +172,49 @@ def test_a_reconnect_while_the_feed_is_still_starting_does_not_leave_the_daemon_
         await daemon.close()
 
     asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_live_arming_that_runs_out_during_a_reconnect_is_not_taken_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        daemon = _daemon(tmp_path, monkeypatch, LIVE)
+        reconciling = _with_session(daemon)
+        await daemon._start(asyncio.Event())
+        assert daemon.arming is not None
+        assert _state(daemon) == TradingState.HALTED
+        for time_is_over, then in ((False, TradingState.ACTIVE), (True, TradingState.REDUCE_ONLY)):
+            if not daemon.arming.until_ns:
+                daemon.arm_by_hand(actor=0)
+            assert _state(daemon) == TradingState.ACTIVE
+            reconciling.may_end.clear()
+            task = asyncio.ensure_future(daemon._on_reconnect())
+            await asyncio.sleep(0)
+            assert _state(daemon) == TradingState.RECOVERING
+            if time_is_over:
+                daemon.arming.tick(daemon.arming.until_ns)
+            reconciling.may_end.set()
+            await task
+            assert _state(daemon) == then
+        await daemon.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_live_run_that_no_operator_can_reach_stays_disarmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        daemon = _daemon(tmp_path, monkeypatch, LIVE)
+        # No socket is opened where others could replace it.
+        tmp_path.chmod(0o777)
+        _with_session(daemon)
+        await daemon._start(asyncio.Event())
+        assert _state(daemon) == TradingState.HALTED
+        await daemon.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+    assert "no operator can reach this daemon" in caplog.text
 
 
 @pytest.mark.parametrize("busy", [True, False])

@@ -16,6 +16,7 @@ from sentinel.engine.readout import equity_e8, live_orders, order_of, trading_st
 from sentinel.engine.state import EngineState
 from sentinel.errors import ControlError
 from sentinel.host.control.endpoint import Peer
+from sentinel.host.control.live_terms import LiveTerms, Terms, require_unchanged
 from sentinel.host.control.protocol import Arm, CancelAll, Kill, Orders, Positions, Reconcile, Request
 from sentinel.host.discrepancy import KEY_BITS, describe
 from sentinel.host.patrol import Patrol
@@ -38,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.02
 _NONCE_S = 30.0
+#: Live, there is a page to read first.
+_LIVE_NONCE_S = 120.0
 
 
 class EngineHost(Protocol):
@@ -65,14 +68,16 @@ class Operated(Protocol):
 
 
 class Operator:
-    """Answers requests. ``symbols`` are the run's names; arming is for ``mode`` paper only."""
+    """Answers requests. ``symbols`` are the run's names; ``live`` is what arming shows and holds to, None on paper."""
 
-    def __init__(self, daemon: Operated, symbols: list[str], mode: str) -> None:
+    def __init__(self, daemon: Operated, symbols: list[str], live: LiveTerms | None = None) -> None:
         self._daemon = daemon
         self._symbols = symbols
-        self._mode = mode
+        self._live = live
+        self._kills_asked = 0
         self._nonce = ""
         self._nonce_until = 0.0
+        self._nonce_terms: Terms | None = None
 
     async def answer(self, request: Request, peer: Peer) -> dict[str, Any]:
         """Do what is asked. Raises ControlError to refuse, VenueError where the venue does not answer."""
@@ -88,7 +93,7 @@ class Operator:
             return await self._cancel_all(request.within_s, peer.uid)
         if isinstance(request, Kill):
             return self._kill(peer.uid)
-        return self._arm(request, peer.uid)
+        return await self._arm(request, peer.uid)
 
     @property
     def _state(self) -> EngineState:
@@ -96,7 +101,11 @@ class Operator:
 
     def _account(self) -> dict[str, Any]:
         account = self._state.glob[0]
+        left_s = None if self._live is None else self._live.arming.left_s()
         return {
+            "mode": "paper" if self._live is None else "live",
+            "armed": trading_state(self._state) == TradingState.ACTIVE if left_s is None else left_s > 0,
+            "armed_left_s": left_s,
             "trading_state": trading_state(self._state).name,
             "killed": bool(account["killed"]),
             "kill_cause": _cause(int(account["kill_cause"])) if account["killed"] else "",
@@ -106,7 +115,8 @@ class Operator:
         """Every order that is not final, foreign ones that were adopted too."""
         now = self._daemon.clock.now_ns()
         rows = [
-            self._order(row) | {"age_ms": max(now - int(row["t_intent"]), 0) // NS_PER_MS} for row in self._live(foreign=True)
+            self._order(row) | {"age_ms": max(now - int(row["t_intent"]), 0) // NS_PER_MS}
+            for row in self._live_orders(foreign=True)
         ]
         return self._account() | {"orders": rows}
 
@@ -154,7 +164,7 @@ class Operator:
             "cancel_wanted": bool(int(row["flags"]) & CANCEL),
         }
 
-    def _live(self, foreign: bool = False) -> Any:
+    def _live_orders(self, foreign: bool = False) -> Any:
         return live_orders(self._state, foreign)
 
     def _patrol(self) -> Patrol:
@@ -181,8 +191,8 @@ class Operator:
 
     async def _cancel_all(self, within_s: float, actor: int) -> dict[str, Any]:
         started = time.monotonic()
-        before = {int(row["key"]): self._order(row) for row in self._live()}
-        foreign = len(self._live(foreign=True)) - len(before)
+        before = {int(row["key"]): self._order(row) for row in self._live_orders()}
+        foreign = len(self._live_orders(foreign=True)) - len(before)
         self._daemon.host.control(Command.CANCEL_ALL, self._daemon.clock.now_ns(), actor=actor)
         while time.monotonic() < started + within_s and not all(self._is_final(key) for key in before):
             await asyncio.sleep(_LOOK_EVERY_S)
@@ -206,23 +216,59 @@ class Operator:
         return kept | {"was": before["state"], "final": self._is_final(key)}
 
     def _kill(self, actor: int) -> dict[str, Any]:
+        self._kills_asked += 1
         self._daemon.host.control(Command.KILL, self._daemon.clock.now_ns(), value=int(Control.OPERATOR), actor=actor)
-        return self._account() | {"live_orders": len(self._live())}
+        return self._account() | {"live_orders": len(self._live_orders())}
 
-    def _arm(self, request: Arm, actor: int) -> dict[str, Any]:
-        if self._mode != "paper":
-            raise ControlError("mode", self._mode, "paper", "this version arms no live trading")
+    async def _arm(self, request: Arm, actor: int) -> dict[str, Any]:
+        if self._live is not None:
+            self._live.require_same_settings(request.config_hash)
+        self._refuse_armed()
+        if not request.nonce:
+            return await self._offer()
+        terms = self._take_nonce(request.nonce)
+        if self._live is not None:
+            assert terms is not None
+            await self._compare()
+            # No await from here on: what is compared is what is armed.
+            self._refuse_armed()
+            require_unchanged(terms, self._live.now(self._state, self._kills_asked))
+        self._daemon.arm_by_hand(actor)
+        if self._live is not None:
+            _log.warning("LIVE, ARMED by user %d for %d s", actor, self._live.arming.left_s())
+        return self._account()
+
+    def _refuse_armed(self) -> None:
         state = trading_state(self._state)
         if state == TradingState.ACTIVE:
             raise ControlError("trading state", state.name, "HALTED or REDUCE_ONLY", "nothing is to be armed")
-        if not request.nonce:
-            self._nonce, self._nonce_until = secrets.token_hex(8), time.monotonic() + _NONCE_S
-            return self._account() | {"armed": False, "nonce": self._nonce, "valid_s": _NONCE_S}
+
+    async def _offer(self) -> dict[str, Any]:
+        valid_s, shown = _NONCE_S, {}
+        if self._live is not None:
+            await self._compare()
+            self._nonce_terms = self._live.now(self._state, self._kills_asked)
+            valid_s, shown = _LIVE_NONCE_S, self._live.shown(self._state) | self.orders() | self.positions()
+        self._nonce, self._nonce_until = secrets.token_hex(8), time.monotonic() + valid_s
+        return shown | self._account() | {"nonce": self._nonce, "valid_s": valid_s}
+
+    def _take_nonce(self, given: str) -> Terms | None:
+        """What the nonce was bound to. It is used up, right or wrong."""
         nonce, self._nonce = self._nonce, ""
-        if not nonce or time.monotonic() > self._nonce_until or not hmac.compare_digest(nonce.encode(), request.nonce.encode()):
-            raise ControlError("nonce", request.nonce, f"the one given in the last {_NONCE_S:g} s, once", "ask for a new one")
-        self._daemon.arm_by_hand(actor)
-        return self._account() | {"armed": True}
+        if not nonce or time.monotonic() > self._nonce_until or not hmac.compare_digest(nonce.encode(), given.encode()):
+            valid_s = _NONCE_S if self._live is None else _LIVE_NONCE_S
+            raise ControlError("nonce", given, f"the one given in the last {valid_s:g} s, once", "ask for a new one")
+        return self._nonce_terms
+
+    async def _compare(self) -> None:
+        """Compare engine and venue now. Raises ControlError where that cannot be done or leaves something unexplained."""
+        inspection = await self._patrol().inspect()
+        if inspection.failures:
+            raise ControlError("reconciliation", inspection.failures[0], "an answer of the venue", "try again once it answers")
+        unexplained = [one.text(self._symbols) for one in self._patrol().unexplained]
+        if unexplained or (self._state.symbols["halt"] & Halt.MISMATCH).any():
+            remedy = "find out why; sentinel reconcile --accept takes the venue's word"
+            raise ControlError("unexplained", unexplained, "nothing that differs from the venue", remedy)
 
 
 def _cause(number: int) -> str:

@@ -40,9 +40,10 @@ class Kill(msgspec.Struct, tag_field="do", tag="kill", forbid_unknown_fields=Tru
 
 
 class Arm(msgspec.Struct, tag_field="do", tag="arm", forbid_unknown_fields=True):
-    """Without ``nonce``: ask for one. With it: arm."""
+    """Without ``nonce``: ask for one. With it: arm. ``config_hash``: of the settings the operator holds; live needs it."""
 
     nonce: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    config_hash: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 Request = Orders | Positions | Reconcile | CancelAll | Kill | Arm

@@ -44,6 +44,17 @@ def save_run_files(directory: str | Path, config: Config, artifact: ModelArtifac
         raise JournalError("store.directory", str(directory), "a writable directory with room", f"check it ({error})") from None
 
 
+def modes_of(directory: str | Path) -> set[str]:
+    """Modes of the runs that were journaled here; "" for one whose settings cannot be read."""
+    modes = set()
+    for path in Path(directory).glob("config-*.json"):
+        try:
+            modes.add(str(json.loads(path.read_bytes())["mode"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            modes.add("")
+    return modes
+
+
 def load_run_config(directory: str | Path, digest: str) -> Config:
     """The settings a segment was written under. Raises JournalError when they are missing or were changed."""
     path = _config_path(Path(directory), digest)

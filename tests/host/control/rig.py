@@ -19,14 +19,14 @@ from tests.host.venues.offline_session import SYMBOLS, ManualClock
 class Rig:
     """What an operator needs of a daemon, around a World. Cancels and queries go to ``session`` where there is one."""
 
-    def __init__(self, mode: str = "paper") -> None:
+    def __init__(self) -> None:
         self.world = World().start()
         self.session: BinanceSpotSession | None = None
         self.patrol: Patrol | None = None
         self.clock = ManualClock()
         self.clock.ns = self.world.now
         self.actors: list[int] = []
-        self.operator = Operator(self, SYMBOLS, mode)
+        self.operator = Operator(self, SYMBOLS)
 
     @property
     def host(self) -> Rig:

@@ -105,13 +105,6 @@ def test_a_nonce_is_good_for_its_time_only(monkeypatch: pytest.MonkeyPatch) -> N
         ask(rig, Arm(given))
 
 
-def test_nothing_live_is_armed() -> None:
-    rig = Rig(mode="live")
-    ask(rig, Kill())
-    with pytest.raises(ControlError, match="paper"):
-        ask(rig, Arm())
-
-
 def test_an_armed_daemon_is_not_armed_again() -> None:
     with pytest.raises(ControlError, match="ACTIVE"):
         ask(Rig(), Arm())

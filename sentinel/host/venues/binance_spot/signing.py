@@ -26,6 +26,8 @@ from sentinel.errors import ConfigError, VenueError
 _BLOCK_BYTES = 64
 _MAX_SECRET_BYTES = 64 << 10
 _NOT_SHOWN = "(not shown)"
+#: Length of a key from which on its end may be shown.
+_SHOWN_FROM = 16
 KeyType = Literal["hmac", "ed25519"]
 
 
@@ -53,6 +55,11 @@ class Credentials:
             _require_plain("secret", self.secret)
         signer = _hmac_signer(self.secret.encode()) if self.key_type == "hmac" else _ed25519_signer(self.secret.encode())
         object.__setattr__(self, "sign", signer)
+
+    @property
+    def masked_key(self) -> str:
+        """Enough of the key's name to tell it from another: its last four characters, of a short one nothing."""
+        return f"...{self.api_key[-4:]}" if len(self.api_key) >= _SHOWN_FROM else "..."
 
     @property
     def can_log_on(self) -> bool:

@@ -1,0 +1,94 @@
+"""What an operator is shown before live trading is armed, and what the confirmation is therefore bound to."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sentinel.config import Config
+from sentinel.engine.layout import HALT_MISMATCH, HALT_RECONCILE
+from sentinel.engine.readout import live_orders
+from sentinel.engine.state import EngineState
+from sentinel.errors import ControlError
+from sentinel.host.live import LiveArming, settings_hash
+from sentinel.units import format_e8
+
+_MONEY_LIMITS = ("max_order_qty", "max_order_notional", "max_position_notional", "max_gross_notional")
+_NUMBER_LIMITS = ("price_collar_bps", "max_drawdown_bps", "max_trades_per_minute", "max_orders_per_10s", "max_open_orders")
+
+
+class Terms(NamedTuple):
+    """What must still be so at the confirmation, by the name a refusal gives it."""
+
+    config_hash: str
+    model_hash: str
+    limits: tuple[int, ...]
+    kills: tuple[int, int, int]
+    recoveries: int
+    positions: tuple[tuple[int, int, int], ...]
+    orders: tuple[tuple[int, int, int], ...]
+    halts: tuple[tuple[int, int], ...]
+
+
+class LiveTerms:
+    """Shows and compares.
+
+    Args:
+        config: the settings the daemon runs.
+        account_key: the key's name, masked.
+        model_crc: CRC-32 of the model artifact the daemon runs.
+        arming: the run's arming.
+    """
+
+    def __init__(self, config: Config, account_key: str, model_crc: int, arming: LiveArming) -> None:
+        self.arming = arming
+        self._config = config
+        self._account_key = account_key
+        self._config_hash = settings_hash(config)
+        self._model_hash = f"{model_crc:08x}"
+
+    def shown(self, state: EngineState) -> dict[str, Any]:
+        """For people: endpoint, key, limits and hashes; positions and orders come beside it."""
+        config, params = self._config, state.params[0]
+        return {
+            "endpoint": list(config.venue.api_addresses),
+            "account_key": f"{config.venue.api_key_env} {self._account_key}",
+            "symbols": list(config.feed.symbols),
+            "limits": {name: format_e8(int(params[name])) for name in _MONEY_LIMITS}
+            | {name: int(params[name]) for name in _NUMBER_LIMITS},
+            "arming_hours": config.live.arming_hours,
+            "decider": config.decider,
+            "gate": config.gate,
+            "config_hash": self._config_hash,
+            "model_hash": self._model_hash,
+        }
+
+    def now(self, state: EngineState, kills_asked: int) -> Terms:
+        """What a confirmation would be bound to now; ``kills_asked``: operators' kills since the start."""
+        params, account, symbols = state.params[0], state.glob[0], state.symbols
+        halts = symbols["halt"] & (HALT_RECONCILE | HALT_MISMATCH)
+        owned = np.flatnonzero((symbols["inventory"] != 0) | (symbols["position"] != 0)).tolist()
+        return Terms(
+            config_hash=self._config_hash,
+            model_hash=self._model_hash,
+            limits=tuple(int(params[name]) for name in (*_MONEY_LIMITS, *_NUMBER_LIMITS)),
+            kills=(int(account["kill_cause"]), int(state.counters["kills"][0]), kills_asked),
+            recoveries=self.arming.recoveries,
+            positions=tuple((k, int(symbols["inventory"][k]), int(symbols["position"][k])) for k in owned),
+            orders=tuple((int(row["key"]), int(row["state"]), int(row["cum_qty"])) for row in live_orders(state, foreign=True)),
+            halts=tuple((k, int(halts[k])) for k in np.flatnonzero(halts).tolist()),
+        )
+
+    def require_same_settings(self, config_hash: str) -> None:
+        """Raise ControlError where the operator's settings are not those the daemon runs."""
+        if config_hash != self._config_hash:
+            allowed = f"{self._config_hash}, the settings this daemon runs"
+            raise ControlError("config_hash", config_hash, allowed, "restart the daemon with the changed settings")
+
+
+def require_unchanged(shown: Terms, now: Terms) -> None:
+    """Raise ControlError naming the first thing that is not as it was shown."""
+    for name, before, after in zip(Terms._fields, shown, now, strict=True):
+        if before != after:
+            raise ControlError(name, after, f"{before}, as it was shown", "ask again, and read what has changed")
