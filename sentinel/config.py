@@ -203,6 +203,12 @@ class StrategyConfig(Section):
         default=10_000, description="share of the rise given back before entry, 2000 = 20 %; 10000 leaves it to the wait"
     )
     entry_wait_ms: int = Field(default=120_000, ge=0, le=600_000, description="enter after this long even without a retrace")
+    entry_rest_ms: int = Field(
+        default=0,
+        ge=0,
+        le=600_000,
+        description="rest the entry at the best price of its own side this long, then cancel and try again; 0: take at once",
+    )
     setup_expiry_ms: int = Field(default=180_000, ge=100, le=3_600_000, description="a setup not entered by then is dropped")
     cooldown_ms: int = Field(
         default=600_000, ge=0, le=86_400_000, description="after a setup ends, none on the symbol for this long"
@@ -224,6 +230,8 @@ class StrategyConfig(Section):
     def _order_of_times(self) -> StrategyConfig:
         if self.entry_wait_ms > self.setup_expiry_ms:
             raise ValueError("entry_wait_ms must not exceed setup_expiry_ms: the setup would expire before its latest entry")
+        if self.entry_rest_ms > self.setup_expiry_ms:
+            raise ValueError("entry_rest_ms must not exceed setup_expiry_ms: an entry would rest longer than its setup lives")
         if self.stop_loss_bps >= BPS or self.stop_loss_bps == 0:
             raise ValueError("stop_loss_bps must lie between 1 and 9999")
         return self

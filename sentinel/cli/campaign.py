@@ -41,6 +41,8 @@ def campaign(console: Console, *, seeds: str, jobs: int) -> dict[str, Any]:
     console.print(
         f"{found['seeds']} seeds, {found['orders']} orders, {found['fills']} fills, "
         f"{found['unknown_outcomes']} unknown outcomes, {found['starts']} starts\n"
+        f"{found['rested']} orders to rest; {found['cancelled']} to be cancelled, {found['cancels_refused']} cancels refused, "
+        f"{found['filled_late']} fills heard of after the cancel was asked\n"
         f"{found['faults_injected']} faults: {kinds}\n"
         f"{len(found['violations'])} violations\n"
         f"{found['cpu_seconds_per_seed']:.3f} s CPU a seed, the longest {found['cpu_seconds_longest']:.3f} s",

@@ -76,6 +76,7 @@ def _place(f: Any, q: Any, i: int, key: int) -> None:
     o.price = q.price
     o.qty = q.qty
     o.t_intent = o.t_state = g.now
+    o.t_rest_end = q.t_rest_end
     o.setup_id = q.setup_id
     o.decision_seq = q.decision_seq
     attach(g, y, o)

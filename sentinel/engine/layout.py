@@ -127,7 +127,7 @@ COUNTERS = record_dtype(
 PARAMS = record_dtype(
     """
     strategy market wide analyst classes threshold alarm_hysteresis alarm_quiet_ns size_steps
-    entry_immediate retrace_bps entry_wait_ns setup_expiry_ns cooldown_ns stop_loss_bps take_profit_bps horizon_ns
+    entry_immediate retrace_bps entry_wait_ns entry_rest_ns setup_expiry_ns cooldown_ns stop_loss_bps take_profit_bps horizon_ns
     size_bps slippage_bps exit_retry_ns advice_timeout_ns
     max_order_qty max_order_notional max_position_notional max_gross_notional price_collar_bps max_drawdown_bps
     max_trades_per_minute max_orders_per_10s max_open_orders ack_timeout_ns resolve_ns stale_after_ns value_cap
@@ -152,12 +152,13 @@ SYMBOL = record_dtype(
     """
 )
 
-# One slot per order. cum_*: largest cumulative values seen; trade_*: sums over distinct trade ids.
+# One slot per order. cum_*: largest cumulative values seen; trade_*: sums over distinct trade ids. t_rest_end: until then
+# it may rest (0: it ends by itself).
 ORDER = record_dtype(
     """
     key symbol side state order_type tif reason flags strategy price qty
     cum_qty cum_quote trade_qty trade_quote open_notional
-    t_intent t_sent t_state t_query queried t_not_found venue_order_id setup_id decision_seq error_code
+    t_intent t_sent t_state t_rest_end t_query queried t_not_found venue_order_id setup_id decision_seq error_code
     """
 )
 
@@ -165,7 +166,7 @@ ORDER = record_dtype(
 PROPOSAL = record_dtype(
     """
     symbol side price qty order_type tif reason reduce_only strategy setup_id t_signal decision_seq margin
-    fair_value ref_price edge_bps
+    fair_value ref_price edge_bps t_rest_end
     """
 )
 

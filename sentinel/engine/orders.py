@@ -141,7 +141,7 @@ def clear_order(o: Any) -> None:
     """Make the slot free: every field 0."""
     o.key = o.symbol = o.side = o.state = o.order_type = o.tif = o.reason = o.flags = o.strategy = o.price = o.qty = 0
     o.cum_qty = o.cum_quote = o.trade_qty = o.trade_quote = o.open_notional = 0
-    o.t_intent = o.t_sent = o.t_state = o.t_query = o.queried = o.t_not_found = 0
+    o.t_intent = o.t_sent = o.t_state = o.t_rest_end = o.t_query = o.queried = o.t_not_found = 0
     o.venue_order_id = o.setup_id = o.decision_seq = o.error_code = 0
 
 

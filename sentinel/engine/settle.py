@@ -30,7 +30,7 @@ from sentinel.engine.orders import (
 from sentinel.engine.portfolio import apply_fee, apply_fill
 from sentinel.native import INNER, JIT
 from sentinel.units import E8, mul_div_wide_nb, notional_nb
-from sentinel.wire import Kind, OrderEventFlag, OrderEventKind, OrderState, OrderType, Side, SignalCode, TimeInForce
+from sentinel.wire import Kind, OrderEventFlag, OrderEventKind, OrderState, OrderType, Side, SignalCode, TimeInForce, TradingState
 
 EVENT_FOREIGN = int(OrderEventFlag.FOREIGN)
 #: Queries and cancels sent by one tick.
@@ -69,10 +69,17 @@ def _of_another_order(o: Any, e2: Any) -> bool:
     """Whether an answer describes an order of another size or limit than went out under this key.
 
     A venue takes an id again once its first order has ended, so one used before (by a lost or second store) may be found.
+    Under the venue's own id it is the same order, though it may have been amended since.
     """
-    if o.flags & FOREIGN:
+    if o.flags & FOREIGN or _is_certainly(o, e2):
         return False
     return (e2.qty > 0 and e2.qty != o.qty) or (e2.price > 0 and e2.price != o.price)
+
+
+@njit(**JIT)
+def _is_certainly(o: Any, e2: Any) -> bool:
+    """The venue's id of the order is known and named."""
+    return o.venue_order_id > 0 and e2.venue_order_id == o.venue_order_id
 
 
 @njit(**INNER)
@@ -99,14 +106,17 @@ def apply_order_event(f: Any, e1: Any, e2: Any) -> int:
         c.bad_input += 1
         return NO_SLOT
     own = o.flags & FOREIGN == 0
-    before, filled, position = o.state, o.cum_qty, y.position
+    before, filled, position, qty = o.state, o.cum_qty, y.position, o.qty
     detach(g, y, o)
+    if e2.qty > 0 and _is_certainly(o, e2):
+        # An amend only ever takes away: what comes late tells of a larger quantity.
+        o.qty = min(o.qty, e2.qty)
     price = _fold_fill(f, y, o, e1, e2, own)
     _fold_state(g, c, o, e1, e2)
     attach(g, y, o)
     changed = o.state != before
     gained = o.cum_qty - filled
-    if changed or gained > 0:
+    if changed or gained > 0 or o.qty != qty:
         chain = mix(mix(g.order_chain, o.key), o.state)
         g.order_chain = mix(mix(chain, o.cum_qty), o.cum_quote)
     else:
@@ -247,7 +257,9 @@ def _halt_for_reconcile(f: Any, e1: Any, e2: Any) -> None:
 
 @njit(**INNER)
 def watch_orders(f: Any) -> None:
-    """On a tick: overdue orders become UNKNOWN, UNKNOWN ones are queried when due, wanted cancels are (re)sent."""
+    """On a tick: overdue orders become UNKNOWN, UNKNOWN ones are queried when due, wanted cancels are (re)sent.
+
+    An order that has rested long enough is among those."""
     g, c, p = glob(f), counters(f), params(f)
     if g.live_orders == 0:
         return
@@ -260,6 +272,8 @@ def watch_orders(f: Any) -> None:
             continue
         if overdue(o, g.now, p.ack_timeout_ns, p.resolve_ns):
             become_unknown(f, o)
+        if o.t_rest_end > 0 and o.flags & CANCEL == 0 and _rested_enough(g, p, symbol(f, o.symbol), o):
+            _want_cancel(f, o)
         if sent == REQUESTS_PER_TICK:
             continue
         if may_query(o, g.now, p.resolve_ns):
@@ -298,15 +312,37 @@ def become_unknown(f: Any, o: Any) -> None:
 @njit(**INNER)
 def want_cancels(f: Any) -> None:
     """Mark every live order of ours for cancelling; ``watch_orders`` sends and repeats the requests until none is left."""
-    g = glob(f)
     for i in range(ORDER_SLOTS):
         o = order(f, i)
         if is_live(o.state) and o.flags & (FOREIGN | CANCEL) == 0:
-            y = symbol(f, o.symbol)
-            detach(g, y, o)
-            o.flags |= CANCEL
-            o.t_query = 0
-            attach(g, y, o)
+            _want_cancel(f, o)
+
+
+@njit(**INNER)
+def cancel_resting(f: Any, s: int) -> None:
+    """Cancel what rests on symbol ``s`` now."""
+    for i in range(ORDER_SLOTS):
+        o = order(f, i)
+        if is_live(o.state) and o.symbol == s and o.t_rest_end > 0 and o.flags & CANCEL == 0:
+            _want_cancel(f, o)
+    watch_orders(f)
+
+
+@njit(**INNER)
+def _want_cancel(f: Any, o: Any) -> None:
+    g, y = glob(f), symbol(f, o.symbol)
+    detach(g, y, o)
+    o.flags |= CANCEL
+    o.t_query = 0
+    attach(g, y, o)
+
+
+@njit(**JIT)
+def _rested_enough(g: Any, p: Any, y: Any, o: Any) -> bool:
+    """Its time is over, or nothing new may be sent on its symbol either: halted, not ACTIVE, no fresh quote."""
+    if g.now >= o.t_rest_end or y.halt != 0 or g.trading_state != TradingState.ACTIVE:
+        return True
+    return not (0 < y.bid < y.ask) or g.now - y.bbo_t > p.stale_after_ns
 
 
 @njit(**INNER)

@@ -64,6 +64,7 @@ class EngineSpec:
     entry_immediate: int = 0
     retrace_bps: int = 2_000
     entry_wait_ns: int = 60 * NS_PER_S
+    entry_rest_ns: int = 0
     setup_expiry_ns: int = 180 * NS_PER_S
     cooldown_ns: int = 600 * NS_PER_S
     stop_loss_bps: int = 300
@@ -123,6 +124,7 @@ class EngineSpec:
             entry_immediate=int(strategy.entry == "immediate"),
             retrace_bps=strategy.retrace_bps,
             entry_wait_ns=strategy.entry_wait_ms * NS_PER_MS,
+            entry_rest_ns=strategy.entry_rest_ms * NS_PER_MS,
             setup_expiry_ns=strategy.setup_expiry_ms * NS_PER_MS,
             cooldown_ns=strategy.cooldown_ms * NS_PER_MS,
             stop_loss_bps=strategy.stop_loss_bps,

@@ -473,3 +473,42 @@ def test_exposure_sums_equal_a_recount_of_the_table(sold: Sent) -> None:
     for s in range(2):
         y = sold.state.symbols[s]
         assert (int(y["open_buy"]), int(y["open_sell"])) == _sums(sold.state.orders, s)
+
+
+def test_an_amended_order_counts_with_its_smaller_quantity_and_ends_with_it(sold: Sent) -> None:
+    world = sold.again()
+    qty, less = world.place["qty"], world.place["qty"] // 2
+    same = {"venue_order_id": 77}
+    world.say(E.SENT).say(E.ACKED, qty=qty, **same).run()
+    world.say(E.STATUS, state=OrderState.ACKED, qty=less, **same).run()
+    assert (int(world.order_record["qty"]), int(world.symbol()["open_sell"])) == (less, less)
+    # News of before the amend comes late: the fill counts, the larger quantity does not come back.
+    fill = {"last_price": world.place["price"], "last_qty": less, "cum_qty": less, "trade_id": 5}
+    world.say(E.TRADE, qty=qty, **fill, **same).run()
+    assert (world.state_now, int(world.symbol()["open_sell"])) == (OrderState.FILLED, 0)
+    assert int(world.symbol()["position"]) == -less
+
+
+def test_fills_and_amends_in_any_order_end_the_same(sold: Sent) -> None:
+    ends = set()
+    for fill_first in (True, False):
+        world = sold.again()
+        less = world.place["qty"] // 2
+        world.say(E.SENT).say(E.ACKED, qty=world.place["qty"], venue_order_id=77).run()
+        amend: dict[str, int] = {"state": OrderState.ACKED, "qty": less, "venue_order_id": 77}
+        fill = {"last_price": world.place["price"], "last_qty": less, "cum_qty": less, "trade_id": 5, "venue_order_id": 77}
+        for is_fill in (fill_first, not fill_first):
+            world.say(E.TRADE, qty=less, **fill) if is_fill else world.say(E.STATUS, **amend)
+            world.run()
+        ends.add(world.account())
+        assert world.state_now == OrderState.FILLED
+    assert len(ends) == 1
+
+
+def test_another_quantity_under_another_id_of_the_venue_is_another_order(sold: Sent) -> None:
+    world = sold.again()
+    qty = world.place["qty"]
+    world.say(E.SENT).say(E.ACKED, qty=qty, venue_order_id=77).run()
+    world.say(E.STATUS, state=OrderState.CANCELED, qty=qty // 2, venue_order_id=78).run()
+    assert (world.state_now, int(world.order_record["qty"])) == (OrderState.ACKED, qty)
+    assert int(world.c["bad_input"]) == 1

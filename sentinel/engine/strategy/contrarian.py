@@ -4,7 +4,9 @@ An alarm (see alarm) arms a setup on its symbol. Entry follows when the price ha
 from where it was before it, or ``entry_wait_ns`` later, as long as an edge to that price is left; a setup that
 has not entered in ``setup_expiry_ns`` is dropped. Entering at once, 5 s after onset, suffers a median adverse
 excursion of 8 % first. The position is left by stop-loss, take-profit or horizon. One setup a symbol at a time,
-then a pause. All orders are IOC limits; a new one is sent only when the one before has ended.
+then a pause. A new order is sent only when the one before has ended. Exits are IOC limits. So are entries, or, with
+``entry_rest_ns``, limits at the best price of their own side: what has not filled by then, or when the position is to be
+left, is cancelled.
 """
 
 from __future__ import annotations
@@ -18,9 +20,18 @@ from sentinel.engine.emit import emit_advice_request, emit_signal, scaled_e8
 from sentinel.engine.frame import counters, decision, glob, order, params, proposal, reference_price, symbol, vector_start
 from sentinel.engine.layout import MAX_PROPOSALS, Market, Setup, StrategyId
 from sentinel.engine.portfolio import write_off
+from sentinel.engine.settle import cancel_resting
 from sentinel.engine.strategy.alarm import raises_alarm, stays_open
 from sentinel.engine.strategy.decision import read_decision
-from sentinel.engine.strategy.sizing import exit_slice, has_filters, has_quote, size_for_margin, taking_price, tradable_qty
+from sentinel.engine.strategy.sizing import (
+    exit_slice,
+    has_filters,
+    has_quote,
+    resting_price,
+    size_for_margin,
+    taking_price,
+    tradable_qty,
+)
 from sentinel.native import INNER, JIT
 from sentinel.units import BPS, E8, NS_PER_S, mul_div_wide_nb, notional_nb, notional_up_nb, product_less_nb
 from sentinel.wire import Control, OrderState, OrderType, Reason, Refusal, Side, SignalCode, TimeInForce, TradingState
@@ -187,7 +198,7 @@ def _look_for_entry(f: Any, s: int) -> None:
     elif y.live > 0:
         _refuse(f, s, Refusal.BUSY, False)
     else:
-        price = taking_price(p, y, side)
+        price = resting_price(y, side) if p.entry_rest_ns > 0 else taking_price(p, y, side)
         edge = y.setup_base - price if side == Side.BUY else price - y.setup_base
         if price > 0 and edge > 0:
             qty = _entry_qty(f, s, side, price)
@@ -256,7 +267,9 @@ def _exit_reason(f: Any, y: Any) -> int:
 def _look_for_exit(f: Any, s: int) -> None:
     g, p = glob(f), params(f)
     y = symbol(f, s)
-    if y.live > 0 or g.trading_state < TradingState.REDUCE_ONLY:
+    if g.trading_state < TradingState.REDUCE_ONLY:
+        return
+    if y.live > 0 and (p.entry_rest_ns == 0 or y.position == 0 or y.exit_reason != Reason.NONE):
         return
     if y.exit_reason == Reason.NONE:
         y.exit_reason = _exit_reason(f, y)
@@ -266,6 +279,9 @@ def _look_for_exit(f: Any, s: int) -> None:
         y.setup_refusals = 0
         side = Side.SELL if y.position > 0 else Side.BUY
         emit_signal(f, SignalCode.EXIT, s, side, y.exit_reason, 0, 0, _mark(g, p, y), 0, y.position, y.cost)
+        if y.live > 0:
+            cancel_resting(f, s)
+            return
     if g.now < y.retry_t:
         return
     if not has_filters(y):
@@ -333,12 +349,12 @@ def _settle_rest(f: Any, s: int) -> None:
 def _propose(
     f: Any, s: int, side: int, price: int, qty: int, reason: int, reduce_only: int, fair_value: int, edge_bps: int
 ) -> None:
-    g, c = glob(f), counters(f)
+    g, c, p = glob(f), counters(f), params(f)
     if g.proposals == MAX_PROPOSALS:
         return
     y = symbol(f, s)
     # Not twice in one step: the gate has yet to answer.
-    y.retry_t = g.now + params(f).exit_retry_ns
+    y.retry_t = g.now + p.exit_retry_ns
     q = proposal(f, g.proposals)
     g.proposals += 1
     c.proposals += 1
@@ -347,7 +363,9 @@ def _propose(
     q.price = price
     q.qty = qty
     q.order_type = OrderType.LIMIT
-    q.tif = TimeInForce.IOC
+    rests = reduce_only == 0 and p.entry_rest_ns > 0
+    q.tif = TimeInForce.GTC if rests else TimeInForce.IOC
+    q.t_rest_end = g.now + p.entry_rest_ns if rests else 0
     q.reason = reason
     q.reduce_only = reduce_only
     q.strategy = StrategyId.CONTRARIAN

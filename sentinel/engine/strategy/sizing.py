@@ -48,6 +48,15 @@ def taking_price(p: Any, y: Any, side: int) -> int:
 
 
 @njit(**JIT)
+def resting_price(y: Any, side: int) -> int:
+    """The best price of the order's own side, on the tick grid and no nearer to the other side. Needs filters and a quote."""
+    tick = y.tick_size
+    if side == Side.BUY:
+        return y.bid - y.bid % tick
+    return y.ask + (tick - y.ask % tick) % tick
+
+
+@njit(**JIT)
 def tradable_qty(y: Any, qty: int, price: int) -> int:
     """``qty`` rounded down to the venue's step and maxima; 0 if that is below its minimum quantity or notional."""
     most = min(qty, y.max_qty) if y.max_qty > 0 else qty

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from sentinel.engine.layout import ORDER_SLOTS
 from sentinel.engine.state import EngineState
 from sentinel.engine.state_hash import state_hash
 from sentinel.host.replay import JournalReplay, state_of
@@ -17,11 +19,13 @@ from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.orders import OPEN, Order
 from sentinel.units import NS_PER_MS, NS_PER_S
 from sentinel.wire import (
+    TERMINAL_STATES,
     Command,
     FrameType,
     Kind,
     OrderEventKind,
     OrderState,
+    TimeInForce,
     TradingState,
     client_order_id,
     parse_client_order_id,
@@ -40,19 +44,35 @@ _ENDED = {
 _NOT_THERE = (OrderState.REJECTED, OrderState.NEVER_ACCEPTED)
 
 
-class Recorded(NamedTuple):
-    """What the journal holds: intents by client key as (symbol, side, quantity e8, price e8, time ns), epochs in order, and
-    the (symbol, trade id) of every fill told to the engine.
+class Decided(NamedTuple):
+    """A PLACE of the journal; quantity and price e8."""
+
+    symbol: int
+    side: int
+    qty: int
+    price: int
+    tif: TimeInForce
+    t_ns: int
+
+
+@dataclass
+class Recorded:
+    """What the journal holds: intents by client key, epochs in order, and the (symbol, trade id) of every fill told.
+
+    Of cancels: the keys they were asked for, how many the venue refused, and the fills that came after they were asked.
     """
 
-    intents: dict[int, tuple[int, int, int, int, int]]
-    epochs: list[int]
-    told: set[tuple[int, int]]
+    intents: dict[int, Decided] = field(default_factory=dict)
+    epochs: list[int] = field(default_factory=list)
+    told: set[tuple[int, int]] = field(default_factory=set)
+    cancels: set[int] = field(default_factory=set)
+    cancels_refused: int = 0
+    filled_late: set[tuple[int, int]] = field(default_factory=set)
 
 
 def read_journal(store: Path) -> Recorded:
     """Read it all. Raises JournalError for damage."""
-    found = Recorded({}, [], set())
+    found = Recorded()
     for segment in read_segments(store):
         slots, types = frame_slots(segment.frames), segment.frames["type"]
         if not len(slots):
@@ -61,17 +81,25 @@ def read_journal(store: Path) -> Recorded:
         kinds, parts = views.market["kind"], views.market["part"]
         for i in np.flatnonzero((types == FrameType.EFFECT) & (kinds == Kind.PLACE) & (parts == 0)).tolist():
             row = views.intent1[i]
-            found.intents[int(row["client_key"])] = (
-                int(row["symbol"]), int(row["side"]), int(row["qty"]), int(row["price"]), int(row["t"]),
-            )  # fmt: skip
+            symbol, side, qty, price, tif, t_ns = (int(row[name]) for name in ("symbol", "side", "qty", "price", "tif", "t"))
+            found.intents[int(row["client_key"])] = Decided(symbol, side, qty, price, TimeInForce(tif), t_ns)
         inputs = types == FrameType.INPUT
         for i in np.flatnonzero(inputs & (kinds == Kind.CONTROL)).tolist():
             if views.control["command"][i] == Command.EPOCH:
                 found.epochs.append(int(views.control["id"][i]))
-        # The trade's id is in the second half, what kind of event it is in the first.
-        for i in np.flatnonzero(inputs & (kinds == Kind.ORDER_EVENT) & (parts == 0)).tolist():
-            if views.order1["event"][i] == OrderEventKind.TRADE and i + 1 < len(slots):
-                found.told.add((int(views.order1["symbol"][i]), int(views.order2["trade_id"][i + 1])))
+        events = inputs & (kinds == Kind.ORDER_EVENT) & (parts == 0)
+        cancels = (types == FrameType.EFFECT) & (kinds == Kind.CANCEL) & (parts == 0)
+        for i in np.flatnonzero(events | cancels).tolist():
+            if cancels[i]:
+                found.cancels.add(int(views.intent1["client_key"][i]))
+            elif views.order1["event"][i] == OrderEventKind.CANCEL_REJECTED:
+                found.cancels_refused += 1
+            elif views.order1["event"][i] == OrderEventKind.TRADE and i + 1 < len(slots):
+                # The trade's id is in the second half, what kind of event it is in the first.
+                fill = int(views.order1["symbol"][i]), int(views.order2["trade_id"][i + 1])
+                if fill not in found.told and int(views.order1["client_key"][i]) in found.cancels:
+                    found.filled_late.add(fill)
+                found.told.add(fill)
     return found
 
 
@@ -89,10 +117,10 @@ def check_orders(recorded: Recorded, orders: Iterable[Order]) -> list[str]:
         if intent is None:
             wrong.append(f"{text} is at the venue without an intent in the journal")
             continue
-        symbol, side, qty, price, t_ns = intent
-        if (INSTRUMENTS[symbol].symbol, side, qty, price) != (order.instrument.symbol, int(order.side), order.qty, order.price):
+        decided = INSTRUMENTS[intent.symbol].symbol, intent.side, intent.qty, intent.price, intent.tif.name
+        if decided != (order.instrument.symbol, int(order.side), order.qty, order.price, order.tif):
             wrong.append(f"{text} at the venue is not what was decided")
-        late_ns = order.created_ns - t_ns
+        late_ns = order.created_ns - intent.t_ns
         if late_ns > _SENT_WITHIN_NS:
             wrong.append(f"{text} reached the venue {late_ns // NS_PER_MS} ms after it was decided: sent again")
     return wrong
@@ -142,6 +170,18 @@ def check_ledger(state: EngineState, exchange: Exchange, account: str) -> list[s
                 f"{found.status} with {found.executed} at the venue"
             )
     return wrong
+
+
+def check_ends(recorded: Recorded, state: EngineState) -> list[str]:
+    """What became of every order is known, and so of every cancel. An order leaves the engine's table only once it has ended."""
+    ended = {int(row["key"]) for row in state.orders if int(row["state"]) in TERMINAL_STATES}
+    held = {int(row["key"]) for row in state.orders if int(row["state"]) != OrderState.FREE}
+    gone = set() if len(recorded.intents) <= ORDER_SLOTS else recorded.intents.keys() - held
+    unknown = sorted((recorded.intents.keys() | recorded.cancels) - ended - gone)
+    return [
+        f"what became of {client_order_id(key)}{' after its cancel' if key in recorded.cancels else ''} is not known"
+        for key in unknown
+    ]
 
 
 def check_replay(store: Path, expected_hash: str) -> tuple[list[str], EngineState]:

@@ -68,8 +68,10 @@ class RestlessMarket:
             side = Side.BUY if rng.random() < 0.5 else Side.SELL
             bid, _, ask, _ = market.top(index)
             price = ask if side == Side.BUY else bid
-            step = INSTRUMENTS[index].step
-            market.take(index, side, max(int(_LEVEL_QUOTE * rng.uniform(0.05, 0.4)) * E8 // price // step, 1) * step, price)
+            step, value = INSTRUMENTS[index].step, int(_LEVEL_QUOTE * rng.uniform(0.05, 0.4))
+            # A resting order of the account may have taken all that one side offered.
+            if price:
+                market.take(index, side, max(value * E8 // price // step, 1) * step, price)
         market.commit(index)
         since_s = (now_ns - self.start_ns) / NS_PER_S
         rate = _QUIET_RATE if since_s < BUSY_S else _BUSY_RATE if since_s < CALM_S else _CALM_RATE

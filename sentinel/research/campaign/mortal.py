@@ -38,7 +38,7 @@ class MortalDaemon(Daemon):
 
 
 class Fate:
-    """What the scenario does to one process: called at each boundary, it kills, trips and arms the kill switch, fills the disk.
+    """What the scenario does to one process: at each boundary it may kill it, operate its switches, fill the disk.
 
     ``counts`` are the faults so far, by name; it outlives the process. ``on_death`` is called when it has died.
     """
@@ -47,6 +47,7 @@ class Fate:
         self.deaths = list(scenario.deaths)
         self.switch = sorted([(kill, True) for kill, _ in scenario.kills] + [(arm, False) for _, arm in scenario.kills])
         self.switch.append((quiet_s, True))
+        self.cancel_alls = list(scenario.cancel_alls)
         self.disk = sorted((at, full) for span in scenario.full_disks for at, full in zip(span, (True, False), strict=True))
         self.counts = counts
         #: Whether the kill switch was tripped, and not armed again, as the operator knows it.
@@ -106,6 +107,10 @@ class Fate:
                 epoch = int(daemon.host.state.glob["arm_epoch"][0]) + 1
                 self.killed = False
                 daemon.host.control(Command.ARM, now_ns, id=epoch)
+        while self.cancel_alls and now_s >= self.cancel_alls[0]:
+            self.cancel_alls.pop(0)
+            self._count("operator_cancel_all")
+            daemon.host.control(Command.CANCEL_ALL, daemon.clock.now_ns())
 
     def _tend_disk(self, daemon: Daemon, now_s: float) -> None:
         while self.disk and now_s >= self.disk[0][0]:

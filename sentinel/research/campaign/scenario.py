@@ -1,4 +1,4 @@
-"""What befalls one seed: which faults are switched on and how often they strike, outages, deaths, kills, a full disk."""
+"""What befalls one seed: which faults are switched on and how often they strike, outages, deaths, kills, cancels, a full disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OUTAGES: dict[str, tuple[str, ...]] = {
     "maintenance": ("rest", "api", "streams"),
 }
 #: What can be switched on besides the venue's own faults.
-OTHER_FAULTS = (*OUTAGES, "death", "operator_kill", "disk_full")
+OTHER_FAULTS = (*OUTAGES, "death", "operator_kill", "disk_full", "operator_cancel_all")
 ALL_FAULTS = (*(str(kind) for kind in FaultKind), *OTHER_FAULTS)
 
 #: Largest chance that one request, message or event is struck.
@@ -50,6 +50,9 @@ _RATES: dict[FaultKind, float] = {
 _ON = 0.35
 _MAX_DEATHS = 3
 _PATIENT = 0.7
+_RESTING = 0.5
+_REST_MS = (100, 3000)
+_MAX_CANCEL_ALLS = 4
 _RARELY = {"open_orders_every_ms": 10_000, "account_orders_every_ms": 50_000, "trades_every_ms": 20_000}
 
 
@@ -75,6 +78,8 @@ class Scenario:
     """One seed. Times in seconds of virtual time from the start; ``kills`` are (kill, arm again).
 
     ``patient``: the daemon compares itself with the venue a tenth as often, so that what it misses lasts.
+    ``rest_ms``: how long an entry rests in the book before it is cancelled; 0: entries take at once.
+    ``cancel_alls``: when the operator cancels everything.
     """
 
     seed: int
@@ -85,6 +90,8 @@ class Scenario:
     kills: tuple[tuple[float, float], ...] = ()
     full_disks: tuple[tuple[float, float], ...] = ()
     patient: bool = False
+    rest_ms: int = 0
+    cancel_alls: tuple[float, ...] = ()
 
 
 def draw(seed: int, faults: Sequence[str] = ALL_FAULTS) -> Scenario:
@@ -110,6 +117,11 @@ def draw(seed: int, faults: Sequence[str] = ALL_FAULTS) -> Scenario:
     kills = [(kill_s, kill_s + rng.uniform(0.5, 5.0))] if rng.random() < _ON / 2 else []
     full_s = rng.uniform(BUSY_S, CALM_S - 8.0)
     full_disks = [(full_s, full_s + rng.uniform(0.2, 4.0))] if rng.random() < _ON / 3 else []
+    patient = rng.random() < _PATIENT
+    rest_ms = rng.randrange(*_REST_MS) if rng.random() < _RESTING else 0
+    cancel_alls = sorted(rng.uniform(BUSY_S, CALM_S) for _ in range(rng.randint(1, _MAX_CANCEL_ALLS)))
+    if rng.random() >= _ON or "operator_cancel_all" not in faults:
+        cancel_alls = []
     return Scenario(
         seed,
         {kind: rate for kind, rate in rates.items() if kind in faults},
@@ -118,11 +130,13 @@ def draw(seed: int, faults: Sequence[str] = ALL_FAULTS) -> Scenario:
         tuple(deaths) if "death" in faults else (),
         tuple(kills) if "operator_kill" in faults else (),
         tuple(full_disks) if "disk_full" in faults else (),
-        patient=rng.random() < _PATIENT,
+        patient=patient,
+        rest_ms=rest_ms,
+        cancel_alls=tuple(cancel_alls),
     )
 
 
-def campaign_config(urls: dict[str, str], model: Path, store: Path, patient: bool = False) -> Config:
+def campaign_config(urls: dict[str, str], model: Path, store: Path, patient: bool = False, rest_ms: int = 0) -> Config:
     """Settings under which the strategy acts on every move, and leaves soon: orders are under way most of the time."""
     return parse_config(
         {
@@ -132,6 +146,7 @@ def campaign_config(urls: dict[str, str], model: Path, store: Path, patient: boo
             "ring": {"slots": 4096, "huge_pages": False},
             "strategy": {
                 "entry": "immediate",
+                "entry_rest_ms": rest_ms,
                 "forest_on": "rule",
                 "price_delta_min_bps": 10,
                 "volume_ratio_min_pct": 100,

@@ -48,6 +48,8 @@ _PACE = PaceConfig(speed=1.0, quantum_ns=10 * NS_PER_MS, max_step_ns=NS_PER_S, r
 class SeedResult:
     """``doubts``: how often an order's outcome was unknown. ``faults`` counts what struck, by name; ``violations`` are sentences.
 
+    ``rested``: orders that were to rest; ``cancelled``: those whose cancel was asked; ``cancels_refused`` by the venue or
+    not sent; ``filled_late``: fills of which the engine heard after it had asked for the cancel.
     ``state_hash`` is empty where the run broke off.
     """
 
@@ -57,6 +59,10 @@ class SeedResult:
     orders: int = 0
     fills: int = 0
     doubts: int = 0
+    rested: int = 0
+    cancelled: int = 0
+    cancels_refused: int = 0
+    filled_late: int = 0
     starts: int = 0
     state_hash: str = ""
     cpu_s: float = 0.0
@@ -160,7 +166,8 @@ class _Run:
         )
         async with venue:
             self._schedule(venue)
-            config = self.config = campaign_config(venue.urls(), self.bench.model, self.store, self.scenario.patient)
+            config = campaign_config(venue.urls(), self.bench.model, self.store, scenario.patient, scenario.rest_ms)
+            self.config = config
             self.watch = Watch(self.exchange, _ACCOUNT, config.risk)
             while result.starts < _STARTS:
                 result.starts += 1
@@ -227,11 +234,15 @@ class _Run:
         recorded = checks.read_journal(self.store)
         wrong, state = checks.check_replay(self.store, daemon.state_hash)
         result.doubts = int(state.counters["unknown_orders"][0])
+        result.rested = sum(order.tif == "GTC" for order in orders)
+        result.cancelled, result.cancels_refused = len(recorded.cancels), recorded.cancels_refused
+        result.filled_late = len(recorded.filled_late)
         result.violations += [
             *self.watch.violations,
             *wrong,
             *checks.check_orders(recorded, orders),
             *checks.check_fills(recorded, trades),
             *checks.check_ledger(state, exchange, _ACCOUNT),
+            *checks.check_ends(recorded, state),
             *checks.check_epochs(recorded, result.starts),
         ]

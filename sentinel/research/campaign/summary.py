@@ -48,12 +48,14 @@ def summarise(seeds: range, jobs: int, seen: Callable[[SeedResult], None]) -> di
     """Run ``seeds``; ``seen`` is told of each as it ends. Returns what ``sentinel sim campaign --json`` prints."""
     kinds: dict[str, int] = {}
     violations: list[dict[str, Any]] = []
-    orders = fills = doubts = starts = done = 0
+    totals = dict.fromkeys(("orders", "fills", "rested", "cancelled", "cancels_refused", "filled_late"), 0)
+    doubts = starts = done = 0
     cpu_s = longest_s = 0.0
     for result in run_seeds(seeds, jobs):
         seen(result)
         done += 1
-        orders, fills = orders + result.orders, fills + result.fills
+        for name in totals:
+            totals[name] += getattr(result, name)
         doubts, starts = doubts + result.doubts, starts + result.starts
         cpu_s, longest_s = cpu_s + result.cpu_s, max(longest_s, result.cpu_s)
         for kind, count in result.faults.items():
@@ -64,8 +66,7 @@ def summarise(seeds: range, jobs: int, seen: Callable[[SeedResult], None]) -> di
         "faults_injected": sum(kinds.values()),
         "faults_by_kind": dict(sorted(kinds.items())),
         "violations": violations,
-        "orders": orders,
-        "fills": fills,
+        **totals,
         "unknown_outcomes": doubts,
         "starts": starts,
         "cpu_seconds_per_seed": round(cpu_s / max(done, 1), 3),

@@ -15,7 +15,17 @@ from sentinel.research.campaign.market import INSTRUMENTS
 from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.orders import OPEN
 from sentinel.units import E8
-from sentinel.wire import IntentFlag, Kind, OrderState, Side, SignalCode, TradingState, client_order_id, record_views
+from sentinel.wire import (
+    IntentFlag,
+    Kind,
+    OrderState,
+    Side,
+    SignalCode,
+    TradingState,
+    client_order_id,
+    parse_client_order_id,
+    record_views,
+)
 
 _DEFINITIVE = (OrderState.REJECTED, OrderState.NEVER_ACCEPTED)
 #: Rests too small to trade and fees taken in the coin: what a position may differ by, quote e8 a symbol.
@@ -63,7 +73,11 @@ class Watch:
     def boundary(self, name: str, killed: bool) -> None:
         """Something has happened in the daemon; ``killed``: the operator has tripped the kill switch and not armed since."""
         daemon = self._daemon
-        if daemon is None or name != "sent" or daemon.gateway.counts["places"] == self._places:
+        if daemon is None:
+            return
+        if name in ("stepped", "reconciled"):
+            self._compare_open(daemon)
+        if name != "sent" or daemon.gateway.counts["places"] == self._places:
             return
         self._places = daemon.gateway.counts["places"]
         account = daemon.host.state.glob[0]
@@ -74,6 +88,26 @@ class Watch:
             "there was no journal": bool(account["journal_fault"]) or daemon.host.frames_in_memory > 0,
         }
         self.violations += [f"an order left while {reason}" for reason, wrong in why.items() if wrong]
+
+    def _compare_open(self, daemon: Daemon) -> None:
+        """What is open at the venue is live for the engine, and counts there with at least what can still fill."""
+        state = daemon.host.state
+        for symbol, orders in enumerate(self._exchange.desk.open):
+            for side, counted in ((Side.BUY, "open_buy"), (Side.SELL, "open_sell")):
+                of_side = [order for order in orders.values() if order.side == side]
+                rest = sum(order.remaining for order in of_side)
+                if rest > int(state.symbols[counted][symbol]):
+                    names = " ".join(order.client_id for order in of_side)
+                    self._say(f"{names} can still fill {rest} (e8), and the engine counts {int(state.symbols[counted][symbol])}")
+            for order in orders.values():
+                key = parse_client_order_id(order.client_id)
+                states = [] if key is None else state.orders["state"][state.orders["key"] == key].tolist()
+                if not any(OrderState.FREE < held <= OrderState.UNKNOWN for held in states):
+                    self._say(f"{order.client_id} is open at the venue and not live for the engine")
+
+    def _say(self, violation: str) -> None:
+        if violation not in self.violations:
+            self.violations.append(violation)
 
     def effect(self, slots: NDArray[Any]) -> None:
         """An effect has left (int64[1 or 2, 8])."""

@@ -10,12 +10,13 @@ import pytest
 from sentinel.host import daemon as daemon_module
 from sentinel.host.ports import RecordSink
 from sentinel.host.reconcile import reconcile
+from sentinel.host.venues.order_events import RecordBatch
 from sentinel.research.campaign.mortal import MortalDaemon
 from sentinel.research.campaign.scenario import SYMBOLS, Death, Scenario
 from sentinel.research.campaign.seed import Bench
 from sentinel.sim.venue.faults import FaultKind
 from sentinel.units import NS_PER_S
-from sentinel.wire import Kind, OrderEventKind, OrderState, OrderType, TimeInForce, record_views
+from sentinel.wire import Kind, OrderEventKind, OrderState, OrderType, TimeInForce, Venue, record_views
 
 #: Neither the answer nor, for a while, the account's own stream tells what became of an order.
 IN_DOUBT = {FaultKind.DROP_RESPONSE: 0.5, FaultKind.DELAY_EVENT: 0.5}
@@ -73,6 +74,19 @@ class Miscounts(MortalDaemon):
             self.host.state.symbols["inventory"][0] += 1
 
 
+class Trusts(MortalDaemon):
+    """Takes an order for cancelled as soon as the cancel has left."""
+
+    def _dispatch(self, slots: Any, ready_ns: int) -> None:
+        super()._dispatch(slots, ready_ns)
+        views = record_views(np.ascontiguousarray(slots))
+        for i in np.flatnonzero((views.market["kind"] == Kind.CANCEL) & (views.market["part"] == 0)).tolist():
+            batch = RecordBatch(Venue.BINANCE_SPOT)
+            key, symbol = int(views.intent1["client_key"][i]), int(views.intent1["symbol"][i])
+            batch.order_event(OrderEventKind.CANCELED, key, symbol, self.clock.now_ns())
+            self.host.accept(batch.take())
+
+
 def _what(daemon: type[MortalDaemon], scenario: Scenario) -> list[str]:
     with Bench(daemon) as bench:
         return bench.play(scenario).violations
@@ -115,6 +129,14 @@ def test_an_order_above_a_limit_is_reported() -> None:
     found = _what(Greedy, Scenario(4, {}, {}))
     assert any("larger than one order may be" in what for what in found)
     assert any("above the limit" in what for what in found)
+
+
+def test_a_cancel_taken_for_done_before_its_answer_is_reported() -> None:
+    scenario = Scenario(6, {FaultKind.DROP_REQUEST: 0.3}, {}, rest_ms=400)
+    assert _what(MortalDaemon, scenario) == []
+    found = _what(Trusts, scenario)
+    assert any("is open at the venue and not live for the engine" in what for what in found), found
+    assert any("can still fill" in what for what in found)
 
 
 def test_a_ledger_that_is_off_by_one_is_reported() -> None:

@@ -17,8 +17,8 @@ def test_every_fault_and_every_boundary_is_drawn_by_some_seed() -> None:
     for seed in range(300):
         scenario = draw(seed)
         seen |= {str(kind) for kind in scenario.rates} | {outage.name for outage in scenario.outages}
-        drawn = (scenario.deaths, scenario.kills, scenario.full_disks)
-        seen |= {name for name, found in zip(OTHER_FAULTS[-3:], drawn, strict=True) if found}
+        drawn = (scenario.deaths, scenario.kills, scenario.full_disks, scenario.cancel_alls)
+        seen |= {name for name, found in zip(OTHER_FAULTS[-4:], drawn, strict=True) if found}
         boundaries |= {death.boundary for death in scenario.deaths}
     assert seen == set(ALL_FAULTS)
     assert boundaries == set(BOUNDARIES)
@@ -28,6 +28,7 @@ def test_a_fault_switched_off_leaves_the_others_as_they_were() -> None:
     for seed in range(50):
         whole, rest = draw(seed), draw(seed, [name for name in ALL_FAULTS if name not in ("death", "ban")])
         assert rest.deaths == ()
+        assert (rest.rest_ms, rest.cancel_alls) == (whole.rest_ms, whole.cancel_alls)
         assert rest.rates == {kind: rate for kind, rate in whole.rates.items() if kind is not FaultKind.BAN}
         assert (rest.outages, rest.kills, rest.full_disks) == (whole.outages, whole.kills, whole.full_disks)
 
@@ -35,3 +36,10 @@ def test_a_fault_switched_off_leaves_the_others_as_they_were() -> None:
 def test_without_faults_nothing_is_drawn() -> None:
     scenario = draw(7, ())
     assert (scenario.rates, scenario.outages, scenario.deaths, scenario.kills, scenario.full_disks) == ({}, (), (), (), ())
+    assert scenario.cancel_alls == ()
+
+
+def test_about_half_of_the_seeds_rest_their_entries() -> None:
+    rests = [draw(seed).rest_ms for seed in range(200)]
+    assert 70 <= sum(rest > 0 for rest in rests) <= 130
+    assert all(rest == 0 or 100 <= rest < 3_000 for rest in rests)

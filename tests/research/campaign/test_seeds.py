@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sentinel.research.campaign.scenario import ALL_FAULTS, draw
+from sentinel.research.campaign.scenario import ALL_FAULTS, Scenario, draw
 from sentinel.research.campaign.seed import Bench, SeedResult
 from sentinel.research.campaign.summary import run_seeds
 
@@ -18,6 +18,12 @@ def test_an_untroubled_seed_trades_and_agrees(bench: Bench) -> None:
     assert (result.faults, result.starts) == ({}, 1)
     assert result.orders >= 20
     assert result.fills >= result.orders // 2
+
+
+def test_a_seed_that_rests_and_cancels_agrees(bench: Bench) -> None:
+    result = bench.play(Scenario(1, {}, {}, rest_ms=800))
+    assert result.violations == []
+    assert 0 < result.cancelled < result.rested < result.orders
 
 
 def test_a_seed_repeats_bit_for_bit(bench: Bench) -> None:
@@ -39,6 +45,7 @@ def test_seeds_leave_no_violation_and_strike_hard(bench: Bench) -> None:
     struck = {name.split("_")[0] if name.startswith("death") else name for result in results for name in result.faults}
     assert len(struck) >= 20
     assert sum(result.starts for result in results) > len(results)
+    assert min(sum(getattr(result, name) for result in results) for name in ("cancelled", "cancels_refused", "filled_late")) > 0
 
 
 @pytest.mark.full

@@ -27,8 +27,8 @@ def test_anything_else_is_refused_with_what_is_wanted(text: str) -> None:
 
 def test_figures_of_many_seeds_name_each_violation_and_how_to_see_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     results = [
-        SeedResult(1, {"ban": 2}, [], 10, 12, 1, 1, "a", 0.25),
-        SeedResult(2, {"ban": 1, "stall": 1}, ["an order was lost"], 20, 22, 5, 3, "b", 0.75),
+        SeedResult(1, {"ban": 2}, [], 10, 12, 1, 4, 3, 2, 1, 1, "a", 0.25),
+        SeedResult(2, {"ban": 1, "stall": 1}, ["an order was lost"], 20, 22, 5, 0, 0, 0, 0, 3, "b", 0.75),
     ]
     monkeypatch.setattr(summary, "run_seeds", lambda seeds, jobs: iter(results))
     seen: list[int] = []
@@ -37,6 +37,7 @@ def test_figures_of_many_seeds_name_each_violation_and_how_to_see_it_alone(monke
     assert found["violations"] == [{"seed": 2, "what": "an order was lost", "reproduce": "sentinel sim campaign --seeds 2"}]
     assert (found["seeds"], found["faults_injected"], found["faults_by_kind"]) == (2, 4, {"ban": 3, "stall": 1})
     assert (found["orders"], found["fills"], found["unknown_outcomes"], found["starts"]) == (30, 34, 6, 4)
+    assert [found[name] for name in ("rested", "cancelled", "cancels_refused", "filled_late")] == [4, 3, 2, 1]
     assert (found["cpu_seconds_per_seed"], found["cpu_seconds_longest"]) == (0.5, 0.75)
     assert set(found) == documented_keys("sim campaign")
 

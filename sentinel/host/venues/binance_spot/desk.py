@@ -35,6 +35,8 @@ class Ask(Enum):
 
     PLACE = ""
     CANCEL = "C"
+    AMEND = "A"
+    REPLACE = "R"
     QUERY = "Q"
     QUERY_TWIN = "W"  # the same query under the id a cancel gave the order
     TRADES = "T"  # the fills of an order a query found
@@ -44,7 +46,8 @@ class Ask(Enum):
 class Request:
     """A request in flight, over REST where ``link`` is None. ``identity`` is its id, ``weight`` what it may cost.
 
-    ``found`` is set for TRADES: the order whose fills are asked for.
+    ``found`` is set for TRADES: the order whose fills are asked for. Of a REPLACE ``key`` is the new order's and ``old_key``
+    that of the order it cancels.
     """
 
     ask: Ask
@@ -55,6 +58,12 @@ class Request:
     found: VenueOrder | None = None
     identity: str = ""
     weight: int = 1
+    old_key: int = 0
+
+    @property
+    def places(self) -> bool:
+        """Whether it may bring a new order to the venue."""
+        return self.ask is Ask.PLACE or self.ask is Ask.REPLACE
 
     def __post_init__(self) -> None:
         if not self.identity:
@@ -105,13 +114,13 @@ class Desk:
             self.counters["forgotten"] += 1
         self.take(request.identity)
         self._in_flight[request.identity] = request
-        self.orders_in_flight += request.ask is Ask.PLACE
+        self.orders_in_flight += request.places
 
     def take(self, identity: int | str | None) -> Request | None:
         """The request of this id, no longer in flight; None when there is none."""
         request = self._in_flight.pop(identity, None) if isinstance(identity, str) else None
         if request is not None:
-            self.orders_in_flight -= request.ask is Ask.PLACE
+            self.orders_in_flight -= request.places
             self.budget.land(request.weight)
             self._answered.append(request.identity)
         return request
@@ -137,13 +146,15 @@ class Desk:
     def ambiguous(self, request: Request, t_recv: int, code: int) -> None:
         """The outcome of a request is not known.
 
-        A placement is AMBIGUOUS. A cancel is not confirmed: CANCEL_REJECTED, which makes the engine ask what
-        became of the order. A query simply stays unanswered.
+        A placement is AMBIGUOUS. A cancel or an amend is not confirmed: CANCEL_REJECTED, which makes the engine ask what
+        became of the order. A cancel-replace is both, each of its own order. A query simply stays unanswered.
         """
-        if request.ask is Ask.PLACE:
+        if request.places:
             self.counters["ambiguous"] += 1
             self.emit(OrderEventKind.AMBIGUOUS, request.key, request.symbol, t_recv, code)
-        elif request.ask is Ask.CANCEL:
+            if request.ask is Ask.REPLACE:
+                self.emit(OrderEventKind.CANCEL_REJECTED, request.old_key, request.symbol, t_recv, code)
+        elif request.ask in (Ask.CANCEL, Ask.AMEND):
             self.counters["ambiguous"] += 1
             self.emit(OrderEventKind.CANCEL_REJECTED, request.key, request.symbol, t_recv, code)
         else:

@@ -93,7 +93,7 @@ class Inbound:
 
     def _lost(self, request: Request, now: int) -> None:
         desk = self._desk
-        if request.ask is Ask.PLACE:
+        if request.places:
             desk.budget.count_lost_order(desk.venue_ns(now))
         if request.found is not None:
             write_status(desk.batch, request.key, request.found, [], now)
@@ -134,12 +134,15 @@ class Inbound:
             if request.ask is Ask.TRADES:
                 self._on_trades(request, raw, now)
                 return
+            if request.ask is Ask.REPLACE:
+                self._on_halves(request, messages.decode_replaced(raw), outcomes.NOT_REPLACED, payload, now)
+                return
+            if request.ask is Ask.AMEND:
+                self._on_amended(request, messages.decode_amended(raw), now)
+                return
             result = messages.decode_order(raw)
-            if result.symbol != desk.symbols[symbol]:
-                raise ValueError(f"symbol {result.symbol!r}")
             text = result.orig_client_order_id if request.ask is Ask.CANCEL else result.client_order_id
-            if translate.order_key(text) != key:
-                raise ValueError(f"client order id {text!r}")
+            self._must_be(key, symbol, text, result.symbol)
             if request.ask is Ask.CANCEL:
                 translate.write_cancel(desk.batch, key, symbol, result, now)
             elif request.ask is Ask.PLACE:
@@ -149,6 +152,68 @@ class Inbound:
         except _BAD_MESSAGE as error:
             desk.batch.cut(before)
             self._unusable(request, payload, now, LocalCode.MALFORMED_REPLY, str(error))
+
+    def _must_be(self, key: int, symbol: int, text: str, name: str) -> None:
+        """Raises ValueError where an answer tells of another order than was asked for."""
+        if name != self._desk.symbols[symbol]:
+            raise ValueError(f"symbol {name!r}")
+        if translate.order_key(text) != key:
+            raise ValueError(f"client order id {text!r}")
+
+    def _on_amended(self, request: Request, result: messages.Amended, now: int) -> None:
+        order = result.amended_order
+        self._must_be(request.key, request.symbol, order.client_order_id, order.symbol)
+        translate.write_amend(self._desk.batch, request.key, request.symbol, result, now)
+
+    def _on_halves(
+        self, request: Request, halves: messages.Replaced | messages.ErrorData, code: int, payload: bytes, now: int
+    ) -> None:
+        """Each half of a cancel-replace by itself: what one came to proves nothing of the other."""
+        desk, symbol = self._desk, request.symbol
+        before = len(desk.batch)
+        try:
+            if halves.cancel_result == "SUCCESS":
+                cancelled = messages.decode_order(halves.cancel_response)
+                self._must_be(request.old_key, symbol, cancelled.orig_client_order_id, cancelled.symbol)
+                translate.write_cancel(desk.batch, request.old_key, symbol, cancelled, now)
+            else:
+                refused = messages.decode_error(halves.cancel_response)
+                desk.emit(OrderEventKind.CANCEL_REJECTED, request.old_key, symbol, now, refused.code)
+        except _BAD_MESSAGE as error:
+            desk.batch.cut(before)
+            self._half_unusable(OrderEventKind.CANCEL_REJECTED, request.old_key, symbol, payload, str(error), now)
+        before = len(desk.batch)
+        try:
+            if halves.new_order_result == "SUCCESS":
+                placed = messages.decode_order(halves.new_order_response)
+                self._must_be(request.key, symbol, placed.client_order_id, placed.symbol)
+                translate.write_placement(desk.batch, request.key, symbol, desk.instruments[symbol], placed, now)
+            elif halves.new_order_result == "NOT_ATTEMPTED":
+                desk.counters["rejected"] += 1
+                desk.emit(OrderEventKind.REJECTED, request.key, symbol, now, code)
+            elif halves.new_order_result == "FAILURE":
+                self._on_placement_refused(request, 400, messages.decode_error(halves.new_order_response), now)
+            else:
+                raise ValueError(f"newOrderResult {halves.new_order_result!r}")
+        except _BAD_MESSAGE as error:
+            desk.batch.cut(before)
+            self._half_unusable(OrderEventKind.AMBIGUOUS, request.key, symbol, payload, str(error), now)
+
+    def _on_placement_refused(self, request: Request, status: int, error: messages.ErrorBody, now: int) -> None:
+        desk = self._desk
+        if outcomes.is_definitive(status, error.code, error.msg):
+            desk.counters["rejected"] += 1
+            desk.emit(OrderEventKind.REJECTED, request.key, request.symbol, now, error.code)
+        else:
+            desk.counters["ambiguous"] += 1
+            desk.emit(OrderEventKind.AMBIGUOUS, request.key, request.symbol, now, error.code)
+
+    def _half_unusable(self, event: OrderEventKind, key: int, symbol: int, payload: bytes, why: str, now: int) -> None:
+        desk = self._desk
+        desk.counters["malformed"] += 1
+        desk.counters["ambiguous"] += 1
+        desk.keep(now, why, payload)
+        desk.emit(event, key, symbol, now, LocalCode.MALFORMED_REPLY)
 
     def _on_found(self, request: Request, order: VenueOrder, now: int) -> None:
         # The fills first, with their fees and trade ids; where they cannot be asked for, the totals alone.
@@ -174,11 +239,14 @@ class Inbound:
         elif request.found is not None:
             desk.counters["query_errors"] += 1
             write_status(desk.batch, request.key, request.found, [], now)
+        elif request.ask is Ask.REPLACE and error.code in (outcomes.PARTLY_REPLACED, outcomes.NOT_REPLACED) and error.data:
+            self._on_halves(request, error.data, error.code, payload, now)
         elif not definitive:
             desk.ambiguous(request, now, error.code)
-        elif request.ask is Ask.PLACE:
-            desk.counters["rejected"] += 1
-            desk.emit(OrderEventKind.REJECTED, request.key, request.symbol, now, error.code)
+        elif request.places:
+            self._on_placement_refused(request, status, error, now)
+            if request.ask is Ask.REPLACE:
+                desk.emit(OrderEventKind.CANCEL_REJECTED, request.old_key, request.symbol, now, error.code)
         else:
             desk.emit(OrderEventKind.CANCEL_REJECTED, request.key, request.symbol, now, error.code)
 

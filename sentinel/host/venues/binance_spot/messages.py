@@ -27,10 +27,14 @@ class RateLimitRow(msgspec.Struct, rename="camel"):
 
 
 class ErrorData(msgspec.Struct, rename="camel"):
-    """What some errors add: when to try again."""
+    """What some errors add: when to try again, or the halves of a cancel-replace."""
 
     retry_after: Millis | None = None
     server_time: Millis | None = None
+    cancel_result: str = ""
+    new_order_result: str = ""
+    cancel_response: msgspec.Raw = msgspec.Raw()
+    new_order_response: msgspec.Raw = msgspec.Raw()
 
 
 class ErrorBody(msgspec.Struct):
@@ -95,6 +99,36 @@ class OrderResult(msgspec.Struct, rename="camel"):
     transact_time: Millis = 0
     update_time: Millis = 0
     fills: list[FillRow] = []
+
+
+class Replaced(msgspec.Struct, rename="camel"):
+    """Both halves of a cancel-replace; a half that failed answers with an ErrorBody."""
+
+    cancel_result: str
+    new_order_result: str
+    cancel_response: msgspec.Raw = msgspec.Raw()
+    new_order_response: msgspec.Raw = msgspec.Raw()
+
+
+class AmendedOrder(msgspec.Struct, rename="camel"):
+    """An order after its amend."""
+
+    symbol: str
+    order_id: Id
+    client_order_id: str
+    status: str
+    side: str
+    price: str
+    qty: str
+    executed_qty: str
+    cumulative_quote_qty: str
+
+
+class Amended(msgspec.Struct, rename="camel"):
+    """The answer to order.amend.keepPriority."""
+
+    amended_order: AmendedOrder
+    transact_time: Millis = 0
 
 
 class TradeRow(msgspec.Struct, rename="camel"):
@@ -206,6 +240,8 @@ decode_frame = msgspec.json.Decoder(Frame).decode
 decode_frame_id = msgspec.json.Decoder(FrameId).decode
 decode_event_type = msgspec.json.Decoder(EventType).decode
 decode_order = msgspec.json.Decoder(OrderResult).decode
+decode_replaced = msgspec.json.Decoder(Replaced).decode
+decode_amended = msgspec.json.Decoder(Amended).decode
 decode_orders = msgspec.json.Decoder(list[OrderResult]).decode
 decode_trades = msgspec.json.Decoder(list[TradeRow]).decode
 decode_report = msgspec.json.Decoder(ExecutionReport).decode

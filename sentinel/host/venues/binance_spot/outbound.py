@@ -1,6 +1,6 @@
 """Requests out: what may leave, which way, its text, and what is remembered of it.
 
-Orders leave on the WebSocket link alone, where the account's user data tells what becomes of them. Cancels
+Orders leave on the WebSocket link alone, where the account's user data tells what becomes of them. Cancels, amends
 and questions take REST while there is no such link, or while it takes no more bytes.
 """
 
@@ -14,9 +14,11 @@ from sentinel.host.venues.binance_spot.desk import Ask, Desk, Request
 from sentinel.host.venues.binance_spot.link import Link
 from sentinel.host.venues.binance_spot.requests import Requests
 from sentinel.host.venues.contract import LocalCode, VenueOrder
+from sentinel.units import format_e8_short
 from sentinel.wire import OrderEventKind, client_order_id
 
 _QUERY_WEIGHT = 4
+_AMEND_WEIGHT = 4
 _ORDER_TRADES_WEIGHT = 5
 
 
@@ -78,6 +80,61 @@ class Outbound:
         else:
             names = {"origClientOrderId": client_order_id(key), "newClientOrderId": translate.cancel_id(key)}
             self._ask(Request(Ask.CANCEL, key, index, way, now), "order.cancel", {"symbol": symbol, **names})
+        desk.deliver()
+
+    def amend(self, link: Link | None, key: int, symbol: str, qty: int) -> None:
+        desk, now = self._desk, self._desk.now_ns()
+        index = desk.index.get(symbol)
+        way, reachable = self._way(link)
+        code = LocalCode.BAD_VALUE if index is None or qty <= 0 else LocalCode.DISCONNECTED
+        if code != LocalCode.BAD_VALUE and desk.halted is not None:
+            code = LocalCode.KEY_REFUSED
+        elif code != LocalCode.BAD_VALUE and reachable:
+            code = desk.budget.for_request(desk.venue_ns(now), _AMEND_WEIGHT)
+        if index is None or code != LocalCode.NONE:
+            desk.emit(OrderEventKind.CANCEL_REJECTED, key, index or 0, now, code)
+        else:
+            text = client_order_id(key)
+            # Without a new id the venue would make one up, and the order would no longer be found under its own.
+            params: dict[str, str | int] = {"symbol": symbol, "origClientOrderId": text, "newClientOrderId": text}
+            params["newQty"] = format_e8_short(qty)
+            # A second amend of the order may follow before the first is answered.
+            identity = f"{Ask.AMEND.value}{text}-{qty:x}"
+            request = Request(Ask.AMEND, key, index, way, now, identity=identity, weight=_AMEND_WEIGHT)
+            self._ask(request, "order.amend.keepPriority", params)
+        desk.deliver()
+
+    def replace(
+        self,
+        link: Link | None,
+        old_key: int,
+        key: int,
+        symbol: str,
+        side: int,
+        order_type: int,
+        tif: int,
+        price: int,
+        qty: int,
+        stop_on_failure: bool,
+    ) -> None:
+        desk, now = self._desk, self._desk.now_ns()
+        index = desk.index.get(symbol)
+        params = self._requests.order_params(client_order_id(key), symbol, side, order_type, tif, price, qty)
+        code = LocalCode.BAD_VALUE if index is None or params is None else self._order_refusal(link, now)
+        if params is None or link is None or index is None or code != LocalCode.NONE:
+            desk.counters["not_sent"] += 1
+            desk.emit(OrderEventKind.NOT_SENT, key, index or 0, now, code)
+            desk.emit(OrderEventKind.CANCEL_REJECTED, old_key, index or 0, now, code)
+            desk.deliver()
+            return
+        params |= {
+            "cancelReplaceMode": "STOP_ON_FAILURE" if stop_on_failure else "ALLOW_FAILURE",
+            "cancelOrigClientOrderId": client_order_id(old_key),
+            "cancelNewClientOrderId": translate.cancel_id(old_key),
+        }
+        if self._ask(Request(Ask.REPLACE, key, index, link, now, old_key=old_key), "order.cancelReplace", params):
+            desk.counters["sent"] += 1
+            desk.emit(OrderEventKind.SENT, key, index, desk.now_ns())
         desk.deliver()
 
     def query(self, link: Link | None, key: int, symbol: int, twin: bool = False) -> None:

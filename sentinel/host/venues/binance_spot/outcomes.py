@@ -36,6 +36,8 @@ DEFINITIVE_CODES = frozenset(
 )  # fmt: skip
 UNKNOWN_ORDER = -2011
 NO_SUCH_ORDER = -2013
+#: A cancel-replace of which one half failed, or both: what each came to stands in the error's data.
+PARTLY_REPLACED, NOT_REPLACED = -2021, -2022
 #: An unknown symbol, or one with characters no symbol has.
 NO_SUCH_SYMBOL = frozenset({-1121, -1100})
 _CLOCK = -1021
@@ -44,6 +46,8 @@ _KEY = frozenset({-1002, -2014, -2015})
 _MISSING_PARAMETER = -1102
 #: A key of a type that cannot log on.
 _KEY_TYPE = -4056
+#: Published, and no proof of an outcome.
+_PUBLISHED = frozenset({-1000, -1001, -1006, -1007, PARTLY_REPLACED, NOT_REPLACED})
 #: What may pass by itself: the venue's own trouble, limits and the clock.
 _PASSING = frozenset({-1000, -1001, -1006, -1007, -1008, -1016, _CLOCK}) | _LIMITS
 #: A method or service this endpoint does not have.
@@ -59,7 +63,7 @@ def is_definitive(status: int, code: int, message: str) -> bool:
 
 def is_known(status: int, code: int) -> bool:
     """Whether status and code are in the venue's published tables (else: count it and keep the bytes)."""
-    return 400 <= status < 600 and (code in DEFINITIVE_CODES or code in (-1000, -1001, -1006, -1007))
+    return 400 <= status < 600 and (code in DEFINITIVE_CODES or code in _PUBLISHED)
 
 
 def reaction(status: int, code: int) -> Reaction:

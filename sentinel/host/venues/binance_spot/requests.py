@@ -99,6 +99,24 @@ class Requests:
             f'{{"id":"{client_id}","method":"order.place","params":{{"apiKey":"{key}",{text},"signature":"{signature}"}}}}'
         ).encode()
 
+    def order_params(
+        self, client_id: str, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int
+    ) -> dict[str, str | int] | None:
+        """What describes an order, for requests that place one among other things; None for values that cannot be an order."""
+        side_text, type_text = _SIDES.get(side), _TYPES.get(order_type)
+        if side_text is None or type_text is None or qty <= 0:
+            return None
+        params: dict[str, str | int] = {"symbol": symbol, "side": side_text, "type": type_text}
+        if order_type != OrderType.MARKET:
+            if price <= 0:
+                return None
+            params["price"] = format_e8_short(price)
+        if order_type == OrderType.LIMIT:
+            if tif not in _TIFS:
+                return None
+            params["timeInForce"] = _TIFS[tif]
+        return params | {"quantity": format_e8_short(qty), "newClientOrderId": client_id, "newOrderRespType": "FULL"}
+
     def _timed(self, params: Mapping[str, object], timestamp_ms: int) -> dict[str, object]:
         return {**params, "recvWindow": self._recv_window_ms, "timestamp": timestamp_ms}
 

@@ -1,4 +1,4 @@
-"""Cancels and questions over REST, while the WebSocket API cannot be reached.
+"""Cancels, amends and questions over REST, while the WebSocket API cannot be reached.
 
 New orders do not take this way: without the connection nobody tells what becomes of them. An answer is handled
 as the reply to the same request over the WebSocket API; one that does not come leaves the request in doubt.
@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 
 _ROUTES = {
     "order.cancel": ("DELETE", "/api/v3/order"),
+    "order.amend.keepPriority": ("PUT", "/api/v3/order/amend/keepPriority"),
     "order.status": ("GET", "/api/v3/order"),
     "myTrades": ("GET", "/api/v3/myTrades"),
 }

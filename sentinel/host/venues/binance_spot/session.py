@@ -168,6 +168,34 @@ class BinanceSpotSession:
         """Ask for an order's cancellation now, over REST if need be. One that cannot be sent becomes CANCEL_REJECTED."""
         self._outbound.cancel(self._keeper.current, key, symbol)
 
+    def amend(self, key: int, symbol: str, qty: int) -> None:
+        """Shrink a resting order to ``qty`` (int64 e8, executed part included) in its place of the queue, over REST if need be.
+
+        The outcome is STATUS with the new quantity; one that is refused, cannot be sent or stays unknown is CANCEL_REJECTED,
+        and the order is to be asked about. Source: order.amend.keepPriority, which takes no larger quantity (-2038).
+        """
+        self._outbound.amend(self._keeper.current, key, symbol, qty)
+
+    def replace(
+        self,
+        key: int,
+        new_key: int,
+        symbol: str,
+        side: int,
+        order_type: int,
+        tif: int,
+        price: int,
+        qty: int,
+        stop_on_failure: bool = True,
+    ) -> None:
+        """Cancel order ``key`` and place ``new_key`` in one request, which is not atomic: each has an outcome of its own.
+
+        The old order's is CANCELED or, where that is not proven, CANCEL_REJECTED; the new one's is SENT and what the venue
+        says, or NOT_SENT with a LocalCode. ``stop_on_failure``: place only if the cancel has succeeded. Source:
+        order.cancelReplace; -2021 and -2022 tell of the halves.
+        """
+        self._outbound.replace(self._keeper.current, key, new_key, symbol, side, order_type, tif, price, qty, stop_on_failure)
+
     def query(self, key: int, symbol: str) -> None:
         """Ask what became of an order: STATUS (after its fills) or NOT_FOUND. What cannot be sent or fails is only counted."""
         index = self._desk.index.get(symbol)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from urllib.parse import urlencode
 
 from sentinel.config import VenueConfig
 from sentinel.host.venues.binance_spot.budget import RateBudget, retry_after_ms
 from sentinel.host.venues.binance_spot.signing import Credentials, sign_rest
 from sentinel.host.venues.http_pool import Answer, HttpPool
 from sentinel.units import NS_PER_MS
+
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 class SignedRest:
@@ -22,11 +25,13 @@ class SignedRest:
         self._venue_ns = venue_ns
 
     async def request(self, verb: str, path: str, params: Mapping[str, str | int], signed: bool = True) -> Answer:
-        """GET or DELETE. Raises VenueError without a complete answer; one of any status is returned."""
+        """GET, DELETE, or PUT, which leaves at most once. Raises VenueError without a complete answer; any status is one."""
         query = dict(params)
         if signed:
             query |= {"recvWindow": self._recv_window_ms, "timestamp": self._venue_ns() // NS_PER_MS}
             query = sign_rest(query, self._credentials)
+        if verb == "PUT":
+            return await self._pool.send_once(verb, path, urlencode(query).encode(), _FORM, lambda: None)
         return await self._pool.request(verb, path, query)
 
     def retry_after_ms(self, answer: Answer) -> int | None:

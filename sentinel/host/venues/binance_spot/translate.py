@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sentinel.errors import UnitError
 from sentinel.host.venues.binance_spot.instruments import Instrument
-from sentinel.host.venues.binance_spot.messages import ExecutionReport, OrderResult, TradeRow
+from sentinel.host.venues.binance_spot.messages import Amended, ExecutionReport, OrderResult, TradeRow
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
 from sentinel.host.venues.order_events import NO_TRADE, RecordBatch, foreign_key
 from sentinel.units import NS_PER_MS, notional, parse_e8
@@ -139,6 +139,25 @@ def write_cancel(batch: RecordBatch, key: int, symbol: int, result: OrderResult,
         qty=amount(result.orig_qty, "origQty"),
         price=amount(result.price, "price"),
         venue_order_id=result.order_id,
+    )
+
+
+def write_amend(batch: RecordBatch, key: int, symbol: int, result: Amended, t_recv: int) -> None:
+    """STATUS with the order's new quantity."""
+    order = result.amended_order
+    batch.order_event(
+        OrderEventKind.STATUS,
+        key,
+        symbol,
+        t_recv,
+        t_exchange=result.transact_time * NS_PER_MS,
+        side=order_side(order.side),
+        state=order_state(order.status),
+        cum_qty=amount(order.executed_qty, "executedQty"),
+        cum_quote=amount(order.cumulative_quote_qty, "cumulativeQuoteQty"),
+        qty=amount(order.qty, "qty"),
+        price=amount(order.price, "price"),
+        venue_order_id=order.order_id,
     )
 
 
