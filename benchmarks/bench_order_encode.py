@@ -42,7 +42,7 @@ from sentinel.host.gateway import Gateway
 from sentinel.host.latency import new_latency_table
 from sentinel.host.tuning import quiet_process
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
-from sentinel.host.venues.binance_spot.link import Link
+from sentinel.host.venues.link import Link
 from sentinel.units import parse_e8
 from sentinel.wire import Kind, OrderType, Side, TimeInForce, client_key, client_order_id, empty_slots, record_views
 

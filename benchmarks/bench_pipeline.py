@@ -47,14 +47,14 @@ from sentinel.host.latency import summarize_table
 from sentinel.host.tuning import busy_poll, quiet_process
 from sentinel.host.venues.binance_spot import Credentials
 from sentinel.host.venues.binance_spot.desk import Desk
-from sentinel.host.venues.binance_spot.link import Link
 from sentinel.host.venues.binance_spot.messages import RateLimitRow
 from sentinel.host.venues.binance_spot.outbound import Outbound
 from sentinel.host.venues.binance_spot.rehearsal import Rehearsal
 from sentinel.host.venues.binance_spot.requests import Requests
+from sentinel.host.venues.link import Link
 from sentinel.model.artifact import load_model, save_model
 from sentinel.units import E8
-from sentinel.wire import Command, InstrumentField, Kind, OrderEventKind, client_order_id
+from sentinel.wire import Command, InstrumentField, Kind, OrderEventKind, Venue, client_order_id
 
 HISTORY_S, HISTORY_STEP_S = 3_700, 20
 QUIET_BEFORE_S = 5
@@ -153,7 +153,7 @@ class UnansweredSession:
         self.host: EngineHost | None = None
         self.sent_ns: list[int] = []
         self._link = link
-        self._desk = Desk(coins, clock, self, 0)
+        self._desk = Desk(coins, clock, self, 0, Venue.BINANCE_SPOT)
         limits = [("ORDERS", "SECOND", 10), ("ORDERS", "DAY", 1), ("REQUEST_WEIGHT", "MINUTE", 1)]
         self._desk.budget.observe([RateLimitRow(kind, unit, count, 1_000_000) for kind, unit, count in limits], clock.now_ns())
         requests = Requests(Credentials("k" * 64, "s" * 64), 5_000)

@@ -10,22 +10,20 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     ValidationError,
     model_validator,
 )
 
+from sentinel.config_venue import Section, VenueConfig, is_test_endpoint
 from sentinel.errors import ConfigError, UnitError
 from sentinel.units import BPS, E8, INT64_MAX, format_e8, parse_e8
 from sentinel.wire import MAX_SYMBOLS
@@ -60,52 +58,6 @@ MoneyE8 = Annotated[
     PlainSerializer(format_e8, return_type=str, when_used="json"),
 ]
 BasisPoints = Annotated[int, Field(ge=0, le=100_000)]
-
-
-class Section(BaseModel):
-    """A group of keys: unknown ones are refused, none changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class VenueConfig(Section):
-    """Where the exchange is. Every base URL comes from here, none is built in."""
-
-    name: Literal["binance_spot"] = Field(default="binance_spot", description="protocol the venue speaks")
-    rest_url: str = Field(pattern=r"^https?://", description="base of the REST API: instruments and book snapshots")
-    stream_url: str = Field(pattern=r"^wss?://", description="base of the combined market streams")
-    api_url: str = Field(
-        default="", pattern=r"^(wss?://.*)?$", description="WebSocket API for orders; empty: the built-in paper exchange"
-    )
-    api_urls: list[Annotated[str, Field(pattern=r"^wss?://")]] = Field(
-        default_factory=list,
-        max_length=7,
-        description="further addresses of the same API: each is kept connected and measured, orders take the fastest",
-    )
-    api_key_env: str = Field(default="SENTINEL_API_KEY", description="name of the environment variable, never the key itself")
-    api_secret_env: str = Field(default="SENTINEL_API_SECRET", description="name of the environment variable of the secret")
-    api_secret_file: str = Field(
-        default="", description="file that holds the secret instead, readable by its owner alone; empty: the environment variable"
-    )
-    api_key_type: Literal["hmac", "ed25519"] = Field(
-        default="hmac", description="hmac: the secret is a text; ed25519: it is a private key, PKCS#8 in PEM"
-    )
-    recv_window_ms: int = Field(
-        default=1000, ge=100, le=60_000, description="how late the venue may still accept a signed request"
-    )
-
-    @model_validator(mode="after")
-    def _addresses(self) -> VenueConfig:
-        if self.api_urls and not self.api_url:
-            raise ValueError("api_urls needs api_url: name the first address there")
-        if len(set(self.api_addresses)) != len(self.api_addresses):
-            raise ValueError("api_urls names an address twice, or api_url again; list each once")
-        return self
-
-    @property
-    def api_addresses(self) -> tuple[str, ...]:
-        """Every address of the WebSocket API; empty without one."""
-        return (self.api_url, *self.api_urls) if self.api_url else ()
 
 
 class FeedConfig(Section):
@@ -319,18 +271,6 @@ class CardConfig(Section):
     )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a URL's host is this machine."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _is_test_endpoint(host: str) -> bool:
-    return is_loopback(host) or host.endswith(".testnet.binance.vision") or host == "demo-ws-api.binance.com"
-
-
 class Config(Section):
     """One run."""
 
@@ -361,10 +301,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _cross_section(self) -> Config:
-        for url in self.venue.api_addresses if self.mode == "paper" else ():
-            if not _is_test_endpoint(urlsplit(url).hostname or ""):
+        for url in self.venue.order_addresses if self.mode == "paper" else ():
+            if not is_test_endpoint(urlsplit(url).hostname or ""):
                 raise ValueError(
-                    f"venue.api_url {url!r} is no test endpoint, and mode is paper: leave it empty for the built-in paper "
+                    f"venue address {url!r} is no test endpoint, and mode is paper: leave it empty for the built-in paper "
                     "exchange, or name loopback addresses or those of the venue's test environments"
                 )
         if len({self.decider, self.gate} - {"cpu", "software"}) > 1:
@@ -383,6 +323,7 @@ class Config(Section):
         a replay needs none of them.
         """
         where = {"rest_url", "stream_url", "api_url", "api_urls", "api_key_env", "api_secret_env"}
+        where |= {"api_passphrase_env", "api_passphrase_file", "orders", "fix_url", "drop_copy_url", "fix_sender"}
         kept = self.model_dump(
             mode="json", exclude={"venue": where, **dict.fromkeys(("store", "reconcile", "live", "card"), True)}
         )

@@ -278,3 +278,91 @@ def test_card_that_cannot_be_is_refused(key: str, value: int) -> None:
 def test_where_the_card_is_decides_nothing() -> None:
     moved = _with("card", {"slot": 3, "afi": "elsewhere.json", "timeout_us": 50})
     assert parse_config(moved).digest() == parse_config(MINIMAL).digest()
+
+
+COINBASE: dict[str, Any] = {
+    "venue": {
+        "name": "coinbase",
+        "rest_url": "https://api-public.sandbox.exchange.coinbase.com",
+        "stream_url": "wss://ws-feed-public.sandbox.exchange.coinbase.com",
+        "api_url": "wss://ws-feed-public.sandbox.exchange.coinbase.com",
+    },
+    "feed": {"symbols": ["BTC-USD"], "quote_asset": "USD"},
+}
+FIX: dict[str, Any] = {
+    "venue": {
+        "rest_url": "https://testnet.binance.vision",
+        "stream_url": "wss://stream.testnet.binance.vision",
+        "orders": "fix",
+        "fix_url": "tcp+tls://fix-oe.testnet.binance.vision:9000",
+        "drop_copy_url": "tcp+tls://fix-dc.testnet.binance.vision:9000",
+        "api_key_type": "ed25519",
+    },
+    "feed": {"symbols": ["BTCUSDT"]},
+}
+
+
+def _venue(base: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {**base, "venue": {**base["venue"], **changes}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"api_url": ""}, "built-in paper exchange follows binance_spot"),
+        ({"api_urls": ["ws://127.0.0.1:4"]}, "for binance_spot"),
+        ({"orders": "fix"}, "for binance_spot"),
+        ({"api_key_type": "ed25519"}, "for binance_spot"),
+        # Orders go to the REST address too.
+        ({"rest_url": "https://api.exchange.coinbase.com"}, "no test endpoint"),
+        ({"api_url": "wss://ws-feed.exchange.coinbase.com"}, "no test endpoint"),
+        ({"api_url": "wss://sandbox.exchange.coinbase.com.example.com"}, "no test endpoint"),
+    ],
+)
+def test_settings_of_coinbase_that_cannot_work_or_would_trade_for_real_are_refused(changes: dict[str, Any], says: str) -> None:
+    assert parse_config(COINBASE).venue.takes_orders
+    with pytest.raises(ConfigError, match=says):
+        parse_config(_venue(COINBASE, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"fix_url": ""}, "go together"),
+        ({"orders": "websocket"}, "go together"),
+        ({"api_key_type": "hmac"}, "does not log on by FIX"),
+        ({"api_url": "ws://127.0.0.1:3"}, "leave it empty"),
+        ({"fix_url": "tcp://fix-oe.testnet.binance.vision:9000"}, "without TLS"),
+        ({"drop_copy_url": "tcp://fix-dc.testnet.binance.vision:9000"}, "without TLS"),
+        ({"fix_url": "tcp+tls://fix-oe.binance.com:9000"}, "no test endpoint"),
+        ({"drop_copy_url": "tcp+tls://fix-dc.binance.com:9000"}, "no test endpoint"),
+        ({"fix_url": "fix-oe.testnet.binance.vision:9000"}, "match pattern"),
+        ({"fix_sender": "too-long"}, "match pattern"),
+    ],
+)
+def test_settings_of_fix_that_cannot_work_or_would_trade_for_real_are_refused(changes: dict[str, Any], says: str) -> None:
+    assert parse_config(FIX).venue.takes_orders
+    assert parse_config(_venue(FIX, fix_url="tcp://127.0.0.1:9", drop_copy_url="")).venue.order_address == "tcp://127.0.0.1:9"
+    with pytest.raises(ConfigError, match=says):
+        parse_config(_venue(FIX, **changes))
+
+
+def test_which_way_orders_go_decides_no_behaviour_and_which_venue_does() -> None:
+    plain = parse_config({**FIX, "venue": {**FIX["venue"], "orders": "websocket", "fix_url": "", "drop_copy_url": ""}})
+    assert parse_config(FIX).digest() == plain.digest()
+    products = {"symbols": ["BTC-USD"], "quote_asset": "USD"}
+    venue = {"rest_url": "http://127.0.0.1:1", "stream_url": "ws://127.0.0.1:2", "api_url": "ws://127.0.0.1:3"}
+    digests = [
+        parse_config({"venue": {**venue, "name": name}, "feed": products}).digest() for name in ("coinbase", "binance_spot")
+    ]
+    assert digests[0] != digests[1]
+
+
+def test_a_request_may_be_late_by_the_window_asked_for_or_by_what_the_venue_takes() -> None:
+    assert parse_config(_with("venue.recv_window_ms", 700)).venue.acceptance_ms == 700
+    assert parse_config(COINBASE).venue.acceptance_ms == 30_000
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "examples").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_example_is_valid(path: Path) -> None:
+    assert load_config(path).mode == "paper"

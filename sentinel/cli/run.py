@@ -1,6 +1,6 @@
 """``sentinel run``: the daemon against the exchange of a TOML file.
 
-On paper with no ``venue.api_url`` a local paper exchange follows the real market and takes the orders;
+On paper with no address for orders a local paper exchange follows the real market and takes the orders;
 with one, orders go there, which must be loopback or one of the venue's test environments. With ``mode = "live"``
 they go to any exchange, by keys of their own, once an operator has armed the run.
 """
@@ -28,7 +28,8 @@ from sentinel.host.daemon import Daemon
 from sentinel.host.latency import summarize_table
 from sentinel.host.live import check_mode
 from sentinel.host.tuning import quiet_process
-from sentinel.host.venues.binance_spot import Credentials
+from sentinel.host.venues.binance_spot import Credentials as BinanceCredentials
+from sentinel.host.venues.chosen import Credentials, read_credentials
 from sentinel.units import format_e8, format_e8_short
 
 _REFRESH_S = 0.5
@@ -83,13 +84,14 @@ async def _order_endpoint(console: Console, config: Config, stack: AsyncExitStac
     venue = config.venue
     # Before a key is read.
     check_mode(config)
-    if venue.api_url:
-        return venue, Credentials.from_environment(venue)
+    if venue.takes_orders:
+        return venue, read_credentials(venue)
     key, secret = secrets.token_hex(16), secrets.token_hex(32)
     environment = {**os.environ, "SENTINEL_API_KEY": key, "SENTINEL_API_SECRET": secret}
     urls = await stack.enter_async_context(VenueProcess(_mirror_arguments(config), environment))
     console.print(f"paper exchange at {urls['api_url']}, following {venue.stream_url}")
-    return venue.model_copy(update={name: urls[name] for name in ("rest_url", "stream_url", "api_url")}), Credentials(key, secret)
+    addresses = {name: urls[name] for name in ("rest_url", "stream_url", "api_url")}
+    return venue.model_copy(update=addresses), BinanceCredentials(key, secret)
 
 
 def _mirror_arguments(config: Config) -> list[str]:

@@ -7,10 +7,20 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sentinel.engine.frame import EFFECTS_PER_STEP, advice_at, claim_slots, glob, intent1_at, intent2_at, signal_at, symbol
+from sentinel.engine.frame import (
+    EFFECTS_PER_STEP,
+    advice_at,
+    claim_slots,
+    glob,
+    intent1_at,
+    intent2_at,
+    params,
+    signal_at,
+    symbol,
+)
 from sentinel.engine.layout import REDUCE_ONLY
 from sentinel.native import INNER, JIT
-from sentinel.wire import Kind, Venue
+from sentinel.wire import Kind
 
 __all__ = ["EFFECTS_PER_STEP", "emit_advice_request", "emit_intent", "emit_signal", "scaled_e8"]
 
@@ -37,7 +47,7 @@ def _write_signal(f: Any, ids: tuple[int, ...], price: int, margin: int, value: 
     record.t = g.now
     record.client_key = ids[5]
     record.kind = Kind.SIGNAL
-    record.venue = Venue.BINANCE_SPOT
+    record.venue = params(f).venue
     record.symbol = ids[1]
     record.side = ids[2]
     record.code = ids[0]
@@ -69,8 +79,8 @@ def emit_intent(f: Any, kind: int, o: Any, q: Any) -> None:
     second.side = o.side
     first.flags = o.flags & REDUCE_ONLY
     second.flags = o.flags & REDUCE_ONLY
-    first.venue = Venue.BINANCE_SPOT
-    second.venue = Venue.BINANCE_SPOT
+    first.venue = params(f).venue
+    second.venue = params(f).venue
     first.symbol = o.symbol
     second.symbol = o.symbol
     first.t = g.now
@@ -108,7 +118,7 @@ def emit_advice_request(f: Any, s: int, price_delta_e8: np.int64, volume_ratio_e
     record.deadline = y.advice_deadline
     record.kind = Kind.ADVICE_REQUEST
     record.side = y.setup_side
-    record.venue = Venue.BINANCE_SPOT
+    record.venue = params(f).venue
     record.symbol = s
     record.price = y.last_price
     record.price_delta_e8 = price_delta_e8

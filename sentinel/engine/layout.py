@@ -126,7 +126,7 @@ COUNTERS = record_dtype(
 # One record: what the run is configured to do.
 PARAMS = record_dtype(
     """
-    strategy market wide analyst classes threshold alarm_hysteresis alarm_quiet_ns size_steps
+    venue strategy market wide analyst classes threshold alarm_hysteresis alarm_quiet_ns size_steps
     entry_immediate retrace_bps entry_wait_ns entry_rest_ns setup_expiry_ns cooldown_ns stop_loss_bps take_profit_bps horizon_ns
     size_bps slippage_bps exit_retry_ns advice_timeout_ns
     max_order_qty max_order_notional max_position_notional max_gross_notional price_collar_bps max_drawdown_bps

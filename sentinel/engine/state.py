@@ -33,7 +33,17 @@ from sentinel.engine.layout import (
 from sentinel.errors import ConfigError, JournalError
 from sentinel.model.artifact import ModelArtifact
 from sentinel.units import E8, NS_PER_MS, NS_PER_S
-from sentinel.wire import BEAT_FEATURES, CARD_BEAT, DECISION, MAX_FEATURES, MAX_SYMBOLS, RecordViews, empty_slots, record_views
+from sentinel.wire import (
+    BEAT_FEATURES,
+    CARD_BEAT,
+    DECISION,
+    MAX_FEATURES,
+    MAX_SYMBOLS,
+    RecordViews,
+    Venue,
+    empty_slots,
+    record_views,
+)
 
 #: The venue accepts a timestamp up to 1 s ahead of its own clock, so a request may live that much longer.
 CLOCK_BOUND_NS = NS_PER_S
@@ -51,6 +61,7 @@ class EngineSpec:
     symbols: int
     books: tuple[int, ...] = ()
     book_capacity: int = 8192
+    venue: int = Venue.BINANCE_SPOT
     strategy: int = StrategyId.CONTRARIAN
     market: int = Market.SPOT
     wide: int = 0
@@ -112,6 +123,7 @@ class EngineSpec:
         return cls(
             symbols=len(feed.symbols),
             books=tuple(feed.symbols.index(symbol) for symbol in feed.depth_symbols),
+            venue=Venue[config.venue.name.upper()],
             market=Market[strategy.market.upper()],
             wide=int(artifact.beats == 2 or artifact.rules.highest_feature >= BEAT_FEATURES),
             analyst=int(strategy.analyst != "none"),
@@ -144,7 +156,7 @@ class EngineSpec:
             max_orders_per_10s=risk.max_orders_per_10s,
             max_open_orders=risk.max_open_orders,
             ack_timeout_ns=risk.ack_timeout_ms * NS_PER_MS,
-            resolve_ns=(config.venue.recv_window_ms + risk.engine_timeout_ms) * NS_PER_MS + CLOCK_BOUND_NS,
+            resolve_ns=(config.venue.acceptance_ms + risk.engine_timeout_ms) * NS_PER_MS + CLOCK_BOUND_NS,
             stale_after_ns=feed.stale_after_ms * NS_PER_MS,
         )
 

@@ -27,7 +27,7 @@ from sentinel.host.control.operator import Operator
 from sentinel.host.control.server import ControlServer
 from sentinel.host.decider import DeciderFactory
 from sentinel.host.engine_host import EngineHost
-from sentinel.host.feeds.binance_spot import BinanceSpotFeed
+from sentinel.host.feeds.chosen import MarketFeed, new_feed
 from sentinel.host.feeds.rest import RestClient
 from sentinel.host.gateway import Gateway
 from sentinel.host.ingress import SOURCE_ORDERS, LiveIngress, LockstepIngress, TimedSink
@@ -37,7 +37,9 @@ from sentinel.host.patrol import Patrol
 from sentinel.host.ports import LockstepLink
 from sentinel.host.reconcile import reconcile
 from sentinel.host.tuning import busy_poll
-from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
+from sentinel.host.venues.chosen import Credentials, new_session
+from sentinel.host.venues.contract import OrderSession
+from sentinel.host.venues.key_files import masked
 from sentinel.host.warmup import warm_up
 from sentinel.units import NS_PER_MS, NS_PER_S
 from sentinel.wire import Command, Control, TradingState
@@ -57,7 +59,7 @@ class Daemon:
 
     Args:
         config: settings. On paper the daemon arms itself, live only an operator does, after each start.
-        credentials: of the order session; None where ``config.venue.api_url`` is empty.
+        credentials: of the order session; None where ``config.venue`` names no address for orders.
         lockstep_url: a simulated venue's ``/lockstep`` endpoint, empty for wall-clock time.
         on_effect: sees each effect (int64[1 or 2, 8]) after it left.
         boundary: called where the process may die, for fault injection: "recovering" before the venue is asked what became
@@ -82,13 +84,15 @@ class Daemon:
             raise ConfigError("gate", config.gate, "software", "start it by `sentinel run`, which provides the card")
         check_mode(config)
         self._orders_at = orders_at or config.venue
-        if self._orders_at.api_url and credentials is None:
+        if self._orders_at.takes_orders and credentials is None:
             raise ConfigError(
                 "venue.api_key_env",
                 config.venue.api_key_env,
                 "the names of two set environment variables",
                 f"export {config.venue.api_key_env} and {config.venue.api_secret_env}, or leave venue.api_url empty",
             )
+        if lockstep_url and (config.venue.name, self._orders_at.orders) != ("binance_spot", "websocket"):
+            raise ConfigError("lockstep_url", lockstep_url, "no address", "virtual time is for binance_spot over WebSocket")
         self.config = config
         self.lockstep = bool(lockstep_url)
         self._lockstep_url = lockstep_url
@@ -102,11 +106,11 @@ class Daemon:
         # Never behind what the journal has seen: engine time would stand still, and with it every time-out.
         self.clock: VirtualClock | LiveClock = VirtualClock() if lockstep_url else LiveClock(self.host.now_ns)
         self.ingress: LockstepIngress | LiveIngress = (LockstepIngress if self.lockstep else LiveIngress)(self.host.accept)
-        self.session: BinanceSpotSession | None = None
-        self.feed: BinanceSpotFeed | None = None
+        self.session: OrderSession | None = None
+        self.feed: MarketFeed | None = None
         self.patrol: Patrol | None = None
         self.arming = LiveArming(self.host, self.clock, config.live.arming_hours) if config.mode == "live" else None
-        key = "" if credentials is None else credentials.masked_key
+        key = "" if credentials is None else masked(credentials.api_key)
         live = None if self.arming is None else LiveTerms(config, key, self.host.artifact.crc, self.arming)
         self.control = ControlServer(self.host.directory, Operator(self, config.feed.symbols, live).answer)
         self.book_watch = BookWatch(config.feed, self.host.state)
@@ -182,7 +186,7 @@ class Daemon:
             self.arming.disarm_at_start()
         host.control(Command.RECOVERING, self.clock.now_ns())
         self._pass("recovering")
-        if self._orders_at.api_url:
+        if self._orders_at.takes_orders:
             await self._open_session(stop)
             if self.session is None:
                 # Stopped before the venue could be asked: nothing is recovered.
@@ -190,7 +194,7 @@ class Daemon:
             self._pass("reconciled")
         host.control(Command.RECOVERED, self.clock.now_ns())
         timed = TimedSink(self.ingress, host.latency)
-        self.feed = BinanceSpotFeed(self.config.venue, self.config.feed, timed, self.clock, on_receive=timed.started)
+        self.feed = new_feed(self.config.venue, self.config.feed, timed, self.clock, self._credentials, timed.started)
         await self.feed.start(timer=not self.lockstep)
         if self.session is not None:
             self._arm()
@@ -210,7 +214,7 @@ class Daemon:
         assert self._credentials is not None
         wait_s = _RETRY_MIN_S
         while not stop.is_set():
-            session = BinanceSpotSession(
+            session = new_session(
                 self._orders_at,
                 self.config.feed.symbols,
                 self._credentials,
@@ -243,7 +247,7 @@ class Daemon:
                 self.gateway.rehearse()
             return
 
-    async def _load_account(self, session: BinanceSpotSession) -> None:
+    async def _load_account(self, session: OrderSession) -> None:
         """Instrument filters, then the venue's truth about orders, fills and balances."""
         self.host.accept(await session.instruments())
         await reconcile(session, self.host.state, self.ingress, SOURCE_ORDERS, self.clock)

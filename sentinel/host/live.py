@@ -13,7 +13,8 @@ import logging
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from sentinel.config import Config, is_loopback
+from sentinel.config import Config
+from sentinel.config_venue import is_loopback
 from sentinel.engine.readout import trading_state
 from sentinel.engine.state import EngineState
 from sentinel.errors import ConfigError
@@ -43,6 +44,8 @@ def check_mode(config: Config) -> None:
     """
     venue, live = config.venue, config.mode == "live"
     names = {"api_key_env": venue.api_key_env} | ({} if venue.api_secret_file else {"api_secret_env": venue.api_secret_env})
+    if venue.name == "coinbase" and not venue.api_passphrase_file:
+        names["api_passphrase_env"] = venue.api_passphrase_env
     for field, name in names.items():
         if name.startswith(LIVE_PREFIX) != live:
             allowed = f"a name that {'begins' if live else 'does not begin'} with {LIVE_PREFIX}: mode is {config.mode}"
@@ -54,12 +57,13 @@ def check_mode(config: Config) -> None:
         raise ConfigError("store.directory", str(config.store.directory), allowed, "use a new store.directory")
     if not live:
         return
-    if not venue.api_url:
-        raise ConfigError("venue.api_url", "", "the exchange's WebSocket API", 'name it, or set mode = "paper"')
-    addresses = [("rest_url", venue.rest_url), ("stream_url", venue.stream_url), ("api_url", venue.api_url)]
-    for field, url in [*addresses, *(("api_urls", url) for url in venue.api_urls)]:
+    if not venue.takes_orders:
+        raise ConfigError("venue.api_url", "", "the exchange's address for orders", 'name it, or set mode = "paper"')
+    # Addresses of FIX without TLS are loopback in either mode.
+    addresses = [("rest_url", venue.rest_url), ("stream_url", venue.stream_url)]
+    for field, url in [*addresses, ("api_url", venue.api_url), *(("api_urls", url) for url in venue.api_urls)]:
         parts = urlsplit(url)
-        if parts.scheme not in ("https", "wss") and not is_loopback(parts.hostname or ""):
+        if url and parts.scheme not in ("https", "wss") and not is_loopback(parts.hostname or ""):
             raise ConfigError(f"venue.{field}", url, "an address with TLS: mode is live", "begin it with https:// or wss://")
     for limit in STATED_LIMITS:
         if limit not in config.risk.model_fields_set:

@@ -43,7 +43,7 @@ from sentinel.host.repair import explain_balances, tell_missed
 from sentinel.host.venues.contract import OrderSession
 from sentinel.host.venues.order_events import RecordBatch
 from sentinel.units import NS_PER_MS, NS_PER_S
-from sentinel.wire import NO_SYMBOL, Command, OrderState, TradingState, Venue
+from sentinel.wire import NO_SYMBOL, Command, OrderState, TradingState
 
 _log = logging.getLogger(__name__)
 
@@ -337,7 +337,7 @@ class Patrol:
         for one in confirmed:
             self.counters["told"] += 1
             _log.warning("differs from the venue: %s", one.text(self._session.symbols))
-        batch = RecordBatch(Venue.BINANCE_SPOT)
+        batch = RecordBatch(self._session.venue)
         foreign = await tell_missed(self._session, confirmed, batch, self._clock.now_ns())
         self.counters["foreign_trades"] += len(foreign)
         self._foreign |= {(trade.symbol, trade.trade_id) for trade in foreign}

@@ -4,6 +4,7 @@
 |---|---|---|
 | a live order | the order | every fill of it (TRADE, by trade id), then its STATUS |
 | a live order | nothing under its id | NOT_FOUND; the engine's own queries must prove the rest |
+| a live order it had taken | nothing: it forgets an end without a fill | its STATUS where the session proves that end |
 | a finished order with a fill missing | the order | every fill of it, then its STATUS |
 | - | fills since the last known trade, of an order of ours | the fills, then its STATUS |
 | - | an open order of ours | its fills, then its STATUS |
@@ -20,9 +21,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from sentinel.engine.layout import ACCEPTED
 from sentinel.engine.readout import incomplete_orders, last_trade_ids, live_orders
 from sentinel.engine.state import EngineState
 from sentinel.errors import VenueError
@@ -30,7 +33,7 @@ from sentinel.host.discrepancy import KEY_BITS
 from sentinel.host.ports import Clock, RecordSink
 from sentinel.host.venues.contract import OrderSession, VenueOrder, VenueTrade
 from sentinel.host.venues.order_events import RecordBatch, foreign_key, write_status
-from sentinel.wire import OrderEventFlag, OrderEventKind, Venue
+from sentinel.wire import OrderEventFlag, OrderEventKind, OrderState, Side
 
 _log = logging.getLogger(__name__)
 
@@ -39,10 +42,14 @@ _ATTEMPTS = 8
 
 @dataclass(frozen=True)
 class LiveOrder:
-    """An order the engine takes for live, or one it does not know every fill of. ``symbol`` is its index."""
+    """An order the engine takes for live, or one it does not know every fill of. ``symbol`` is its index.
+
+    ``taken`` is what the engine holds of a live one that the venue has acknowledged.
+    """
 
     key: int
     symbol: int
+    taken: VenueOrder | None = None
 
 
 @dataclass(frozen=True)
@@ -69,10 +76,29 @@ class Reconciliation:
 
 def engine_view(state: EngineState) -> EngineView:
     """Read the engine's live orders, those with a fill missing, and last trade ids."""
-    rows = np.concatenate([live_orders(state), incomplete_orders(state)])
-    found = tuple(LiveOrder(int(row["key"]) & KEY_BITS, int(row["symbol"])) for row in rows)
+    found = [LiveOrder(int(row["key"]) & KEY_BITS, int(row["symbol"]), _taken(row)) for row in live_orders(state)]
+    found += [LiveOrder(int(row["key"]) & KEY_BITS, int(row["symbol"])) for row in incomplete_orders(state)]
     ids = last_trade_ids(state)
-    return EngineView(found, {int(symbol): int(ids[symbol]) for symbol in np.flatnonzero(ids > 0)})
+    return EngineView(tuple(found), {int(symbol): int(ids[symbol]) for symbol in np.flatnonzero(ids > 0)})
+
+
+def _taken(row: Any) -> VenueOrder | None:
+    """The engine's record of an acknowledged order; its time is when it was sent."""
+    if not int(row["flags"]) & ACCEPTED:
+        return None
+    return VenueOrder(
+        key=int(row["key"]) & KEY_BITS,
+        client_order_id="",
+        symbol=int(row["symbol"]),
+        venue_order_id=int(row["venue_order_id"]),
+        side=Side(int(row["side"])),
+        state=OrderState(int(row["state"])),
+        price=int(row["price"]),
+        qty=int(row["qty"]),
+        cum_qty=int(row["cum_qty"]),
+        cum_quote=int(row["cum_quote"]),
+        t_update_ns=int(row["t_intent"]),
+    )
 
 
 async def reconcile(
@@ -84,11 +110,12 @@ async def reconcile(
     RECOVERING and call it again.
     """
     view = state if isinstance(state, EngineView) else engine_view(state)
+    session.recall(order.taken for order in view.orders if order.taken is not None)
     last_ids = dict(view.last_trade_ids)
     for round_number in range(1, _ATTEMPTS + 1):
         seen = session.stream_trades
         outcome = Reconciliation(rounds=round_number)
-        batch = RecordBatch(Venue.BINANCE_SPOT)
+        batch = RecordBatch(session.venue)
         opened = await session.open_orders()
         # Before the orders are looked at: a fill in between is in neither what is told of them nor a reason to go on.
         before = await _newest(session, view, last_ids, opened)

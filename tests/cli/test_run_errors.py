@@ -105,6 +105,15 @@ def test_the_keys_of_one_mode_are_not_read_in_the_other(tmp_path: Path, live: bo
     assert not any(value in result.output for value in others.values())
 
 
+def test_the_keys_of_the_chosen_venue_are_named(tmp_path: Path) -> None:
+    venue = VENUE.replace("[venue]\n", '[venue]\nname = "coinbase"\n')
+    config = _write(tmp_path, venue + '[feed]\nsymbols = ["BTC-USD"]\nquote_asset = "USD"\n')
+    names = (*KEYS, "SENTINEL_API_PASSPHRASE")
+    result = runner.invoke(cli.app, ["run", "--config", str(config), "--json"], env=dict.fromkeys(names))
+    assert result.exit_code == 2
+    assert " and ".join(names) in json.loads(result.stdout.splitlines()[-1])["error"]["remedy"]
+
+
 def _with_model(directory: Path, model: Path) -> Path:
     return _write(
         directory, f"model = {json.dumps(str(model))}\n{VENUE}{FEED}[store]\ndirectory = {json.dumps(str(directory / 'store'))}\n"

@@ -18,6 +18,7 @@ import pytest
 from sentinel.engine.layout import HALT_MISMATCH, HALT_RECONCILE
 from sentinel.host.control import client
 from sentinel.host.control.protocol import Arm, CancelAll, Kill, Orders, Positions, Reconcile, Request
+from sentinel.host.venues.binance_spot import BinanceSpotSession
 from sentinel.research.run_data import ReplayedRun
 from sentinel.sim.venue.faults import FaultKind
 from sentinel.sim.venue.limits import LimitConfig
@@ -209,7 +210,7 @@ def test_an_operator_kills_looks_cancels_and_arms_again_over_the_socket(tmp_path
         def begin() -> None:
             nonlocal account
             # Virtual time stands still while an answer is awaited.
-            assert scene.daemon.session is not None
+            assert isinstance(scene.daemon.session, BinanceSpotSession)
             account = scene.daemon.session._account
             account.pending += 1
             said.append(asyncio.ensure_future(operate()))

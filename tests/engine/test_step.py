@@ -30,6 +30,7 @@ from sentinel.wire import (
     Side,
     SignalCode,
     TradingState,
+    Venue,
     empty_slots,
     record_views,
 )
@@ -75,6 +76,16 @@ def test_single_steps_equal_step_many() -> None:
         i += step(world.state, world.dec, views, i, (1 << 62) - 1, world.out)
         world.out.cursor[0] = 0
     assert state_hash(world.state) == state_hash(first.state)
+
+
+@pytest.mark.parametrize("venue", list(Venue))
+def test_effects_name_the_venue_of_the_run_and_nothing_else_depends_on_it(venue: Venue) -> None:
+    world, plain = story(World(venue=venue)), story(World())
+    assert {effect.pop("venue") for effect in world.effects} == {venue}
+    for effect in plain.effects:
+        del effect["venue"]
+    assert world.effects == plain.effects
+    assert state_hash(world.state) == state_hash(plain.state)
 
 
 def test_snapshot_and_tail_equal_the_whole() -> None:

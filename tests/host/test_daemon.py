@@ -34,7 +34,7 @@ class Feed:
     while_starting: Any = None
     counters: ClassVar[dict[str, int]] = {}
 
-    def __init__(self, venue: Any, feed: Any, sink: RecordSink, clock: Any, on_receive: Any) -> None:
+    def __init__(self, venue: Any, feed: Any, sink: RecordSink, clock: Any, credentials: Any, on_receive: Any) -> None:
         pass
 
     async def start(self, timer: bool = True) -> None:
@@ -78,7 +78,7 @@ LIVE: dict[str, Any] = {
 def _daemon(directory: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any] | None = None) -> Daemon:
     config = plain_config(directory, **(sections or {}))
     config = config.model_copy(update={"venue": config.venue.model_copy(update={"api_url": "ws://127.0.0.1:9"})})
-    monkeypatch.setattr(daemon_module, "BinanceSpotFeed", Feed)
+    monkeypatch.setattr(daemon_module, "new_feed", Feed)
     monkeypatch.setattr(Feed, "while_starting", None)
     return Daemon(config, Credentials("key", "secret"))
 
@@ -238,7 +238,7 @@ def test_daemon_polls_busily_only_where_the_feed_is_set_to_and_ends_it_when_it_s
         stop.set()
         await running
 
-    monkeypatch.setattr(daemon_module, "BinanceSpotFeed", Feed)
+    monkeypatch.setattr(daemon_module, "new_feed", Feed)
     monkeypatch.setattr(daemon_module, "busy_poll", busy_poll)
     asyncio.run(main())
     assert polling == (["started", "ended"] if busy else [])
@@ -261,5 +261,5 @@ def test_orders_are_rehearsed_between_ticks(tmp_path: Path, monkeypatch: pytest.
         await asyncio.sleep(5 * daemon_module.REHEARSE_S)
         assert len(rehearsed) == done
 
-    monkeypatch.setattr(daemon_module, "BinanceSpotFeed", Feed)
+    monkeypatch.setattr(daemon_module, "new_feed", Feed)
     asyncio.run(asyncio.wait_for(main(), 60))

@@ -18,7 +18,9 @@ from sentinel.wire import (
     OrderEventKind,
     OrderState,
     Side,
+    Venue,
     client_key,
+    record_views,
 )
 from tests.engine.world import World
 from tests.host.venue_truth import Truth
@@ -32,6 +34,35 @@ def run(truth: Truth, orders: list[LiveOrder] | None = None, last: dict[int, int
     view = EngineView(tuple(orders or ()), last or {})
     outcome = asyncio.run(reconcile(truth, view, sink, 3, ManualClock()))  # type: ignore[arg-type]
     return outcome, sink
+
+
+def test_records_name_the_venue_of_the_session() -> None:
+    truth = Truth(venue=Venue.COINBASE)
+    truth.fill(truth.add_order(KEY), 2)
+    batches: list[Any] = []
+
+    class Kept:
+        def deliver(self, source: int, records: Any) -> None:
+            batches.append(records)
+
+    view = EngineView((LiveOrder(KEY, 0),), {})
+    asyncio.run(reconcile(truth, view, Kept(), 3, ManualClock()))  # type: ignore[arg-type]
+    told = record_views(batches[0].copy()).order1[:2]
+    assert told["kind"].tolist() == [Kind.ORDER_EVENT] * 2
+    assert set(told["venue"].tolist()) == {Venue.COINBASE}
+
+
+def test_the_session_is_told_which_live_orders_the_venue_had_taken() -> None:
+    world, place = engine_with_an_order()
+    truth = Truth()
+    asyncio.run(reconcile(truth, world.state, Sink(), 3, ManualClock()))  # type: ignore[arg-type]
+    assert truth.recalled == []
+    world.order(place["client_key"], OrderEventKind.ACKED, venue_order_id=55).run()
+    asyncio.run(reconcile(truth, world.state, Sink(), 3, ManualClock()))  # type: ignore[arg-type]
+    (order,) = truth.recalled
+    assert (order.key, order.symbol, order.venue_order_id, order.side) == (place["client_key"], 0, 55, place["side"])
+    assert (order.qty, order.price, order.cum_qty, order.state) == (place["qty"], place["price"], 0, OrderState.ACKED)
+    assert order.t_update_ns == place["t"]
 
 
 def test_a_live_order_is_told_with_all_its_fills_then_its_status() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,11 +23,16 @@ class Truth:
     trades: list[VenueTrade] = field(default_factory=list)
     base: list[int] = field(default_factory=lambda: [0, 0])
     quote: int = 10**6 * E8
+    venue: Venue = Venue.BINANCE_SPOT
+    recalled: list[VenueOrder] = field(default_factory=list)
     stream_trades: int = 0
     has_room: bool = True
     during_balances: list[Callable[[], object]] = field(default_factory=list)
     after_listing: list[Callable[[], object]] = field(default_factory=list)
     after_look: list[Callable[[], object]] = field(default_factory=list)
+
+    def recall(self, orders: Iterable[VenueOrder]) -> None:
+        self.recalled = list(orders)
 
     def add_order(self, key: int | None, symbol: int = 0, qty: int = 9, **changes: Any) -> VenueOrder:
         order_id = 100 + len(self.orders)

@@ -52,7 +52,7 @@ class LiveTerms:
         """For people: endpoint, key, limits and hashes; positions and orders come beside it."""
         config, params = self._config, state.params[0]
         return {
-            "endpoint": list(config.venue.api_addresses),
+            "endpoint": list(config.venue.order_addresses),
             "account_key": f"{config.venue.api_key_env} {self._account_key}",
             "symbols": list(config.feed.symbols),
             "limits": {name: format_e8(int(params[name])) for name in _MONEY_LIMITS}

@@ -1,6 +1,6 @@
 """The live Coinbase Exchange feed: trades, best bid and ask of every product, whole books of a chosen few.
 
-A library: no command and no setting starts it. Its records are those of the Binance feed, with Venue.COINBASE. Messages
+Its records are those of the Binance feed, with Venue.COINBASE. Messages
 are decoded one by one in Python, not by the compiled parser. The venue does not cut its connections, so a lost one is
 replaced after the fact: its books are built anew, and the trades of the time between are read over REST.
 """
@@ -113,12 +113,16 @@ class CoinbaseFeed:
         counted["stale"] += self._counts["stale"]
         return counted | {"refills": self._counts["refills"], "refused": self._counts["refused"]}
 
-    async def start(self) -> None:
-        """Try every connection once and keep them all from then on. Failures back off; none is raised."""
+    async def start(self, timer: bool = True) -> None:
+        """Try every connection once and keep them all from then on. Failures back off; none is raised.
+
+        Without a ``timer`` only the caller's own ``tick`` moves time.
+        """
         self.tick()
         for connection in self._connections:
             await connection.settled()
-        self._timer = asyncio.get_running_loop().create_task(self._keep_time())
+        if timer:
+            self._timer = asyncio.get_running_loop().create_task(self._keep_time())
 
     async def stop(self) -> None:
         """Close every socket and end every task. Nothing is delivered afterwards."""

@@ -7,13 +7,15 @@ AMBIGUOUS, never a guess.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from sentinel.wire import FeeAsset, OrderState, Side
+from sentinel.host.ports import LockstepLink
+from sentinel.wire import FeeAsset, OrderState, Side, Venue
 
 
 class LocalCode(IntEnum):
@@ -68,19 +70,29 @@ class VenueTrade:
 
 
 class OrderSession(Protocol):
-    """An authenticated session with one venue. ``symbols`` are the run's names, by index.
+    """An authenticated session with one venue. ``symbols`` are the run's names, by index; ``venue`` is
+    what its records name.
 
     ``pending_requests`` counts answers awaited outside the counted connection (REST): in lock-step
-    a step is complete only when it is 0. ``has_room``: what is not urgent may be asked now.
+    a step is complete only when it is 0. ``has_room``: what is not urgent may be asked now. ``halted``:
+    why the venue refused our key, None while it has not. ``links``: open connections that count frames, for lock-step.
+    ``recall`` tells the session which orders of ours the venue had taken, as the engine holds them.
     """
 
     symbols: list[str]
+    venue: Venue
 
     @property
     def counters(self) -> dict[str, int]: ...
 
     @property
     def ready(self) -> bool: ...
+
+    @property
+    def halted(self) -> str | None: ...
+
+    @property
+    def links(self) -> tuple[LockstepLink, ...]: ...
 
     @property
     def pending_requests(self) -> int: ...
@@ -90,6 +102,8 @@ class OrderSession(Protocol):
 
     @property
     def has_room(self) -> bool: ...
+
+    def recall(self, orders: Iterable[VenueOrder]) -> None: ...
 
     async def connect(self) -> None: ...
 

@@ -1,7 +1,7 @@
 """The simulated Coinbase Exchange on loopback: its WebSocket feed on one port, REST on another.
 
-Time follows the wall clock; there is no lock-step. Not simulated: the ``full``, ``ticker`` and ``balance`` channels, stop
-orders, orders sized in funds, fees held with orders, a connection's 5 s to subscribe.
+Time follows the wall clock, ``pace.speed`` times as fast; there is no lock-step. Not simulated: the ``full``, ``ticker``
+and ``balance`` channels, stop orders, orders sized in funds, fees held with orders, a connection's 5 s to subscribe.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class CoinbaseServer:
         keys: API keys and the accounts they belong to.
         faults: by REST operation (``order.place``, ``order.cancel``, ``order.status``, ``orders``, ``fills``, ...), by channel
             (``user``) or by a channel's message type (``user.match``).
+        pace: of another speed than the wall clock's, timestamps of signatures are soon refused.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class CoinbaseServer:
         rest_port: int = 0,
         limits: LimitConfig | None = None,
         faults: FaultPlan | None = None,
+        pace: PaceConfig | None = None,
     ) -> None:
         self.exchange = exchange
         self.faults = faults or FaultPlan()
@@ -59,7 +61,7 @@ class CoinbaseServer:
         self._ports = (port, rest_port)
         self._timeline = Timeline(exchange, 0, 0, 0)
         self._connections = Connections()
-        self._driver = WallDriver(self._timeline, self._connections, Keepalive(KeepaliveConfig()), PaceConfig())
+        self._driver = WallDriver(self._timeline, self._connections, Keepalive(KeepaliveConfig()), pace or PaceConfig())
         self._driver_task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> CoinbaseServer:

@@ -13,7 +13,8 @@ from sentinel.host.clock import LiveClock
 from sentinel.host.control import operator
 from sentinel.host.control.endpoint import Peer
 from sentinel.host.control.protocol import Arm, CancelAll, Kill, Orders, Positions, Reconcile, Request
-from sentinel.host.venues.binance_spot import BinanceSpotSession, keeper
+from sentinel.host.venues import keeper
+from sentinel.host.venues.binance_spot import BinanceSpotSession
 from sentinel.units import format_e8
 from sentinel.wire import OrderEventFlag, OrderEventKind, OrderState, Side, client_order_id
 from tests.host.control.rig import Rig

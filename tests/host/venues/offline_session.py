@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sentinel.config import VenueConfig
 from sentinel.errors import VenueError
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
-from sentinel.host.venues.binance_spot.instruments import Instrument
+from sentinel.host.venues.instrument import Instrument
 from sentinel.units import E8
 from sentinel.wire import Command, Kind, OrderEventKind, OrderState, client_key, client_order_id, record_views
 

@@ -9,7 +9,8 @@ import pytest
 
 from sentinel.host.clock import LiveClock
 from sentinel.host.reconcile import EngineView, LiveOrder, reconcile
-from sentinel.host.venues.binance_spot import keeper
+from sentinel.host.venues import keeper
+from sentinel.host.venues.coinbase import ended
 from sentinel.host.venues.contract import LocalCode
 from sentinel.sim.venue.faults import FaultKind
 from sentinel.units import E8, format_e8, notional
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.parametrize("venue", [BINANCE, COINBASE])
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "_BACKOFF_MIN_S", 0.01)
+    monkeypatch.setattr(ended, "SETTLE_S", 0.1)
 
 
 # --- orders and their fills ------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from websockets.exceptions import ConnectionClosed
 
 from sentinel.config import VenueConfig
 from sentinel.host.clock import LiveClock
-from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials, keeper
+from sentinel.host.venues import keeper
+from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
 from sentinel.host.venues.contract import LocalCode
 from sentinel.sim.market.source import Market
 from sentinel.sim.venue.auth import ApiKey

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel.host.venues.binance_spot import keeper
+from sentinel.host.venues import keeper
 from sentinel.host.venues.binance_spot.signing import websocket_payload
 from sentinel.host.venues.contract import LocalCode
 from sentinel.sim.venue.faults import FaultKind

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sentinel.config import VenueConfig
 from sentinel.errors import VenueError
 from sentinel.host.clock import LiveClock
-from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials, handshake, keeper
-from sentinel.host.venues.binance_spot.handshake import KeyRefused
+from sentinel.host.venues import keeper
+from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials, handshake
 from sentinel.host.venues.contract import LocalCode
+from sentinel.host.venues.key_refused import KeyRefused
 from sentinel.sim.market.source import Market
 from sentinel.sim.venue.auth import ApiKey
 from sentinel.sim.venue.exchange import Exchange

@@ -13,8 +13,8 @@ import pytest
 from sentinel.config import VenueConfig
 from sentinel.errors import VenueError
 from sentinel.host.clock import LiveClock
-from sentinel.host.venues import paths
-from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials, keeper
+from sentinel.host.venues import keeper, paths
+from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
 from sentinel.host.venues.contract import LocalCode
 from sentinel.host.venues.http_pool import HttpPool
 from sentinel.sim.market.source import Market

@@ -9,7 +9,8 @@ import pytest
 
 from sentinel.errors import ConfigError, VenueError
 from sentinel.host.clock import LiveClock
-from sentinel.host.venues.binance_spot import BinanceSpotSession, keeper
+from sentinel.host.venues import keeper
+from sentinel.host.venues.binance_spot import BinanceSpotSession
 from sentinel.host.venues.contract import LocalCode
 from sentinel.units import E8
 from sentinel.wire import Command, OrderEventKind, OrderState

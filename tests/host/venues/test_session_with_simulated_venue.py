@@ -11,7 +11,8 @@ import pytest
 from sentinel.config import VenueConfig
 from sentinel.host.clock import LiveClock
 from sentinel.host.reconcile import EngineView, LiveOrder, reconcile
-from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials, keeper
+from sentinel.host.venues import keeper
+from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
 from sentinel.sim.market.source import Market
 from sentinel.sim.venue.auth import ApiKey
 from sentinel.sim.venue.exchange import Exchange

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from sentinel.config import VenueConfig
 from sentinel.errors import ConfigError, VenueError
-from sentinel.host.venues.binance_spot.handshake import KeyRefused
 from sentinel.host.venues.binance_spot.requests import Requests
 from sentinel.host.venues.binance_spot.signing import Credentials, KeyType, sign_rest, websocket_payload
+from sentinel.host.venues.key_refused import KeyRefused
 from tests.host.venues import ed25519_reference
 
 # The vectors of the venue's documentation.

@@ -12,12 +12,13 @@ from typing import TypeVar
 import msgspec
 
 from sentinel.errors import ConfigError, UnitError, VenueError
+from sentinel.host.venues.amounts import amount
 from sentinel.host.venues.binance_spot import messages, outcomes, translate
 from sentinel.host.venues.binance_spot.desk import Desk
-from sentinel.host.venues.binance_spot.instruments import Instrument
 from sentinel.host.venues.binance_spot.signed_rest import SignedRest
 from sentinel.host.venues.contract import LocalCode, VenueOrder, VenueTrade
 from sentinel.host.venues.http_pool import Answer
+from sentinel.host.venues.instrument import Instrument
 
 _T = TypeVar("_T")
 _TRADES_PAGE = 1000
@@ -60,7 +61,7 @@ class AccountRest:
         return self._read(
             body,
             lambda raw: {
-                row.asset: translate.amount(row.free, "free") + translate.amount(row.locked, "locked")
+                row.asset: amount(row.free, "free") + amount(row.locked, "locked")
                 for row in messages.decode_account(raw).balances
             },
             "account",

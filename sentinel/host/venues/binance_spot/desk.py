@@ -11,9 +11,9 @@ from typing import Any
 from sentinel.host.ports import Clock, RecordSink
 from sentinel.host.venues.binance_spot.budget import RateBudget
 from sentinel.host.venues.binance_spot.clock_offset import ClockOffset
-from sentinel.host.venues.binance_spot.instruments import Instrument
-from sentinel.host.venues.binance_spot.link import Link
 from sentinel.host.venues.contract import VenueOrder
+from sentinel.host.venues.instrument import Instrument
+from sentinel.host.venues.link import Link
 from sentinel.host.venues.order_events import RecordBatch
 from sentinel.units import NS_PER_MS, NS_PER_S
 from sentinel.wire import OrderEventKind, Venue, client_order_id
@@ -73,7 +73,7 @@ class Request:
 class Desk:
     """State of one session. ``raw_log`` holds the last 64 (t_ns, why, first 4 KiB) of messages that could not be used."""
 
-    def __init__(self, symbols: list[str], clock: Clock, sink: RecordSink, source: int) -> None:
+    def __init__(self, symbols: list[str], clock: Clock, sink: RecordSink, source: int, venue: Venue) -> None:
         self.symbols = list(symbols)
         self.index = {symbol: k for k, symbol in enumerate(self.symbols)}
         self.instruments = [Instrument(symbol, "", "") for symbol in self.symbols]
@@ -85,7 +85,7 @@ class Desk:
         self.stream_trades = 0
         self.halted: str | None = None
         self.orders_in_flight = 0
-        self.batch = RecordBatch(Venue.BINANCE_SPOT)
+        self.batch = RecordBatch(venue)
         self._clock = clock
         self._sink = sink
         self._source = source

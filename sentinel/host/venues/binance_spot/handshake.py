@@ -14,28 +14,16 @@ from sentinel.errors import VenueError
 from sentinel.host.ports import Clock
 from sentinel.host.venues.binance_spot import outcomes
 from sentinel.host.venues.binance_spot.clock_offset import ClockOffset
-from sentinel.host.venues.binance_spot.link import Link
 from sentinel.host.venues.binance_spot.messages import Frame, SessionStatus, decode_server_time, decode_session_status
 from sentinel.host.venues.binance_spot.requests import Requests
+from sentinel.host.venues.key_refused import REMEDY, KeyRefused
+from sentinel.host.venues.link import Link
 from sentinel.units import NS_PER_MS
 
 _REPLY_TIMEOUT_S = 10.0
 _SYNC_SAMPLES = 5
 _LOGON, _STATUS = "session.logon", "session.status"
 _SUBSCRIBE, _SUBSCRIBE_SIGNED = "userDataStream.subscribe", "userDataStream.subscribe.signature"
-_REMEDY = "check the API key at the exchange (revoked, key type, permissions, IP list), its secret and the clock"
-
-
-class KeyRefused(VenueError):
-    """The venue refuses the key for a reason that does not pass. ``code`` and ``text`` are the venue's."""
-
-    def __init__(self, what: str, code: int, text: str) -> None:
-        super().__init__(what, f"{code} {text}", "a key the venue accepts", _REMEDY)
-        self.code = code
-        self.text = text
-
-    def __reduce__(self) -> tuple[type[KeyRefused], tuple[str, int, str]]:  # type: ignore[override]
-        return type(self), (self.field, self.code, self.text)
 
 
 class Handshake:
@@ -160,4 +148,4 @@ def _refusal(what: str, reply: Frame) -> VenueError:
     code, text = (reply.error.code, reply.error.msg) if reply.error is not None else (0, "no reason")
     if reply.error is not None and reply.status is not None and outcomes.refuses_key(reply.status, code):
         return KeyRefused(what, code, text)
-    return VenueError(what, f"{reply.status}: {code} {text}", "status 200", _REMEDY)
+    return VenueError(what, f"{reply.status}: {code} {text}", "status 200", REMEDY)

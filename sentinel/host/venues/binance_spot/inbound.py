@@ -8,11 +8,12 @@ from typing import Protocol
 import msgspec
 
 from sentinel.errors import UnitError
+from sentinel.host.venues.amounts import amount
 from sentinel.host.venues.binance_spot import messages, outcomes, translate
 from sentinel.host.venues.binance_spot.desk import Ask, Desk, Request
-from sentinel.host.venues.binance_spot.link import Link
 from sentinel.host.venues.binance_spot.path_pool import PathPool
 from sentinel.host.venues.contract import LocalCode, VenueOrder
+from sentinel.host.venues.link import Link
 from sentinel.host.venues.order_events import write_status
 from sentinel.wire import OrderEventFlag, OrderEventKind
 
@@ -283,7 +284,7 @@ class Inbound:
                 self._on_report(messages.decode_report(raw), now)
             elif kind == "outboundAccountPosition":
                 for row in messages.decode_position(raw).B:
-                    desk.balances_seen[row.a] = (translate.amount(row.f, "f"), translate.amount(row.l, "l"))
+                    desk.balances_seen[row.a] = (amount(row.f, "f"), amount(row.l, "l"))
             elif kind == "serverShutdown":
                 desk.counters["shutdowns"] += 1
                 self._keeper.replace_soon(link)

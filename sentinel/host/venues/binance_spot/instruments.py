@@ -6,34 +6,11 @@ no record: the engine then has no such bound from the venue. Source: Binance fil
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from sentinel.errors import ConfigError, UnitError, VenueError
 from sentinel.host.venues.binance_spot.messages import ExchangeInfo, SymbolFilter, SymbolInfo
-from sentinel.host.venues.order_events import RecordBatch
+from sentinel.host.venues.instrument import Instrument
 from sentinel.units import BPS, E8, INT64_MAX, parse_e8
-from sentinel.wire import Command, FeeAsset, InstrumentField
-
-
-@dataclass(frozen=True)
-class Instrument:
-    """One symbol of the run. ``fields`` maps InstrumentField to its value."""
-
-    symbol: str
-    base_asset: str
-    quote_asset: str
-    fields: dict[InstrumentField, int] = field(default_factory=dict)
-
-    def fee_asset(self, asset: str | None) -> FeeAsset:
-        """How a commission in ``asset`` counts; None (no commission) as QUOTE."""
-        if asset is None or asset == self.quote_asset:
-            return FeeAsset.QUOTE
-        return FeeAsset.BASE if asset == self.base_asset else FeeAsset.OTHER
-
-    def write(self, index: int, t: int, batch: RecordBatch) -> None:
-        """Append one INSTRUMENT record per field."""
-        for name, value in self.fields.items():
-            batch.control(Command.INSTRUMENT, t, symbol=index, value=value, field=name)
+from sentinel.wire import InstrumentField
 
 
 def read_instruments(info: ExchangeInfo, symbols: list[str]) -> list[Instrument]:

@@ -11,9 +11,9 @@ from typing import Protocol
 from sentinel.errors import VenueError
 from sentinel.host.venues.binance_spot import translate
 from sentinel.host.venues.binance_spot.desk import Ask, Desk, Request
-from sentinel.host.venues.binance_spot.link import Link
 from sentinel.host.venues.binance_spot.requests import Requests
 from sentinel.host.venues.contract import LocalCode, VenueOrder
+from sentinel.host.venues.link import Link
 from sentinel.units import format_e8_short
 from sentinel.wire import OrderEventKind, client_order_id
 

@@ -14,11 +14,12 @@ from typing import Protocol
 
 from sentinel.errors import VenueError
 from sentinel.host.venues.binance_spot.desk import Desk
-from sentinel.host.venues.binance_spot.handshake import Handshake, KeyRefused
-from sentinel.host.venues.binance_spot.keeper import LinkKeeper
-from sentinel.host.venues.binance_spot.link import Link
+from sentinel.host.venues.binance_spot.handshake import Handshake
 from sentinel.host.venues.binance_spot.messages import Frame
 from sentinel.host.venues.contract import LocalCode
+from sentinel.host.venues.keeper import LinkKeeper
+from sentinel.host.venues.key_refused import KeyRefused
+from sentinel.host.venues.link import Link
 from sentinel.host.venues.paths import PathChooser, PathReport, watch_path
 
 _PING_WEIGHT = 1

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from sentinel.host.ports import Clock
 from sentinel.host.venues.binance_spot.desk import Desk
-from sentinel.host.venues.binance_spot.link import Link
 from sentinel.host.venues.binance_spot.outbound import Outbound
 from sentinel.host.venues.binance_spot.requests import Requests
+from sentinel.host.venues.link import Link
+from sentinel.wire import Venue
 
 
 class _MuteLink(Link):
@@ -37,7 +38,7 @@ class Rehearsal:
     """A desk of its own, whose orders go nowhere: budget, counters and requests in flight of the session stay untouched."""
 
     def __init__(self, symbols: list[str], clock: Clock, requests: Requests) -> None:
-        self._outbound = Outbound(Desk(symbols, clock, _Discard(), 0), requests)
+        self._outbound = Outbound(Desk(symbols, clock, _Discard(), 0, Venue.BINANCE_SPOT), requests)
         self._link = _MuteLink(lambda link, payload: None, lambda link: None)
         self._link.logged_on = requests.can_log_on
 

@@ -9,36 +9,25 @@ kept in ``raw_log``. Listings (instruments, balances, open orders, trades) alway
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
-
-from numpy.typing import NDArray
 
 from sentinel.config import VenueConfig
 from sentinel.errors import VenueError
 from sentinel.host.ports import Clock, RecordSink
-from sentinel.host.venues.binance_spot import translate
-from sentinel.host.venues.binance_spot.account_rest import AccountRest
-from sentinel.host.venues.binance_spot.desk import Desk
+from sentinel.host.venues.binance_spot.account import BinanceAccount
 from sentinel.host.venues.binance_spot.handshake import Handshake
 from sentinel.host.venues.binance_spot.inbound import Inbound
-from sentinel.host.venues.binance_spot.instruments import read_instruments
-from sentinel.host.venues.binance_spot.link import Link
 from sentinel.host.venues.binance_spot.outbound import Outbound
 from sentinel.host.venues.binance_spot.path_pool import PathPool
 from sentinel.host.venues.binance_spot.rehearsal import Rehearsal
 from sentinel.host.venues.binance_spot.requests import Requests
 from sentinel.host.venues.binance_spot.rest_way import RestWay
-from sentinel.host.venues.binance_spot.signed_rest import SignedRest
 from sentinel.host.venues.binance_spot.signing import Credentials
-from sentinel.host.venues.contract import VenueOrder, VenueTrade
-from sentinel.host.venues.order_events import RecordBatch
+from sentinel.host.venues.link import Link
 from sentinel.host.venues.paths import PathReport
-from sentinel.wire import Command, Venue, client_order_id
 
 
-class BinanceSpotSession:
+class BinanceSpotSession(BinanceAccount):
     """See ``contract.OrderSession``. All methods belong to one event loop; no thread is started.
 
     Args:
@@ -62,12 +51,9 @@ class BinanceSpotSession:
     ) -> None:
         if not venue.api_url:
             raise VenueError("venue.api_url", venue.api_url, "the WebSocket API's address", "set it, or run without orders")
-        self.symbols = list(symbols)
+        super().__init__(venue, symbols, credentials, clock, sink, source)
         self.on_reconnect = on_reconnect
         requests = Requests(credentials, venue.recv_window_ms)
-        self._desk = Desk(self.symbols, clock, sink, source)
-        self._rest = SignedRest(venue, credentials, self._desk.budget, self._desk.venue_ns)
-        self._account = AccountRest(self._desk, self._rest)
         self._rest_way = RestWay(self._desk, self._rest)
         self._keeper = PathPool(venue.api_addresses, Handshake(requests, self._desk.offset, clock), self._desk, self)
         self._outbound = Outbound(self._desk, requests, self._rest_way)
@@ -82,38 +68,8 @@ class BinanceSpotSession:
         return self._keeper.current is not None and self._desk.halted is None
 
     @property
-    def halted(self) -> str | None:
-        """Why the venue refused our key; None while it has not."""
-        return self._desk.halted
-
-    @property
-    def counters(self) -> dict[str, int]:
-        """What happened so far, by name."""
-        return self._desk.counters
-
-    @property
-    def raw_log(self) -> deque[tuple[int, str, bytes]]:
-        """The last 64 (t_ns, why, first 4 KiB) of messages that could not be used."""
-        return self._desk.raw_log
-
-    @property
-    def balances_seen(self) -> dict[str, tuple[int, int]]:
-        """Asset -> (free, locked) of the latest account events, int64 e8."""
-        return self._desk.balances_seen
-
-    @property
-    def stream_trades(self) -> int:
-        """TRADE events received from user data so far."""
-        return self._desk.stream_trades
-
-    @property
     def pending_requests(self) -> int:
-        return self._account.pending + self._rest_way.pending
-
-    @property
-    def has_room(self) -> bool:
-        """Whether half of the request weight is left, so that a listing that can wait may leave now."""
-        return self._desk.budget.has_room(self._desk.venue_ns())
+        return super().pending_requests + self._rest_way.pending
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -140,7 +96,7 @@ class BinanceSpotSession:
 
     async def connect(self) -> None:
         """Read the instruments, connect, synchronise the clock, subscribe to user data. Raises VenueError."""
-        await self._load_instruments()
+        await self.load_instruments()
         await self._keeper.start()
         self._rest_way.open(self._inbound)
 
@@ -202,51 +158,6 @@ class BinanceSpotSession:
         if index is not None:
             self._outbound.query(self._keeper.current, key, index)
 
-    # Listings
-
-    async def instruments(self, reload: bool = False) -> NDArray[Any]:
-        """INSTRUMENT control records of every symbol, int64[n, 8], as read by ``connect`` or anew. Raises VenueError."""
-        if reload:
-            await self._load_instruments()
-        batch, now = RecordBatch(Venue.BINANCE_SPOT), self._desk.now_ns()
-        for index, instrument in enumerate(self._desk.instruments):
-            instrument.write(index, now, batch)
-        return batch.take()
-
-    async def balances(self) -> NDArray[Any]:
-        """BASE_BALANCE of every symbol and QUOTE_BALANCE, free + locked, int64[n, 8]. Raises VenueError."""
-        totals = await self._account.balances()
-        batch, now = RecordBatch(Venue.BINANCE_SPOT), self._desk.now_ns()
-        instruments = self._desk.instruments
-        for index, instrument in enumerate(instruments):
-            batch.control(Command.BASE_BALANCE, now, symbol=index, value=totals.get(instrument.base_asset, 0))
-        quotes = {instrument.quote_asset for instrument in instruments}
-        if len(quotes) != 1:
-            raise VenueError("feed.symbols", sorted(quotes), "symbols of one quote asset", "run one process per quote asset")
-        batch.control(Command.QUOTE_BALANCE, now, value=totals.get(quotes.pop(), 0))
-        return batch.take()
-
-    async def open_orders(self, symbol: str | None = None) -> list[VenueOrder]:
-        """Every open order of the account or of one symbol, foreign ones too. Raises VenueError."""
-        return await self._account.open_orders(self._desk.index, symbol)
-
-    async def find_order(self, symbol: str, key: int | None = None, venue_order_id: int | None = None) -> VenueOrder | None:
-        """One order by our key or by the venue's id; None when the venue does not know it. Raises VenueError."""
-        if venue_order_id is not None:
-            return await self._account.order(symbol, self._desk.index, {"orderId": venue_order_id})
-        if key is None:
-            raise VenueError("find_order", None, "a key or a venue order id", "pass one")
-        for text in (client_order_id(key), translate.cancel_id(key)):
-            found = await self._account.order(symbol, self._desk.index, {"origClientOrderId": text})
-            if found is not None:
-                return found
-        return None
-
-    async def my_trades(self, symbol: str, from_id: int | None = None, venue_order_id: int | None = None) -> list[VenueTrade]:
-        """The account's fills on ``symbol`` in order of trade id, all pages. Raises VenueError."""
-        index = self._desk.index[symbol]
-        return await self._account.trades(symbol, index, self._desk.instruments[index], from_id, venue_order_id)
-
     # Called by the pool of connections
 
     def on_message(self, link: Link, payload: bytes) -> None:
@@ -262,8 +173,3 @@ class BinanceSpotSession:
         self._desk.counters["reconnects"] += 1
         if self.on_reconnect is not None:
             await self.on_reconnect()
-
-    async def _load_instruments(self) -> None:
-        info = await self._account.exchange_info(self.symbols)
-        self._desk.instruments = read_instruments(info, self.symbols)
-        self._desk.budget.observe(info.rate_limits, self._desk.venue_ns())

@@ -22,12 +22,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sentinel.config import VenueConfig
 from sentinel.errors import ConfigError, VenueError
+from sentinel.host.venues.key_files import read_secret, require_set
 
 _BLOCK_BYTES = 64
-_MAX_SECRET_BYTES = 64 << 10
 _NOT_SHOWN = "(not shown)"
-#: Length of a key from which on its end may be shown.
-_SHOWN_FROM = 16
 KeyType = Literal["hmac", "ed25519"]
 
 
@@ -57,11 +55,6 @@ class Credentials:
         object.__setattr__(self, "sign", signer)
 
     @property
-    def masked_key(self) -> str:
-        """Enough of the key's name to tell it from another: its last four characters, of a short one nothing."""
-        return f"...{self.api_key[-4:]}" if len(self.api_key) >= _SHOWN_FROM else "..."
-
-    @property
     def can_log_on(self) -> bool:
         """Whether the WebSocket API lets this kind of key log a connection on."""
         return self.key_type == "ed25519"
@@ -73,11 +66,9 @@ class Credentials:
         Raises ConfigError when a variable is unset, the file cannot be read or others may read it, or either cannot be used.
         """
         names = [venue.api_key_env] if venue.api_secret_file else [venue.api_key_env, venue.api_secret_env]
-        missing = [name for name in names if not os.environ.get(name)]
-        if missing:
-            remedy = f"export {' and '.join(missing)} for {venue.api_url}"
-            raise ConfigError("environment", missing, "the exchange's key and its secret", remedy)
-        secret = _read_secret(Path(venue.api_secret_file)) if venue.api_secret_file else os.environ[venue.api_secret_env]
+        require_set(names, venue.order_address)
+        file = venue.api_secret_file
+        secret = read_secret("venue.api_secret_file", Path(file)) if file else os.environ[venue.api_secret_env]
         try:
             return cls(os.environ[venue.api_key_env], secret, venue.api_key_type)
         except VenueError as error:
@@ -131,17 +122,3 @@ def _ed25519_signer(pem: bytes) -> Callable[[bytes], str]:
         return base64.b64encode(sign_raw(payload)).decode()
 
     return sign
-
-
-def _read_secret(path: Path) -> str:
-    allowed, shown = "a text file of its owner alone", str(path)
-    try:
-        if path.stat().st_mode & 0o077:
-            raise ConfigError("venue.api_secret_file", shown, allowed, f"run chmod 600 {path}")
-        with path.open("rb") as file:
-            raw = file.read(_MAX_SECRET_BYTES + 1)
-    except OSError as error:
-        raise ConfigError("venue.api_secret_file", shown, allowed, f"correct the path ({error.strerror})") from None
-    if len(raw) > _MAX_SECRET_BYTES or not raw.isascii():
-        raise ConfigError("venue.api_secret_file", shown, allowed, "name the file that holds the secret and nothing else")
-    return raw.decode().strip()

@@ -6,12 +6,12 @@ session turns both into AMBIGUOUS and keeps the bytes.
 
 from __future__ import annotations
 
-from sentinel.errors import UnitError
-from sentinel.host.venues.binance_spot.instruments import Instrument
+from sentinel.host.venues.amounts import amount
 from sentinel.host.venues.binance_spot.messages import Amended, ExecutionReport, OrderResult, TradeRow
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
+from sentinel.host.venues.instrument import Instrument
 from sentinel.host.venues.order_events import NO_TRADE, RecordBatch, foreign_key
-from sentinel.units import NS_PER_MS, notional, parse_e8
+from sentinel.units import NS_PER_MS, notional
 from sentinel.wire import OrderEventFlag, OrderEventKind, OrderState, Side, client_order_id, parse_client_order_id
 
 # A cancel renames the order it cancels; with this twin of the order's own id it can still be found.
@@ -53,14 +53,6 @@ def order_key(text: str) -> int | None:
     if text.startswith(_CANCEL_PREFIX):
         text = _ORDER_PREFIX + text.removeprefix(_CANCEL_PREFIX)
     return parse_client_order_id(text)
-
-
-def amount(text: str, field: str) -> int:
-    """A non-negative decimal as int64 e8. Raises UnitError."""
-    value = parse_e8(text, field)
-    if value < 0:
-        raise UnitError(field, text, "a non-negative decimal", "keep the message and tell the venue")
-    return value
 
 
 def order_state(status: str) -> OrderState:

@@ -1,7 +1,6 @@
 """Orders on Coinbase Exchange: REST requests, and the user channel of its WebSocket feed for what becomes of them.
 
-A library: no command and no setting starts it. It keeps ``contract.OrderSession``; its tests run it against
-``sentinel.sim.coinbase``.
+It keeps ``contract.OrderSession``; its tests run it against ``sentinel.sim.coinbase``.
 """
 
 from sentinel.host.venues.coinbase.credentials import Credentials

@@ -12,13 +12,13 @@ from typing import TypeVar
 import msgspec
 
 from sentinel.errors import ConfigError, ParseError, UnitError, VenueError
-from sentinel.host.venues.binance_spot.instruments import Instrument
 from sentinel.host.venues.coinbase import messages, outcomes, translate
 from sentinel.host.venues.coinbase.desk import Desk
 from sentinel.host.venues.coinbase.signed_rest import SignedRest
 from sentinel.host.venues.contract import LocalCode, VenueOrder, VenueTrade
 from sentinel.host.venues.fix.dialect import uuid_order_id
 from sentinel.host.venues.http_pool import Answer
+from sentinel.host.venues.instrument import Instrument
 from sentinel.units import NS_PER_S
 
 _T = TypeVar("_T")
@@ -60,13 +60,13 @@ class AccountRest:
         """Every open order of the profile or of one product, all pages."""
         found: list[VenueOrder] = []
 
-        def read(raw: bytes) -> tuple[int, int]:
+        def read(raw: bytes) -> tuple[int, bool]:
             rows = messages.decode_orders(raw)
             found.extend(self._order(row) for row in rows)
-            return len(rows), 0
+            return len(rows), False
 
         product = {} if symbol is None else {"product_id": symbol}
-        await self._pages("/orders", {"status": "open", **product}, read, None)
+        await self._pages("/orders", {"status": "open", **product}, read)
         return found
 
     async def order_by_key(self, key: int, symbol: str, patient: bool = True) -> VenueOrder | None:
@@ -81,21 +81,26 @@ class AccountRest:
         known = self._desk.known(uuid)
         return await self._one(f"/orders/{uuid}", None if known is None else known.key)
 
-    async def trades(self, symbol: str, from_id: int | None, order_uuid: str | None) -> list[VenueTrade]:
-        """Fills on a product from trade id ``from_id`` on, or of one order, in order of trade id; every page."""
+    async def trades(
+        self, symbol: str, from_id: int | None, order_uuid: str | None, since_ns: int | None = None
+    ) -> list[VenueTrade]:
+        """Fills on a product from trade id ``from_id`` or a time on, or of one order, in order of trade id; every page."""
         index = self._desk.index[symbol]
         found: dict[int, VenueTrade] = {}
         params = {"order_id": order_uuid} if order_uuid is not None else {"product_id": symbol}
 
-        def read(raw: bytes) -> tuple[int, int]:
+        def read(raw: bytes) -> tuple[int, bool]:
             rows = [row for row in messages.decode_fills(raw) if row.product_id == symbol]
+            reached = False
             for row in rows:
                 trade = translate.read_trade(row, index)
                 self._desk.name(row.order_id, index, trade.venue_order_id)
                 found[row.trade_id] = trade
-            return len(rows), min((row.trade_id for row in rows), default=0)
+                reached |= from_id is not None and row.trade_id < from_id
+                reached |= since_ns is not None and trade.t_ns < since_ns
+            return len(rows), reached
 
-        await self._pages("/fills", params, read, from_id)
+        await self._pages("/fills", params, read)
         return [found[trade_id] for trade_id in sorted(found) if from_id is None or trade_id >= from_id]
 
     async def _one(self, path: str, key: int | None, patient: bool = True) -> VenueOrder | None:
@@ -114,16 +119,14 @@ class AccountRest:
             self._desk.remember(row.id, order)
         return order
 
-    async def _pages(
-        self, path: str, params: Mapping[str, str], read: Callable[[bytes], tuple[int, int]], from_id: int | None
-    ) -> None:
-        """Read pages, the newest first, until one is not full or reaches back before ``from_id``."""
+    async def _pages(self, path: str, params: Mapping[str, str], read: Callable[[bytes], tuple[int, bool]]) -> None:
+        """Read pages, the newest first, until one is not full or, as ``read`` says, reaches back far enough."""
         query: dict[str, str | int] = {**params, "limit": _PAGE}
         while True:
             answer = await self._get(path, query, fills=path == "/fills")
-            count, oldest = self._read(answer.body, read, path)
+            count, reached = self._read(answer.body, read, path)
             cursor = answer.headers.get("cb-after")
-            if count < _PAGE or not cursor or (from_id is not None and oldest < from_id):
+            if count < _PAGE or not cursor or reached:
                 return
             if cursor == query.get("after"):
                 raise VenueError(path, cursor, "a cursor that moves on", "retry; if it stays, report it to the venue")

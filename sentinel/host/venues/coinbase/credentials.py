@@ -10,9 +10,13 @@ import base64
 import binascii
 import hashlib
 import hmac
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from sentinel.errors import VenueError
+from sentinel.config import VenueConfig
+from sentinel.errors import ConfigError, VenueError
+from sentinel.host.venues.key_files import read_secret, require_set
 from sentinel.units import NS_PER_MS, NS_PER_S
 
 _FEED_PATH = "/users/self/verify"
@@ -39,6 +43,28 @@ class Credentials:
         if not secret:
             raise VenueError("secret", "(not shown)", "the base64 text the exchange gave", "copy it again")
         object.__setattr__(self, "_secret_bytes", secret)
+
+    @classmethod
+    def from_environment(cls, venue: VenueConfig) -> Credentials:
+        """Read the key from ``api_key_env``, secret and passphrase from their files or else their variables.
+
+        Raises ConfigError when a variable is unset, a file cannot be read or others may read it, or one cannot be used.
+        """
+        given = {
+            "api_key": (venue.api_key_env, ""),
+            "secret": (venue.api_secret_env, venue.api_secret_file),
+            "passphrase": (venue.api_passphrase_env, venue.api_passphrase_file),
+        }
+        require_set([variable for variable, file in given.values() if not file], venue.order_address)
+        texts = {
+            name: read_secret(f"venue.api_{name}_file", Path(file)) if file else os.environ[variable]
+            for name, (variable, file) in given.items()
+        }
+        try:
+            return cls(**texts)
+        except VenueError as error:
+            variable, file = given[error.field]
+            raise ConfigError(file or variable, "(not shown)", error.allowed, error.remedy) from None
 
     def sign(self, timestamp: str, verb: str, path: str, body: bytes = b"") -> str:
         """The base64 signature of one request; ``path`` with its query, as sent."""

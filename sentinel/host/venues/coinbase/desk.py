@@ -11,9 +11,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from sentinel.host.ports import Clock, RecordSink
-from sentinel.host.venues.binance_spot.instruments import Instrument
 from sentinel.host.venues.coinbase.budget import RequestBudget
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
+from sentinel.host.venues.instrument import Instrument
 from sentinel.host.venues.order_events import RecordBatch, foreign_key
 from sentinel.wire import TERMINAL_STATES, OrderEventFlag, OrderEventKind, OrderState, Side, Venue
 
@@ -32,6 +32,7 @@ _COUNTERS = (
 class KnownOrder:
     """An order whose UUID the venue has named. ``key`` is None for a foreign one; quantities int64 e8.
 
+    ``uuid`` is empty and ``t_taken_ns``, when it was sent, is set for one recalled from an earlier session.
     ``told_qty`` is the most a query or listing has said was filled, ``trades`` trade id -> quantity of each fill.
     """
 
@@ -46,6 +47,7 @@ class KnownOrder:
     told_quote: int = 0
     trade_quote: int = 0
     ended: bool = False
+    t_taken_ns: int = 0
     trades: dict[int, int] = field(default_factory=dict)
 
     @property
@@ -64,7 +66,7 @@ class KnownOrder:
 class Desk:
     """State of one session. ``raw_log`` holds the last 64 (t_ns, why, first 4 KiB) of messages that could not be used."""
 
-    def __init__(self, symbols: list[str], clock: Clock, sink: RecordSink, source: int) -> None:
+    def __init__(self, symbols: list[str], clock: Clock, sink: RecordSink, source: int, venue: Venue) -> None:
         self.symbols = list(symbols)
         self.index = {symbol: k for k, symbol in enumerate(self.symbols)}
         self.instruments = [Instrument(symbol, "", "") for symbol in self.symbols]
@@ -74,7 +76,7 @@ class Desk:
         self.stream_trades = 0
         self.halted: str | None = None
         self.placing: set[int] = set()
-        self.batch = RecordBatch(Venue.COINBASE)
+        self.batch = RecordBatch(venue)
         self._clock = clock
         self._sink = sink
         self._source = source
@@ -119,6 +121,18 @@ class Desk:
         for trade in trades or ():
             self.count_trade(found, trade.trade_id, trade.qty, trade.quote)
         return found
+
+    def recall(self, order: VenueOrder) -> None:
+        """Take what the engine holds of an order the venue had taken."""
+        if order.key is None:
+            return
+        found = self._by_key.get(order.key)
+        if found is None:
+            found = KnownOrder("", order.key, order.symbol, order.venue_order_id, order.side, order.price, order.qty)
+            found.t_taken_ns = order.t_update_ns
+            self._by_key[order.key] = found
+        if order.cum_qty >= found.told_qty:
+            found.told_qty, found.told_quote = order.cum_qty, order.cum_quote
 
     def count_trade(self, order: KnownOrder, trade_id: int, qty: int, quote: int) -> bool:
         """Whether a fill is new."""

@@ -17,7 +17,8 @@ import msgspec
 from sentinel.errors import ParseError, UnitError, VenueError
 from sentinel.host.venues.coinbase import messages, outcomes, translate
 from sentinel.host.venues.coinbase.account_rest import AccountRest
-from sentinel.host.venues.coinbase.desk import Desk, KnownOrder
+from sentinel.host.venues.coinbase.desk import Desk
+from sentinel.host.venues.coinbase.ended import resolve_missing
 from sentinel.host.venues.coinbase.requests import SelfTrade, order_body
 from sentinel.host.venues.coinbase.signed_rest import SignedRest
 from sentinel.host.venues.contract import LocalCode, VenueOrder, VenueTrade
@@ -46,6 +47,7 @@ class Outbound:
         self._tasks: set[asyncio.Task[None]] = set()
         self._checks: set[asyncio.TimerHandle] = set()
         self._adopting: set[str] = set()
+        self._asking: set[int] = set()
 
     @property
     def pending(self) -> int:
@@ -90,8 +92,13 @@ class Outbound:
         self._spawn(self._cancel(key, index))
 
     def query(self, key: int, index: int) -> None:
-        """Ask what became of an order: its fills and STATUS, or NOT_FOUND. One that may not leave is counted."""
-        self._spawn(self._query(key, index))
+        """Ask what became of an order: its fills and STATUS, CANCELED for one proven gone, or NOT_FOUND.
+
+        One that may not leave is counted; while the same is being asked nothing is.
+        """
+        if key not in self._asking:
+            self._asking.add(key)
+            self._spawn(self._query(key, index))
 
     def adopt(self, uuid: str, symbol: int) -> None:
         """Ask about an order the user channel names and nobody here knows; its fills and STATUS follow."""
@@ -216,27 +223,24 @@ class Outbound:
 
     async def _query(self, key: int, index: int) -> None:
         desk = self._desk
+        known = desk.known_by_key(key)
         try:
             order = await self._account.order_by_key(key, desk.symbols[index], patient=False)
+            if order is None and known is not None:
+                order = await resolve_missing(self._account, desk.symbols[index], known)
         except VenueError as error:
             denied = error.value in (LocalCode.PAUSED.name, LocalCode.WEIGHT_BUDGET.name)
             desk.counters["query_denied" if denied else "query_errors"] += 1
             return
+        finally:
+            self._asking.discard(key)
         if order is None:
-            self._on_gone(key, index)
+            desk.emit(OrderEventKind.NOT_FOUND, key, index, desk.now_ns(), -outcomes.NOT_FOUND, _QUERY)
+        elif known is not None and known.ended and order.state == OrderState.CANCELED and order.cum_qty == 0:
+            desk.emit_of(known, OrderEventKind.CANCELED, OrderState.CANCELED, desk.now_ns(), 0, _QUERY)
         else:
             await self._tell(key, order)
         desk.deliver()
-
-    def _on_gone(self, key: int, index: int) -> None:
-        """The venue forgets an order that was cancelled before it traded: of one it had taken, not found means that."""
-        desk, now = self._desk, self._desk.now_ns()
-        known = desk.known_by_key(key)
-        if known is not None and known.cum_qty == 0:
-            known.ended = True
-            desk.emit_of(known, OrderEventKind.CANCELED, OrderState.CANCELED, now, 0, _QUERY)
-        else:
-            desk.emit(OrderEventKind.NOT_FOUND, key, index, now, -outcomes.NOT_FOUND, _QUERY)
 
     async def _adopt(self, uuid: str, symbol: int) -> None:
         try:
@@ -273,20 +277,3 @@ class Outbound:
 
 def _without_fills(order: VenueOrder) -> VenueOrder:
     return replace(order, state=OrderState.ACKED, cum_qty=0, cum_quote=0)
-
-
-def gone(order: KnownOrder) -> VenueOrder:
-    """A known order the venue no longer finds: cancelled before it traded."""
-    return VenueOrder(
-        key=order.key,
-        client_order_id="",
-        symbol=order.symbol,
-        venue_order_id=order.venue_order_id,
-        side=order.side,
-        state=OrderState.CANCELED,
-        price=order.price,
-        qty=order.qty,
-        cum_qty=0,
-        cum_quote=0,
-        t_update_ns=0,
-    )

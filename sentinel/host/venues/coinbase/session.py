@@ -11,7 +11,7 @@ A record's ``venue_order_id`` is the first 63 bits of the venue's UUID.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -19,19 +19,20 @@ from numpy.typing import NDArray
 from sentinel.config import VenueConfig
 from sentinel.errors import VenueError
 from sentinel.host.ports import Clock, RecordSink
-from sentinel.host.venues.binance_spot.keeper import LinkKeeper
-from sentinel.host.venues.binance_spot.link import Link
 from sentinel.host.venues.coinbase.account_rest import AccountRest
 from sentinel.host.venues.coinbase.credentials import Credentials
 from sentinel.host.venues.coinbase.desk import Desk
-from sentinel.host.venues.coinbase.outbound import Outbound, gone
+from sentinel.host.venues.coinbase.ended import resolve_missing
+from sentinel.host.venues.coinbase.outbound import Outbound
 from sentinel.host.venues.coinbase.requests import SelfTrade, order_body
 from sentinel.host.venues.coinbase.signed_rest import SignedRest
 from sentinel.host.venues.coinbase.subscription import UserSubscription
 from sentinel.host.venues.coinbase.user_stream import UserStream
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
-from sentinel.host.venues.order_events import RecordBatch
-from sentinel.wire import Command, Venue
+from sentinel.host.venues.instrument import balance_records, instrument_records
+from sentinel.host.venues.keeper import LinkKeeper
+from sentinel.host.venues.link import Link
+from sentinel.wire import Venue
 
 
 class CoinbaseSession:
@@ -47,6 +48,8 @@ class CoinbaseSession:
         self_trade: which order gives way when two of ours would meet. The default cancels the newer one; ``dc`` would
             shrink both, which the engine does not expect of its orders.
     """
+
+    venue = Venue.COINBASE
 
     def __init__(
         self,
@@ -65,7 +68,7 @@ class CoinbaseSession:
         self.on_reconnect = on_reconnect
         self._credentials = credentials
         self._self_trade = self_trade
-        self._desk = Desk(self.symbols, clock, sink, source)
+        self._desk = Desk(self.symbols, clock, sink, source, self.venue)
         self._rest = SignedRest(venue.rest_url, credentials, self._desk)
         self._account = AccountRest(self._desk, self._rest)
         self._outbound = Outbound(self._desk, self._rest, self._account, self._is_linked, self_trade)
@@ -150,6 +153,11 @@ class CoinbaseSession:
         if index is not None:
             self._outbound.query(key, index)
 
+    def recall(self, orders: Iterable[VenueOrder]) -> None:
+        """Orders of ours that the venue had taken, as the engine holds them: one that is not found now has ended."""
+        for order in orders:
+            self._desk.recall(order)
+
     @property
     def has_room(self) -> bool:
         """Whether half of the requests are left, so that a listing that can wait may leave now."""
@@ -161,23 +169,12 @@ class CoinbaseSession:
         """INSTRUMENT control records of every product, int64[n, 8], as read by ``connect`` or anew. Raises VenueError."""
         if reload:
             self._desk.instruments = await self._account.instruments(self.symbols)
-        batch, now = RecordBatch(Venue.COINBASE), self._desk.now_ns()
-        for index, instrument in enumerate(self._desk.instruments):
-            instrument.write(index, now, batch)
-        return batch.take()
+        return instrument_records(self.venue, self._desk.instruments, self._desk.now_ns())
 
     async def balances(self) -> NDArray[Any]:
         """BASE_BALANCE of every product and QUOTE_BALANCE, available + hold, int64[n, 8]. Raises VenueError."""
         totals = await self._account.balances()
-        batch, now = RecordBatch(Venue.COINBASE), self._desk.now_ns()
-        instruments = self._desk.instruments
-        for index, instrument in enumerate(instruments):
-            batch.control(Command.BASE_BALANCE, now, symbol=index, value=totals.get(instrument.base_asset, 0))
-        quotes = {instrument.quote_asset for instrument in instruments}
-        if len(quotes) != 1:
-            raise VenueError("feed.symbols", sorted(quotes), "products of one quote currency", "run one process per currency")
-        batch.control(Command.QUOTE_BALANCE, now, value=totals.get(quotes.pop(), 0))
-        return batch.take()
+        return balance_records(self.venue, self._desk.instruments, totals, self._desk.now_ns())
 
     async def open_orders(self, symbol: str | None = None) -> list[VenueOrder]:
         """Every open order of the profile or of one product, foreign ones too. Raises VenueError."""
@@ -186,8 +183,9 @@ class CoinbaseSession:
     async def find_order(self, symbol: str, key: int | None = None, venue_order_id: int | None = None) -> VenueOrder | None:
         """One order by our key or by the venue's id as a record holds it; None when the venue does not know it.
 
-        An order this session had seen taken and that is not found any more was cancelled before it traded; one of an
-        earlier session is told as unknown. Raises VenueError, also for a venue id this session has not met.
+        An order that was seen taken, here or as ``recall`` told, and that is not found any more: CANCELED where
+        ``resolve_missing`` proves it, which takes two seconds, else None. Raises VenueError, also for a venue id this
+        session has not met.
         """
         if venue_order_id is not None:
             uuid = self._desk.uuid_of(self._desk.index[symbol], venue_order_id)
@@ -198,7 +196,7 @@ class CoinbaseSession:
             raise VenueError("find_order", None, "a key or a venue order id", "pass one")
         found = await self._account.order_by_key(key, symbol)
         known = self._desk.known_by_key(key)
-        return gone(known) if found is None and known is not None and known.cum_qty == 0 else found
+        return await resolve_missing(self._account, symbol, known) if found is None and known is not None else found
 
     async def my_trades(self, symbol: str, from_id: int | None = None, venue_order_id: int | None = None) -> list[VenueTrade]:
         """The profile's fills on ``symbol`` in order of trade id, all pages. Raises VenueError."""

@@ -12,11 +12,10 @@ import msgspec
 
 from sentinel.errors import VenueError
 from sentinel.host.ports import Clock
-from sentinel.host.venues.binance_spot.handshake import KeyRefused
-from sentinel.host.venues.binance_spot.link import Link
-from sentinel.host.venues.binance_spot.messages import Frame
 from sentinel.host.venues.coinbase.credentials import Credentials
 from sentinel.host.venues.coinbase.messages import FeedError, Subscriptions
+from sentinel.host.venues.key_refused import KeyRefused
+from sentinel.host.venues.link import Link
 
 _REPLY_TIMEOUT_S = 10.0
 _ABOUT_KEY = re.compile(r"auth|signature|passphrase|key", re.IGNORECASE)
@@ -78,10 +77,6 @@ class UserSubscription:
         future = self._waiting.get(link)
         if future is not None and not future.done():
             future.set_exception(VenueError("order connection", "closed", "an answer before it closes", "wait for the reconnect"))
-
-    def on_reply(self, frame: Frame) -> bool:
-        """The feed has no replies."""
-        return False
 
     async def measure_offset(self, link: Link) -> int:
         """The feed tells no time of its own; the machine's clock must be within 30 s of the venue's."""

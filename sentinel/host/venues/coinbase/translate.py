@@ -9,11 +9,11 @@ from uuid import UUID
 
 from sentinel.errors import ParseError, UnitError
 from sentinel.host.rfc3339 import parse_utc
-from sentinel.host.venues.binance_spot.instruments import Instrument
-from sentinel.host.venues.binance_spot.translate import amount
+from sentinel.host.venues.amounts import amount
 from sentinel.host.venues.coinbase.messages import FillRow, OrderRow, Product
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
 from sentinel.host.venues.fix.dialect import uuid_order_key
+from sentinel.host.venues.instrument import Instrument
 from sentinel.units import E8, INT64_MAX, notional, parse_e8
 from sentinel.wire import FeeAsset, InstrumentField, OrderState, Side
 

@@ -13,11 +13,11 @@ import msgspec
 
 from sentinel.errors import ParseError, UnitError
 from sentinel.host.rfc3339 import parse_utc
-from sentinel.host.venues.binance_spot.link import Link
 from sentinel.host.venues.coinbase import messages, translate
 from sentinel.host.venues.coinbase.desk import Desk, KnownOrder
 from sentinel.host.venues.contract import LocalCode, VenueOrder
 from sentinel.host.venues.fix.dialect import uuid_order_key
+from sentinel.host.venues.link import Link
 from sentinel.units import notional
 from sentinel.wire import FeeAsset, OrderEventFlag, OrderEventKind, OrderState, Side
 

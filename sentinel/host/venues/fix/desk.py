@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sentinel.host.ports import Clock, RecordSink
-from sentinel.host.venues.binance_spot.instruments import Instrument
 from sentinel.host.venues.contract import LocalCode
 from sentinel.host.venues.fix.dialect import Dialect
 from sentinel.host.venues.fix.session import FixSession
+from sentinel.host.venues.instrument import Instrument
 from sentinel.host.venues.order_events import RecordBatch
 from sentinel.units import NS_PER_S
 from sentinel.wire import OrderEventKind, Venue

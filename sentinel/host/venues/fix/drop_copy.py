@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from sentinel.errors import ParseError, UnitError
 from sentinel.host.ports import Clock
-from sentinel.host.venues.binance_spot.instruments import Instrument
 from sentinel.host.venues.contract import VenueTrade
 from sentinel.host.venues.fix import reports
 from sentinel.host.venues.fix.dialect import Dialect
@@ -20,6 +19,7 @@ from sentinel.host.venues.fix.keeper import SessionKeeper
 from sentinel.host.venues.fix.logon import Logon
 from sentinel.host.venues.fix.protocol import Ended, Event, Received, Unusable
 from sentinel.host.venues.fix.session import FixAddress, FixSession
+from sentinel.host.venues.instrument import Instrument
 from sentinel.units import notional
 from sentinel.wire import OrderEventKind
 

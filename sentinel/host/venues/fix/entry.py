@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from sentinel.errors import VenueError
 from sentinel.host.ports import Clock, RecordSink
-from sentinel.host.venues.binance_spot.instruments import Instrument
 from sentinel.host.venues.contract import LocalCode
 from sentinel.host.venues.fix.budget import MessageBudget
 from sentinel.host.venues.fix.codec import Field
@@ -23,6 +22,7 @@ from sentinel.host.venues.fix.logon import Logon
 from sentinel.host.venues.fix.orders import CANCEL, CANCEL_REPLACE, NEW_ORDER, OrderMessages
 from sentinel.host.venues.fix.protocol import Event
 from sentinel.host.venues.fix.session import FixAddress, FixSession
+from sentinel.host.venues.instrument import Instrument
 from sentinel.wire import OrderEventKind, Venue
 
 

@@ -10,13 +10,13 @@ from typing import TypeVar
 from uuid import UUID
 
 from sentinel.errors import ParseError
+from sentinel.host.venues.amounts import amount
 from sentinel.host.venues.binance_spot import outcomes
-from sentinel.host.venues.binance_spot.instruments import Instrument
-from sentinel.host.venues.binance_spot.translate import amount
 from sentinel.host.venues.contract import LocalCode
 from sentinel.host.venues.fix.codec import FixMessage
 from sentinel.host.venues.fix.dialect import Dialect
 from sentinel.host.venues.fix.timestamps import parse_utc
+from sentinel.host.venues.instrument import Instrument
 from sentinel.host.venues.order_events import NO_TRADE, RecordBatch, foreign_key
 from sentinel.wire import OrderEventFlag, OrderEventKind, OrderState, Side
 

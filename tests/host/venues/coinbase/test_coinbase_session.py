@@ -15,8 +15,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from sentinel.config import VenueConfig
 from sentinel.errors import ConfigError, VenueError
 from sentinel.host.clock import LiveClock
-from sentinel.host.venues.binance_spot import keeper
-from sentinel.host.venues.coinbase import CoinbaseSession, Credentials, account_rest, desk, subscription
+from sentinel.host.venues import keeper
+from sentinel.host.venues.coinbase import CoinbaseSession, Credentials, account_rest, desk, ended, subscription
 from sentinel.host.venues.contract import LocalCode
 from sentinel.host.venues.fix.dialect import uuid_order_id
 from sentinel.sim.venue.faults import FaultKind
@@ -31,6 +31,7 @@ from tests.host.waiting import until
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "_BACKOFF_MIN_S", 0.01)
+    monkeypatch.setattr(ended, "SETTLE_S", 0.1)
 
 
 def reply(rig: Rig, verb: str, path: str, *answers: HttpResponse) -> list[HttpRequest]:

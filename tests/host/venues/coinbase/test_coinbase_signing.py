@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -10,7 +12,8 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel.errors import VenueError
+from sentinel.config import VenueConfig
+from sentinel.errors import ConfigError, VenueError
 from sentinel.host.venues.coinbase import Credentials
 from sentinel.host.venues.coinbase.credentials import seconds
 from sentinel.sim.coinbase.auth import CoinbaseKey, KeyRing, Proof
@@ -90,3 +93,39 @@ def test_the_simulated_exchange_refuses_every_proof_but_the_right_one(change: di
     assert ring.check(Proof(**good), signed, NOW).account == "paper"
     with pytest.raises(Refusal, match="401"):
         ring.check(Proof(**(good | change)), signed, NOW)
+
+
+def venue_of(**settings: Any) -> VenueConfig:
+    address = "ws://127.0.0.1:2"
+    return VenueConfig(name="coinbase", rest_url="http://127.0.0.1:1", stream_url=address, api_url=address, **settings)
+
+
+def test_key_secret_and_passphrase_come_from_the_environment_or_from_files_of_their_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, phrase = tmp_path / "secret", tmp_path / "phrase"
+    for path, text in ((secret, CREDENTIALS.secret), (phrase, "the-phrase")):
+        path.write_text(text + "\n", encoding="ascii")
+        path.chmod(0o600)
+    monkeypatch.setenv("SENTINEL_API_KEY", "thekey")
+    files = venue_of(api_secret_file=str(secret), api_passphrase_file=str(phrase))
+    assert Credentials.from_environment(files) == CREDENTIALS
+    monkeypatch.setenv("SENTINEL_API_SECRET", CREDENTIALS.secret)
+    monkeypatch.setenv("SENTINEL_API_PASSPHRASE", "the-phrase")
+    assert Credentials.from_environment(venue_of()) == CREDENTIALS
+    phrase.chmod(0o644)
+    with pytest.raises(ConfigError, match=r"venue\.api_passphrase_file.*chmod 600"):
+        Credentials.from_environment(files)
+
+
+@pytest.mark.parametrize("name", ["SENTINEL_API_KEY", "SENTINEL_API_SECRET", "SENTINEL_API_PASSPHRASE"])
+@pytest.mark.parametrize("value", ["", "not usable \x07"])
+def test_a_key_that_is_missing_or_cannot_be_one_is_an_error_that_names_its_place_and_not_its_text(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = {"SENTINEL_API_KEY": "thekey", "SENTINEL_API_SECRET": CREDENTIALS.secret, "SENTINEL_API_PASSPHRASE": "the-phrase"}
+    for variable, text in (texts | {name: value}).items():
+        monkeypatch.setenv(variable, text)
+    with pytest.raises(ConfigError, match=name) as caught:
+        Credentials.from_environment(venue_of())
+    assert "usable" not in str(caught.value)

@@ -7,9 +7,9 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sentinel.host.venues.binance_spot.instruments import Instrument
 from sentinel.host.venues.fix.codec import Decoder, Field, FixMessage, encode
 from sentinel.host.venues.fix.timestamps import format_utc
+from sentinel.host.venues.instrument import Instrument
 from sentinel.units import E8
 from sentinel.wire import client_key
 from tests.host.venues.offline_session import START_NS

@@ -1,4 +1,4 @@
-"""One WebSocket connection to the WebSocket API: whole text messages in, text messages out."""
+"""One WebSocket connection to a venue: whole text messages in, text messages out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PING_REPLY_S = 10.0
 class Link(WSListener):
     """Counts data frames both ways; ``lockstep_id`` is the upgrade response's X-Lockstep-Connection, or None.
 
-    ``logged_on``: the venue knows the connection as ours (session.logon), its requests carry no signature.
+    ``logged_on``: the venue knows the connection as ours (a logon), its requests carry no signature.
 
     ``on_message(link, payload)`` gets whole messages, ``on_lost(link)`` is called once when it ends.
     """

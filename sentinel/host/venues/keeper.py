@@ -16,9 +16,8 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from sentinel.errors import SentinelError, VenueError
-from sentinel.host.venues.binance_spot.handshake import KeyRefused
-from sentinel.host.venues.binance_spot.link import Link
-from sentinel.host.venues.binance_spot.messages import Frame
+from sentinel.host.venues.key_refused import KeyRefused
+from sentinel.host.venues.link import Link
 
 _log = logging.getLogger(__name__)
 
@@ -43,15 +42,13 @@ class LinkOwner(Protocol):
 
 
 class Preparation(Protocol):
-    """What makes a new connection fit for orders, and finds out whether it still is; see ``handshake.Handshake``."""
+    """What makes a new connection fit for orders, and finds out whether it still is; see ``binance_spot.handshake.Handshake``."""
 
     async def prepare(self, link: Link) -> None: ...
 
     async def measure_offset(self, link: Link) -> int: ...
 
     async def check_session(self, link: Link) -> None: ...
-
-    def on_reply(self, frame: Frame) -> bool: ...
 
     def on_lost(self, link: Link) -> None: ...
 

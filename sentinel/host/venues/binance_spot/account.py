@@ -1,0 +1,115 @@
+"""What every order session with Binance spot asks over REST, whichever way its orders take: listings, and one desk."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from numpy.typing import NDArray
+
+from sentinel.config import VenueConfig
+from sentinel.errors import VenueError
+from sentinel.host.ports import Clock, RecordSink
+from sentinel.host.venues.binance_spot import translate
+from sentinel.host.venues.binance_spot.account_rest import AccountRest
+from sentinel.host.venues.binance_spot.desk import Desk
+from sentinel.host.venues.binance_spot.instruments import read_instruments
+from sentinel.host.venues.binance_spot.signed_rest import SignedRest
+from sentinel.host.venues.binance_spot.signing import Credentials
+from sentinel.host.venues.contract import VenueOrder, VenueTrade
+from sentinel.host.venues.instrument import balance_records, instrument_records
+from sentinel.wire import Venue, client_order_id
+
+
+class BinanceAccount:
+    """The part of ``contract.OrderSession`` that is no order; arguments as in ``BinanceSpotSession``."""
+
+    venue = Venue.BINANCE_SPOT
+
+    def __init__(
+        self, venue: VenueConfig, symbols: list[str], credentials: Credentials, clock: Clock, sink: RecordSink, source: int
+    ) -> None:
+        self.symbols = list(symbols)
+        self._desk = Desk(self.symbols, clock, sink, source, self.venue)
+        self._rest = SignedRest(venue, credentials, self._desk.budget, self._desk.venue_ns)
+        self._account = AccountRest(self._desk, self._rest)
+
+    # What the host watches
+
+    @property
+    def halted(self) -> str | None:
+        """Why the venue refused our key; None while it has not."""
+        return self._desk.halted
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What happened so far, by name."""
+        return self._desk.counters
+
+    @property
+    def raw_log(self) -> deque[tuple[int, str, bytes]]:
+        """The last 64 (t_ns, why, first 4 KiB) of messages that could not be used."""
+        return self._desk.raw_log
+
+    @property
+    def balances_seen(self) -> dict[str, tuple[int, int]]:
+        """Asset -> (free, locked) of the latest account events, int64 e8."""
+        return self._desk.balances_seen
+
+    @property
+    def stream_trades(self) -> int:
+        """TRADE events received from user data so far."""
+        return self._desk.stream_trades
+
+    @property
+    def pending_requests(self) -> int:
+        return self._account.pending
+
+    def recall(self, orders: Iterable[VenueOrder]) -> None:
+        """Nothing: this venue finds every order by its id."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether half of the request weight is left, so that a listing that can wait may leave now."""
+        return self._desk.budget.has_room(self._desk.venue_ns())
+
+    # Listings
+
+    async def instruments(self, reload: bool = False) -> NDArray[Any]:
+        """INSTRUMENT control records of every symbol, int64[n, 8], as read by ``connect`` or anew. Raises VenueError."""
+        if reload:
+            await self.load_instruments()
+        return instrument_records(self.venue, self._desk.instruments, self._desk.now_ns())
+
+    async def balances(self) -> NDArray[Any]:
+        """BASE_BALANCE of every symbol and QUOTE_BALANCE, free + locked, int64[n, 8]. Raises VenueError."""
+        totals = await self._account.balances()
+        return balance_records(self.venue, self._desk.instruments, totals, self._desk.now_ns())
+
+    async def open_orders(self, symbol: str | None = None) -> list[VenueOrder]:
+        """Every open order of the account or of one symbol, foreign ones too. Raises VenueError."""
+        return await self._account.open_orders(self._desk.index, symbol)
+
+    async def find_order(self, symbol: str, key: int | None = None, venue_order_id: int | None = None) -> VenueOrder | None:
+        """One order by our key or by the venue's id; None when the venue does not know it. Raises VenueError."""
+        if venue_order_id is not None:
+            return await self._account.order(symbol, self._desk.index, {"orderId": venue_order_id})
+        if key is None:
+            raise VenueError("find_order", None, "a key or a venue order id", "pass one")
+        for text in (client_order_id(key), translate.cancel_id(key)):
+            found = await self._account.order(symbol, self._desk.index, {"origClientOrderId": text})
+            if found is not None:
+                return found
+        return None
+
+    async def my_trades(self, symbol: str, from_id: int | None = None, venue_order_id: int | None = None) -> list[VenueTrade]:
+        """The account's fills on ``symbol`` in order of trade id, all pages. Raises VenueError."""
+        index = self._desk.index[symbol]
+        return await self._account.trades(symbol, index, self._desk.instruments[index], from_id, venue_order_id)
+
+    async def load_instruments(self) -> None:
+        """Read the instruments and the limits anew. Raises VenueError, ConfigError for a symbol the venue does not list."""
+        info = await self._account.exchange_info(self.symbols)
+        self._desk.instruments = read_instruments(info, self.symbols)
+        self._desk.budget.observe(info.rate_limits, self._desk.venue_ns())

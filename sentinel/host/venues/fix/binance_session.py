@@ -1,0 +1,280 @@
+"""The order session with Binance spot whose orders go by FIX: order entry and drop copy over FIX 4.4, questions over REST.
+
+FIX tells the outcome of every order of the account, whichever interface it came by (ResponseMode EVERYTHING), and answers no
+question; the venue sends nothing again that a lost session missed. So every question and each reconciliation goes over REST.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from numpy.typing import NDArray
+
+from sentinel.config import VenueConfig
+from sentinel.errors import VenueError
+from sentinel.host.ports import Clock, LockstepLink, RecordSink
+from sentinel.host.venues.binance_spot.account import BinanceAccount
+from sentinel.host.venues.binance_spot.messages import decode_server_time
+from sentinel.host.venues.binance_spot.signing import Credentials
+from sentinel.host.venues.contract import LocalCode, VenueTrade
+from sentinel.host.venues.fix.dialect import BINANCE
+from sentinel.host.venues.fix.drop_copy import DropCopy
+from sentinel.host.venues.fix.entry import FixOrderEntry
+from sentinel.host.venues.fix.logon import BinanceLogon
+from sentinel.host.venues.fix.orders import OrderMessages
+from sentinel.host.venues.fix.session import FixAddress
+from sentinel.host.venues.order_events import write_status
+from sentinel.units import NS_PER_S
+from sentinel.wire import ORDER_EVENT_1, ORDER_EVENT_2, Kind, OrderEventFlag, OrderEventKind, record_struct
+
+_log = logging.getLogger(__name__)
+
+_CLOCK_SAMPLES = 5
+_CLOCK_EVERY_S = 30.0
+_COMPARE_EVERY_S = 5.0
+#: The drop copy comes a second later than order entry's own reports; a fill is missing only when it is older than this.
+_LATE_NS = 3 * NS_PER_S
+_TOLD_FILLS = 100_000
+_DROP_COPY_COUNTERS = ("drop_copy_only", "drop_copy_gaps", "drop_copy_fills")
+_PART_1, _PART_2 = record_struct(ORDER_EVENT_1), record_struct(ORDER_EVENT_2)
+
+
+class BinanceFixSession(BinanceAccount):
+    """See ``contract.OrderSession``. All methods belong to one event loop; no thread is started.
+
+    Arguments as of ``BinanceSpotSession``; the key is an Ed25519 one that may use FIX. A fill that the drop copy tells and
+    order entry did not is counted (``drop_copy_only``) and leads to a reconciliation by ``on_reconnect``.
+    """
+
+    def __init__(
+        self,
+        venue: VenueConfig,
+        symbols: list[str],
+        credentials: Credentials,
+        clock: Clock,
+        sink: RecordSink,
+        source: int,
+        on_reconnect: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        super().__init__(venue, symbols, credentials, clock, sink, source)
+        self.on_reconnect = on_reconnect
+        self._venue_config = venue
+        self._clock = clock
+        self._messages = OrderMessages(BINANCE, venue.recv_window_ms)
+        self._logons = [BinanceLogon(f"{venue.fix_sender}-{name}", credentials) for name in "12"]
+        self._copy_logons = [BinanceLogon(f"{venue.fix_sender}-{name}", credentials, drop_copy=True) for name in "34"]
+        self._sink = sink
+        self._source = source
+        self._told = _ToldFills(sink)
+        self._entry: FixOrderEntry | None = None
+        self._copy: DropCopy | None = None
+        self._watches: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # What the host watches
+
+    @property
+    def ready(self) -> bool:
+        """Whether orders can be sent: logged on, key not refused."""
+        return self._entry is not None and self._entry.ready
+
+    @property
+    def halted(self) -> str | None:
+        """Why the venue refused our key; None while it has not."""
+        return self._desk.halted or (None if self._entry is None else self._entry.halted)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What happened so far, by name: over REST, order entry and drop copy."""
+        counted = dict(self._desk.counters)
+        for name, count in ({} if self._entry is None else self._entry.counters).items():
+            counted[name] = counted.get(name, 0) + count
+        counted |= dict.fromkeys(_DROP_COPY_COUNTERS, 0)
+        if self._entry is not None:
+            counted["reconnects"] = self._entry.reconnects
+        if self._copy is not None:
+            copied = self._copy.counters
+            counted |= {"drop_copy_fills": copied["fills"], "drop_copy_gaps": copied["gaps"]}
+            counted["drop_copy_only"] = len(self._told.missed)
+        return counted
+
+    @property
+    def stream_trades(self) -> int:
+        """TRADE events received from order entry so far."""
+        return 0 if self._entry is None else self._entry.stream_trades
+
+    @property
+    def pending_requests(self) -> int:
+        return super().pending_requests + len(self._tasks)
+
+    @property
+    def links(self) -> tuple[LockstepLink, ...]:
+        """None: FIX has no lock-step."""
+        return ()
+
+    # Life
+
+    async def connect(self) -> None:
+        """Read the instruments, measure the clock, log on to order entry and drop copy. Raises VenueError."""
+        await self.load_instruments()
+        await self._measure_clock()
+        venue, instruments = self._venue_config, self._desk.instruments
+        self._entry = FixOrderEntry(
+            fix_address(venue.fix_url),
+            BINANCE,
+            self._logons,
+            instruments,
+            self._clock,
+            self._told,
+            self._source,
+            self.venue,
+            venue.recv_window_ms,
+            self._on_up,
+        )
+        await self._entry.connect()
+        loop = asyncio.get_running_loop()
+        self._watches.append(loop.create_task(self._watch_clock()))
+        if venue.drop_copy_url:
+            self._copy = DropCopy(fix_address(venue.drop_copy_url), BINANCE, self._copy_logons, instruments, self._clock)
+            await self._copy.connect()
+            self._watches.append(loop.create_task(self._watch_copy(self._copy)))
+
+    async def close(self) -> None:
+        """Log out. Requests without an answer become AMBIGUOUS. Idempotent."""
+        tasks = [*self._tasks, *self._watches]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for part in (self._entry, self._copy):
+            if part is not None:
+                await part.close()
+        self._rest.close()
+
+    # Orders
+
+    def place(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
+        """Send an order now. The outcome is SENT and what the venue says, or NOT_SENT with a LocalCode."""
+        if self._entry is not None:
+            self._entry.place(key, symbol, side, order_type, tif, price, qty)
+
+    def rehearse(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
+        """Prepare an order and throw it away: keeps the code warm. Nothing leaves or changes."""
+        self._messages.place(key, symbol, side, order_type, tif, price, qty)
+
+    def deny(self, key: int, symbol: str) -> None:
+        """Do not send an order that was decided and is no longer permitted: NOT_SENT."""
+        if self._entry is not None:
+            self._entry.deny(key, symbol)
+
+    def cancel(self, key: int, symbol: str) -> None:
+        """Ask for an order's cancellation now. One that cannot be sent becomes CANCEL_REJECTED."""
+        if self._entry is not None:
+            self._entry.cancel(key, symbol)
+
+    def query(self, key: int, symbol: str) -> None:
+        """Ask over REST what became of an order: STATUS (after its fills) or NOT_FOUND. What fails is only counted."""
+        if symbol in self._desk.index:
+            self._spawn(self._query(key, symbol))
+
+    # Within
+
+    async def _query(self, key: int, symbol: str) -> None:
+        desk, index = self._desk, self._desk.index[symbol]
+        trades: list[VenueTrade] = []
+        try:
+            order = await self.find_order(symbol, key)
+            if order is not None and order.cum_qty > 0:
+                trades = await self.my_trades(symbol, venue_order_id=order.venue_order_id)
+        except VenueError as error:
+            denied = error.value in (LocalCode.PAUSED.name, LocalCode.WEIGHT_BUDGET.name)
+            desk.counters["query_denied" if denied else "query_errors"] += 1
+            return
+        now = desk.now_ns()
+        if order is None:
+            desk.batch.order_event(OrderEventKind.NOT_FOUND, key, index, now, flags=OrderEventFlag.FROM_QUERY)
+        else:
+            write_status(desk.batch, key, order, trades, now)
+        desk.deliver()
+
+    async def _measure_clock(self) -> None:
+        offset = self._desk.offset
+        offset.begin_round()
+        for _ in range(_CLOCK_SAMPLES):
+            sent = self._clock.now_ns()
+            answer = await self._rest.request("GET", "/api/v3/time", {}, signed=False)
+            try:
+                server_ms = decode_server_time(answer.body).server_time
+            except msgspec.MsgspecError:
+                raise VenueError("/api/v3/time", answer.body[:80], '{"serverTime": ms}', "check venue.rest_url") from None
+            offset.sample(sent, self._clock.now_ns(), server_ms)
+
+    async def _watch_clock(self) -> None:
+        while True:
+            await asyncio.sleep(_CLOCK_EVERY_S)
+            try:
+                await self._measure_clock()
+            except VenueError as error:
+                _log.warning("clock offset not measured: %s", error)
+
+    async def _on_up(self) -> None:
+        await self._measure_clock()
+        if self.on_reconnect is not None:
+            await self.on_reconnect()
+
+    async def _watch_copy(self, copy: DropCopy) -> None:
+        while True:
+            await asyncio.sleep(_COMPARE_EVERY_S)
+            missed = self._told.find_missed(copy, self._desk.venue_ns() - _LATE_NS)
+            for symbol, trade_id in missed:
+                _log.error("the drop copy tells fill %d on %s, order entry did not", trade_id, self.symbols[symbol])
+            if missed and self.on_reconnect is not None:
+                try:
+                    await self.on_reconnect()
+                except VenueError as error:
+                    _log.error("not reconciled after a fill only the drop copy told: %s", error)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _ToldFills:
+    """Hands records on, and remembers which fills order entry has told: what the drop copy is held against."""
+
+    def __init__(self, sink: RecordSink) -> None:
+        self.missed: set[tuple[int, int]] = set()
+        self._sink = sink
+        self._told: dict[tuple[int, int], None] = {}
+
+    def deliver(self, source: int, records: NDArray[Any]) -> None:
+        raw = records.tobytes()
+        for start in range(0, len(raw), _PART_1.size + _PART_2.size):
+            first, second = _PART_1.unpack_from(raw, start), _PART_2.unpack_from(raw, start + _PART_1.size)
+            if first[3] == Kind.ORDER_EVENT and first[12] == OrderEventKind.TRADE:
+                self._told[first[8], second[2]] = None
+        while len(self._told) > _TOLD_FILLS:
+            del self._told[next(iter(self._told))]
+        self._sink.deliver(source, records)
+
+    def find_missed(self, copy: DropCopy, until_ns: int) -> list[tuple[int, int]]:
+        """Fills of the drop copy of before ``until_ns`` that were not told here, each once: (symbol, trade id)."""
+        known = self._told.keys() | self.missed
+        found = [name for name, fill in copy.fills.items() if fill.t_ns < until_ns and name not in known]
+        self.missed.update(found)
+        return found
+
+
+def fix_address(url: str) -> FixAddress:
+    """``tcp+tls://host:port`` or ``tcp://host:port``, as the settings have checked it."""
+    parts = urlsplit(url)
+    tls = ssl.create_default_context() if parts.scheme == "tcp+tls" else None
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return FixAddress(parts.hostname, parts.port, tls)

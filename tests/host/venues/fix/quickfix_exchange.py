@@ -1,0 +1,209 @@
+"""QuickFIX in front of the simulated exchange: order entry and drop copy by an engine that shares no code with ours."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from sentinel.sim.venue.api_error import ApiError
+from sentinel.sim.venue.exchange import Exchange
+
+# Wheels exist up to Python 3.11.
+fix = pytest.importorskip("quickfix")
+
+_DEFAULTS = """[DEFAULT]
+ConnectionType=acceptor
+SocketAcceptHost=127.0.0.1
+SocketAcceptPort={port}
+SocketReuseAddress=Y
+StartTime=00:00:00
+EndTime=00:00:00
+UseDataDictionary=N
+CheckLatency=N
+HeartBtInt=10
+"""
+_SESSION = """[SESSION]
+BeginString=FIX.4.4
+SenderCompID=SPOT
+TargetCompID={sender}
+"""
+_READ = (11, 18, 35, 38, 40, 41, 44, 54, 55, 59)
+_TIFS = {"1": "GTC", "3": "IOC", "4": "FOK"}
+_EXECUTIONS = {"NEW": "0", "TRADE": "F", "CANCELED": "4", "EXPIRED": "C"}
+_STATES = {"NEW": "0", "PARTIALLY_FILLED": "1", "FILLED": "2", "CANCELED": "4", "EXPIRED": "C"}
+
+
+class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
+    """Takes orders and cancels of ``account`` and tells every report to order entry and, if asked, to the drop copy.
+
+    Sessions are those of ``prefix``: -1 and -2 of order entry, -3 and -4 of the drop copy. ``mute``: order entry is
+    told of no fill any more. Callbacks come in QuickFIX's threads; the exchange is only touched in the loop's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        exchange: Exchange,
+        account: str,
+        public: Ed25519PublicKey,
+        enter: Callable[[], None],
+        leave: Callable[[], None],
+        prefix: str = "SNTL",
+    ) -> None:
+        super().__init__()
+        self.mute = False
+        self.heard: list[str] = []
+        self.errors: list[Exception] = []
+        self._exchange, self._account, self._public = exchange, account, public
+        self._enter, self._leave = enter, leave
+        self._sessions: dict[str, Any] = {}
+        self._loop = asyncio.get_running_loop()
+        self._publish_user = exchange.publish_user
+        exchange.publish_user = self._pass_user  # type: ignore[method-assign]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        path = folder / "acceptor.cfg"
+        path.write_text(
+            _DEFAULTS.format(port=self.port) + "".join(_SESSION.format(sender=f"{prefix}-{number}") for number in range(1, 5)),
+            encoding="ascii",
+        )
+        self._settings, self._store = fix.SessionSettings(str(path)), fix.MemoryStoreFactory()
+        self._acceptor = fix.SocketAcceptor(self, self._store, self._settings)
+        self._acceptor.start()
+
+    @property
+    def url(self) -> str:
+        return f"tcp://127.0.0.1:{self.port}"
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._acceptor.stop, True)
+        # QuickFIX finds sessions by their names in one table: those of the next acceptor must not meet these.
+        del self._acceptor
+        assert self.errors == []
+
+    # In QuickFIX's threads
+
+    def onCreate(self, session: Any) -> None: ...
+
+    def onLogon(self, session: Any) -> None:
+        self._sessions[session.getTargetCompID().getValue()] = session
+
+    def onLogout(self, session: Any) -> None:
+        self._sessions.pop(session.getTargetCompID().getValue(), None)
+
+    def toAdmin(self, message: Any, session: Any) -> None: ...
+
+    def toApp(self, message: Any, session: Any) -> None: ...
+
+    def fromAdmin(self, message: Any, session: Any) -> None:
+        self._guarded(self._check_logon, message)
+
+    def fromApp(self, message: Any, session: Any) -> None:
+        self._guarded(self._on_app, message)
+
+    def _guarded(self, handle: Callable[[Any], None], message: Any) -> None:
+        # An exception that leaves a callback ends the whole process.
+        try:
+            handle(message)
+        except Exception as error:
+            self.errors.append(error)
+
+    def _check_logon(self, message: Any) -> None:
+        header = message.getHeader()
+        self.heard.append(header.getField(35))
+        if header.getField(35) == "A":
+            payload = "\x01".join(header.getField(tag) for tag in (35, 49, 56, 34, 52))
+            self._public.verify(base64.b64decode(message.getField(96)), payload.encode())
+
+    def _on_app(self, message: Any) -> None:
+        kind = message.getHeader().getField(35)
+        self.heard.append(kind)
+        fields = {tag: message.getField(tag) for tag in _READ if message.isSetField(tag)}
+        self._loop.call_soon_threadsafe(self._take, kind, fields)
+
+    # In the loop's thread
+
+    def _take(self, kind: str, fields: dict[int, str]) -> None:
+        self._enter()
+        try:
+            if kind == "D":
+                self._exchange.place(self._account, _placement(fields))
+            elif kind == "F":
+                params = {"symbol": fields[55], "origClientOrderId": fields[41], "newClientOrderId": fields[11]}
+                self._exchange.cancel(self._account, params)
+        except ApiError as error:
+            self._refuse(kind, fields, error)
+        except Exception as error:
+            self.errors.append(error)
+        self._leave()
+
+    def _refuse(self, kind: str, fields: dict[int, str], error: ApiError) -> None:
+        told = {11: fields[11], 55: fields[55], 25016: str(error.code), 58: error.msg}
+        if kind == "D":
+            self._send("12", "8", {**told, 17: "0", 54: fields[54], 150: "8", 39: "8", 14: "0"}, None)
+        else:
+            self._send("12", "9", {**told, 41: fields[41], 434: "1"}, None)
+
+    def _pass_user(self, account: str, event: dict[str, Any]) -> None:
+        if account == self._account and event.get("e") == "executionReport" and event["x"] in _EXECUTIONS:
+            report, fee = _report(event)
+            self._send("34" if self.mute and fee is not None else "1234", "8", report, fee)
+        self._publish_user(account, event)
+
+    def _send(self, numbers: str, kind: str, fields: dict[int, str], fee: dict[int, str] | None) -> None:
+        for sender, session in list(self._sessions.items()):
+            if sender[-1] not in numbers:
+                continue
+            message = fix.Message()
+            message.getHeader().setField(fix.MsgType(kind))
+            for tag, value in fields.items():
+                message.setField(fix.StringField(tag, value))
+            if fee is not None:
+                group = fix.Group(136, 137)
+                for tag, value in fee.items():
+                    group.setField(fix.StringField(tag, value))
+                message.addGroup(group)
+            fix.Session.sendToTarget(message, session)
+
+
+def _placement(fields: dict[int, str]) -> dict[str, str]:
+    params = {"symbol": fields[55], "side": "BUY" if fields[54] == "1" else "SELL", "quantity": fields[38]}
+    params |= {"newClientOrderId": fields[11], "newOrderRespType": "ACK"}
+    if fields[40] == "1":
+        return {**params, "type": "MARKET"}
+    if fields.get(18) == "6":
+        return {**params, "type": "LIMIT_MAKER", "price": fields[44]}
+    return {**params, "type": "LIMIT", "price": fields[44], "timeInForce": _TIFS[fields[59]]}
+
+
+def _report(event: dict[str, Any]) -> tuple[dict[int, str], dict[int, str] | None]:
+    when = datetime.fromtimestamp(event["T"] / 1000, UTC).strftime("%Y%m%d-%H:%M:%S.%f")
+    report = {
+        11: event["c"],
+        14: event["z"],
+        17: str(event["I"]),
+        37: str(event["i"]),
+        38: event["q"],
+        39: _STATES[event["X"]],
+        44: event["p"],
+        54: "1" if event["S"] == "BUY" else "2",
+        55: event["s"],
+        60: when,
+        150: _EXECUTIONS[event["x"]],
+        25017: event["Z"],
+    }
+    if event["C"]:
+        report[41] = event["C"]
+    if event["x"] != "TRADE":
+        return report, None
+    report |= {31: event["L"], 32: event["l"], 1003: str(event["t"]), 1057: "N" if event["m"] else "Y"}
+    return report, {137: event["n"], 138: event["N"], 139: "4"}
