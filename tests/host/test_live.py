@@ -62,6 +62,18 @@ def test_live_settings_with_keys_tls_and_limits_of_their_own_are_accepted() -> N
     check_mode(_settings(venue={"api_secret_env": None, "api_secret_file": "key.pem"}))
 
 
+def test_orders_by_fix_are_live_too() -> None:
+    fix = {"orders": "fix", "fix_url": "tcp+tls://fix.example.com:9000", "api_url": "", "api_key_type": "ed25519"}
+    check_mode(_settings(venue=fix))
+
+
+def test_the_passphrase_of_a_live_key_is_its_own() -> None:
+    coinbase = {"name": "coinbase"}
+    assert _refused(_settings(venue=coinbase)).field == "venue.api_passphrase_env"
+    check_mode(_settings(venue=coinbase | {"api_passphrase_env": "SENTINEL_LIVE_API_PASSPHRASE"}))
+    check_mode(_settings(venue=coinbase | {"api_passphrase_file": "passphrase.txt"}))
+
+
 @pytest.mark.parametrize("limit", STATED_LIMITS)
 def test_a_limit_left_to_its_default_is_refused(limit: str) -> None:
     error = _refused(_settings(risk={limit: None}))
