@@ -34,6 +34,7 @@ QUICK = {
     "card": ["--vectors", "200", "--runs", "1"],
     "order_encode": ["--orders", "20", "--runs", "1"],
     "order_rate": ["--minutes", "0.02"],
+    "audit": ["--records", "3000", "--runs", "1"],
 }
 
 #: What is measured, its target, the benchmark that measures it, and where its figures stand in the output.
@@ -102,6 +103,16 @@ ROWS = [
     ("... aiohttp", "", "order_encode", r"^aiohttp(?: [\d.]+)?" + _ORDER, _ORDER_FIGURES),
     ("orders at a steady rate, loopback", "200/s", "order_rate", r"^\d+ orders in .*?, (\S+)/s", "{}/s"),
     ("... acknowledged after", "", "order_rate", r"^acknowledged after p50 (\d+), p99 (\d+)", "p50 {}, p99 {} us"),
+    (
+        "audit trail, built, chained, on the disk",
+        ">= 200,000/s",
+        "audit",
+        r"^trail, .*? ([\d,]+) \( *(\S+)\) +(\S+)",
+        "{}/s (best {}; {} a CPU second)",
+    ),
+    ("... verified", "", "audit", r"^verified +(\S+)", "{}/s"),
+    ("... sqlite3 WAL with the same hashes", "", "audit", r"^sqlite3.*? ([\d,]+) \( *(\S+)\)", "{}/s (best {})"),
+    ("... JSON lines with the same hashes", "", "audit", r"^json lines.*? ([\d,]+) \( *(\S+)\)", "{}/s (best {})"),
     ("... memory after the first minute", "<= 4096 KiB", "order_rate", r"^memory .*: (\S+) KiB", "{} KiB"),
 ]
 

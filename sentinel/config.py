@@ -232,6 +232,33 @@ class StoreConfig(Section):
     )
 
 
+class AuditConfig(Section):
+    """The audit trail that `sentinel audit follow` builds from the journal."""
+
+    required: bool = Field(default=False, description="no new order leaves while the trail is further behind than max_backlog_ms")
+    max_backlog_ms: int = Field(
+        default=1_000, ge=100, le=60_000, description="age of the oldest record that is not in the trail yet, at most"
+    )
+    directory: str = Field(default="", description="where the trail is; empty: audit in store.directory")
+    anchors: str = Field(
+        default="", description="file its anchors are appended to, best on another disk; empty: anchors.jsonl in store.directory"
+    )
+    signing_key_file: str = Field(
+        default="", description="Ed25519 private key, PKCS#8 in PEM, readable by its owner alone; empty: roots are not signed"
+    )
+    segment_mib: int = Field(default=16, ge=1, le=1024, description="size of one segment of the trail")
+    commit_every_ms: int = Field(default=20, ge=1, le=500, description="time between two forced writes to the disk")
+    anchor_every_s: int = Field(default=10, ge=1, le=3_600, description="time between two anchors")
+    s3_bucket: str = Field(
+        default="",
+        pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$",
+        description="bucket with Object Lock for segments and anchors; empty: none; needs the extra aws",
+    )
+    s3_prefix: str = Field(default="sentinel-audit", pattern=r"^[\w./-]+$", description="what their keys begin with")
+    s3_region: str = Field(default="", description="the bucket's region; empty: boto3's")
+    s3_retention_days: int = Field(default=2_557, ge=1, le=36_500, description="nobody can delete them for so long")
+
+
 class ReconcileConfig(Section):
     """How often a running daemon compares itself with the venue. A check waits while half the request weight is used up."""
 
@@ -295,6 +322,7 @@ class Config(Section):
     risk: RiskConfig = RiskConfig()
     paper: PaperConfig = PaperConfig()
     store: StoreConfig = StoreConfig()
+    audit: AuditConfig = AuditConfig()
     reconcile: ReconcileConfig = ReconcileConfig()
     live: LiveConfig = LiveConfig()
     card: CardConfig = CardConfig()
@@ -316,16 +344,26 @@ class Config(Section):
             raise ValueError(f"paper.base_balances names {unknown}, which are not in feed.symbols")
         return self
 
+    @property
+    def audit_directory(self) -> Path:
+        """Where the audit trail is."""
+        return Path(self.audit.directory) if self.audit.directory else self.store.directory / "audit"
+
+    @property
+    def anchor_file(self) -> Path:
+        """Where its anchors are."""
+        return Path(self.audit.anchors) if self.audit.anchors else self.store.directory / "anchors.jsonl"
+
     def digest(self) -> str:
         """SHA-256 of the settings that decide behaviour (hex).
 
-        Paths, URLs, where a card is, how often the venue is asked and how long an arming holds are left out:
-        a replay needs none of them.
+        Paths, URLs, where a card is, the audit trail, how often the venue is asked and how long an arming holds are left
+        out: a replay needs none of them.
         """
         where = {"rest_url", "stream_url", "api_url", "api_urls", "api_key_env", "api_secret_env"}
         where |= {"api_passphrase_env", "api_passphrase_file", "orders", "fix_url", "drop_copy_url", "fix_sender"}
         kept = self.model_dump(
-            mode="json", exclude={"venue": where, **dict.fromkeys(("store", "reconcile", "live", "card"), True)}
+            mode="json", exclude={"venue": where, **dict.fromkeys(("store", "audit", "reconcile", "live", "card"), True)}
         )
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

@@ -45,6 +45,10 @@ class JournalError(FieldError):
     """The journal cannot be written or read. No journal, no new order."""
 
 
+class AuditError(FieldError):
+    """The audit trail cannot be written or read. No audit, no new order."""
+
+
 class RingError(FieldError):
     """A ring that cannot be created or attached, or a full ring."""
 

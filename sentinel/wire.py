@@ -190,7 +190,7 @@ class Command(IntEnum):
     SYMBOL_RESUME = 15  # symbol, or all; value = halt bits to clear, 0 = OPERATOR and RECONCILE
     FEED_STALE = 16
     FEED_LIVE = 17
-    JOURNAL_FAULT = 18  # value: 1 = failed, 0 = restored
+    JOURNAL_FAULT = 18  # value: 0 = restored, 1 = failed, 2 = the audit trail is too far behind
     CANCEL_ALL = 19  # every live order of ours is cancelled, whatever the trading state; actor = who asked
 
 

@@ -167,7 +167,7 @@ def test_digest_follows_behaviour_and_not_the_place_of_things() -> None:
 
 def test_names_of_numbers_carry_their_unit() -> None:
     # Counts and lists of names need none; money in quote or base units says so in its type.
-    suffixes = ("_us", "_ms", "_s", "_h", "_hours", "_5min", "_bps", "_pct", "_mib", "_minute", "_10s")
+    suffixes = ("_us", "_ms", "_s", "_h", "_hours", "_days", "_5min", "_bps", "_pct", "_mib", "_minute", "_10s")
     counts = {"slot", "slots", "streams_per_connection", "snapshot_limit", "max_open_orders"}
     for section, kind in SECTIONS.items():
         for name, field in kind.model_fields.items():
@@ -365,4 +365,4 @@ def test_a_request_may_be_late_by_the_window_asked_for_or_by_what_the_venue_take
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "examples").glob("*.toml")), ids=lambda path: path.stem)
 def test_every_example_is_valid(path: Path) -> None:
-    assert load_config(path).mode == "paper"
+    assert load_config(path).mode == ("live" if path.stem.endswith("-live") else "paper")

@@ -130,6 +130,11 @@ def test_example_settings_are_valid() -> None:
         "kill",
         "arm",
         "arm, live",
+        "audit follow",
+        "audit verify",
+        "audit show",
+        "audit export",
+        "trace",
     ],
 )
 def test_json_keys_of_every_command_are_documented(command: str) -> None:

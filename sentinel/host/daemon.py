@@ -36,6 +36,7 @@ from sentinel.host.lockstep import LockstepClient, VirtualClock
 from sentinel.host.patrol import Patrol
 from sentinel.host.ports import LockstepLink
 from sentinel.host.reconcile import reconcile
+from sentinel.host.store.audit_position import AuditWatch
 from sentinel.host.tuning import busy_poll
 from sentinel.host.venues.chosen import Credentials, new_session
 from sentinel.host.venues.contract import OrderSession
@@ -117,6 +118,7 @@ class Daemon:
         asked = None if card is None or card.gate is None else card.permit
         permits = (self.arming or self.host).permits
         self.gateway = Gateway(None, config.feed.symbols, self.host.latency, on_effect, boundary, permits, asked)
+        self.audit = AuditWatch(config.audit_directory, config.audit.max_backlog_ms) if config.audit.required else None
         self._last_tick_ns = 0
         self._last_snapshot_ns = 0
         self._tasks: list[asyncio.Task[Any]] = []
@@ -182,6 +184,7 @@ class Daemon:
         if isinstance(self.clock, VirtualClock):
             self.clock.advance(await self._virtual_start_ns())
         host.control(Command.EPOCH, self.clock.now_ns(), id=host.epoch)
+        host.hold_for_audit(self.audit is not None)
         if self.arming is not None:
             self.arming.disarm_at_start()
         host.control(Command.RECOVERING, self.clock.now_ns())
@@ -368,6 +371,8 @@ class Daemon:
             self.arming.tick(now_ns)
         self.host.control(Command.TICK, now_ns)
         self.host.tend_journal(now_ns)
+        if self.audit is not None:
+            self.host.hold_for_audit(self.audit.look(self.host.journal.next_sequence - 1))
         if self.card is not None:
             self._tend_card(self.card, now_ns)
         if self.patrol is not None:

@@ -41,6 +41,8 @@ from sentinel.wire import CONTROL_EVENT, NO_SYMBOL, Command, FrameType, Kind, Tr
 _log = logging.getLogger(__name__)
 
 _RETRY_NS = 5 * NS_PER_S
+#: ``value`` of a JOURNAL_FAULT that the audit trail is the cause of.
+_AUDIT_LATE = 2
 
 _ACTIVE, _REDUCE_ONLY = int(TradingState.ACTIVE), int(TradingState.REDUCE_ONLY)
 _ARM_EPOCH, _TRADING_STATE, _KILLED, _JOURNAL_FAULT = (
@@ -75,6 +77,7 @@ class EngineHost:
     ``state`` is the engine's; read it, never write it. ``decider_words`` int64[4] is what its step calls. ``epoch`` is this
     start's, already durable.
     ``journal_faults`` counts how often the disk stopped taking the journal; ``frames_in_memory`` says how much waits for it.
+    ``audit_late``: orders wait for the audit trail.
     Raises ConfigError, JournalError, ModelError or RingError when the host cannot be built.
     """
 
@@ -104,6 +107,7 @@ class EngineHost:
         self._spare: SpareFrames | None = None
         self._retry_ns = self._service_ns = 0
         self.journal_faults = 0
+        self.audit_late = False
         self._store_thread = ThreadPoolExecutor(1, "store")
         self._store_job: Future[None] | None = None
 
@@ -282,8 +286,17 @@ class EngineHost:
             return False
         self._spare = None
         _log.warning("journal: on the disk again, nothing is missing; orders may leave")
-        self._step_ahead(Command.JOURNAL_FAULT, self.now_ns, value=0)
+        self._step_ahead(Command.JOURNAL_FAULT, self.now_ns, value=_AUDIT_LATE if self.audit_late else 0)
         return True
+
+    def hold_for_audit(self, late: bool) -> None:
+        """Stop new orders while the audit trail is behind the journal, as they stop without a journal; cancels go on."""
+        if late == self.audit_late:
+            return
+        self.audit_late = late
+        _log.warning("audit trail: %s", "behind; new orders stop, cancels go on" if late else "caught up; orders may leave")
+        if self._spare is None:
+            self.control(Command.JOURNAL_FAULT, self.now_ns, value=_AUDIT_LATE if late else 0)
 
     def _step_ahead(self, command: Command, t: int, **fields: int) -> None:
         """Step a ControlEvent before everything that waits in the ring: none of that may act as if it had not come."""

@@ -29,7 +29,7 @@ class JournalReplay:
 
     Args:
         observe: called after each chunk with its input slots, the effects they caused (both int64[n, 8])
-            and the state; chunks end at most ``chunk`` slots apart.
+            and the state; chunks end at most ``chunk`` slots apart, which it may change.
         decider_factory: makes the decider; None for the CPU's, whichever decided when the journal was written.
 
     ``inputs``, ``effects`` and ``mismatched_effects`` count slots: the effects the engine produces must be
@@ -53,7 +53,7 @@ class JournalReplay:
         self.mismatched_effects = 0
         self.settings: Settings | None = None
         self._observe = observe
-        self._chunk = chunk
+        self.chunk = chunk
         self._decider_factory = decider_factory
         self._out = new_effects(max(4096, chunk))
         self._recorded = np.zeros((0, 8), np.int64)
@@ -97,7 +97,7 @@ class JournalReplay:
         views = record_views(slots)
         start, total = 0, len(slots)
         while start < total:
-            end = min(total, start + self._chunk)
+            end = min(total, start + self.chunk)
             if end < total and int(slots[end, 3]) >> 40 & 0xFF == 1:
                 end += 1
             at = start

@@ -147,6 +147,44 @@ def test_attempts_to_leave_memory_are_five_seconds_apart_and_a_disk_that_fills_a
     assert ReplayedRun(tmp_path).state_hash == expected
 
 
+def test_orders_are_held_until_both_the_disk_and_the_audit_trail_are_well_again(tmp_path: Path, disk: Disk) -> None:
+    host = _host(tmp_path)
+    number = _fill_segment(host)
+    host.hold_for_audit(True)
+    assert _fault(host) == 1
+    disk.full = True
+    host.accept(_trades(number, 300))
+    disk.full = False
+    host.tend_journal(T0)
+    assert (host.frames_in_memory, _fault(host)) == (0, 1)
+    host.hold_for_audit(False)
+    assert _fault(host) == 0
+    number = _fill_segment(host, number + 300)
+    disk.full = True
+    host.accept(_trades(number, 300))
+    host.hold_for_audit(True)
+    host.hold_for_audit(False)
+    assert _fault(host) == 1
+    disk.full = False
+    host.tend_journal(T0 + 5 * NS_PER_S)
+    assert _fault(host) == 0
+    expected = host.state_hash()
+    host.close()
+    assert ReplayedRun(tmp_path).state_hash == expected
+
+
+def test_a_trail_that_stays_late_is_told_to_the_engine_once(tmp_path: Path) -> None:
+    host = _host(tmp_path)
+    for late in (False, True, True, True, False, False):
+        host.hold_for_audit(late)
+    host.close()
+    values = []
+    for segment in read_segments(tmp_path):
+        control = record_views(frame_slots(segment.frames)).control
+        values += control["value"][(control["kind"] == Kind.CONTROL) & (control["command"] == Command.JOURNAL_FAULT)].tolist()
+    assert values == [2, 0]
+
+
 def test_when_memory_is_full_too_orders_stay_stopped_until_a_restart(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,6 +6,7 @@ part of a config, only the names of the variables that hold them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -76,3 +77,12 @@ def load_run_model(directory: str | Path, crc: int) -> ModelArtifact:
     if artifact.crc != crc:
         raise JournalError("journal model", f"{artifact.crc:08x}", f"{crc:08x}", "restore the model file of this journal")
     return artifact
+
+
+def model_digest(directory: str | Path, crc: int) -> bytes:
+    """SHA-256 of the model file a segment was written under. Raises JournalError when it cannot be read."""
+    path = _model_path(Path(directory), crc)
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError as error:
+        raise JournalError("journal model", str(path), "the file written with the journal", f"restore it ({error})") from None
