@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 
 from sentinel.config import Config, parse_config
-from sentinel.host.control import client
-from sentinel.host.control.protocol import Kill
 from sentinel.host.daemon import Daemon
 from sentinel.host.venues.coinbase import Credentials
 from sentinel.sim.coinbase import CoinbaseKey, CoinbaseServer, QuoteFeeLedger, auth
@@ -33,9 +31,11 @@ from tests.e2e.wall_clock_rig import (
     STRATEGY,
     Ended,
     assert_replays,
+    fills,
     owned,
     pump_market,
     run_daemon,
+    settled,
     until,
 )
 
@@ -72,33 +72,18 @@ def _config(venue: CoinbaseServer, directory: Path, **strategy: Any) -> Config:
     )
 
 
-async def _fills(daemon: Daemon) -> None:
-    before = daemon.host.counters()["fills"]
-    await until(lambda: daemon.host.counters()["fills"] > before, "a fill")
-
-
-async def _settled(daemon: Daemon) -> None:
-    """No order leaves any more, and nothing differs from the venue."""
-    await asyncio.to_thread(client.ask, daemon.host.directory, Kill())
-    await until(lambda: not int(daemon.host.state.glob["live_orders"][0]), "orders to end")
-    assert daemon.patrol is not None
-    found = await daemon.patrol.inspect()
-    assert {one: times for one, times in found.sightings.items() if times > 1} == {}
-    assert found.balances_compared
-
-
 def test_a_pump_leads_to_orders_and_fills_and_a_restart_goes_on_from_the_venues_truth(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with _venue() as venue:
             config = _config(venue, tmp_path)
-            first = await run_daemon(config, CREDENTIALS, _fills)
+            first = await run_daemon(config, CREDENTIALS, fills)
             assert first.daemon.gateway.counts["places"] > 0
             assert first.counters["bad_input"] == 0
             assert first.daemon.feed_counters()["malformed"] == 0
             assert_replays(tmp_path / "store", first)
             assert int(first.daemon.host.state.params["venue"][0]) == Venue.COINBASE
 
-            second = await run_daemon(config, CREDENTIALS, _settled)
+            second = await run_daemon(config, CREDENTIALS, settled)
             assert second.counters["fills"] >= first.counters["fills"]
             assert second.held == owned(venue.exchange)
             assert_replays(tmp_path / "store", second)
@@ -108,8 +93,8 @@ def test_a_pump_leads_to_orders_and_fills_and_a_restart_goes_on_from_the_venues_
 
 def test_a_kill_ends_trading_and_a_restart_stays_killed(tmp_path: Path) -> None:
     async def kill(daemon: Daemon) -> None:
-        await _fills(daemon)
-        await _settled(daemon)
+        await fills(daemon)
+        await settled(daemon)
 
     async def scenario() -> None:
         async with _venue() as venue:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,8 +14,6 @@ pytest.importorskip("quickfix")
 
 from sentinel.config import Config, parse_config
 from sentinel.engine.readout import known_trades
-from sentinel.host.control import client
-from sentinel.host.control.protocol import Kill
 from sentinel.host.daemon import Daemon
 from sentinel.host.venues.binance_spot import Credentials
 from sentinel.host.venues.fix import binance_session, keeper
@@ -30,7 +27,19 @@ from sentinel.units import E8
 from sentinel.wire import TradingState
 from tests.e2e.hostile_market import eager_model
 from tests.e2e.lockstep_rig import run
-from tests.e2e.wall_clock_rig import ACCOUNT, FEED, SPEED, STRATEGY, assert_replays, owned, pump_market, run_daemon, until
+from tests.e2e.wall_clock_rig import (
+    ACCOUNT,
+    FEED,
+    SPEED,
+    STRATEGY,
+    assert_replays,
+    fills,
+    owned,
+    pump_market,
+    run_daemon,
+    settled,
+    until,
+)
 from tests.host.venues.fix.quickfix_exchange import ExchangeAcceptor
 
 PRIVATE = Ed25519PrivateKey.generate()
@@ -83,26 +92,11 @@ def _config(server: VenueServer, acceptor: ExchangeAcceptor, directory: Path) ->
     )
 
 
-async def _fills(daemon: Daemon) -> None:
-    before = daemon.host.counters()["fills"]
-    await until(lambda: daemon.host.counters()["fills"] > before, "a fill")
-
-
-async def _settled(daemon: Daemon) -> None:
-    """No order leaves any more, and nothing differs from the venue."""
-    await asyncio.to_thread(client.ask, daemon.host.directory, Kill())
-    await until(lambda: not int(daemon.host.state.glob["live_orders"][0]), "orders to end")
-    assert daemon.patrol is not None
-    found = await daemon.patrol.inspect()
-    assert {one: times for one, times in found.sightings.items() if times > 1} == {}
-    assert found.balances_compared
-
-
 def test_orders_by_fix_are_filled_reconciled_over_rest_after_a_restart_and_killed(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with _venue(tmp_path) as (server, exchange, acceptor):
             config = _config(server, acceptor, tmp_path)
-            first = await run_daemon(config, CREDENTIALS, _fills)
+            first = await run_daemon(config, CREDENTIALS, fills)
             session = first.daemon.session
             assert isinstance(session, BinanceFixSession)
             assert acceptor.heard.count("D") == session.counters["sent"] == first.daemon.gateway.counts["places"] > 0
@@ -110,7 +104,7 @@ def test_orders_by_fix_are_filled_reconciled_over_rest_after_a_restart_and_kille
             assert acceptor.heard.count("5") == 2  # order entry and drop copy log out
             assert_replays(tmp_path / "store", first)
 
-            second = await run_daemon(config, CREDENTIALS, _settled)
+            second = await run_daemon(config, CREDENTIALS, settled)
             assert second.trading == TradingState.HALTED
             assert second.held == owned(exchange)
             assert_replays(tmp_path / "store", second)

@@ -11,6 +11,8 @@ from typing import Any
 
 from sentinel.config import Config
 from sentinel.engine.readout import live_orders, trading_state
+from sentinel.host.control import client
+from sentinel.host.control.protocol import Kill
 from sentinel.host.daemon import Daemon
 from sentinel.host.venues.chosen import Credentials
 from sentinel.research.run_data import ReplayedRun
@@ -100,3 +102,19 @@ def assert_replays(directory: Path, ended: Ended) -> None:
     replayed = ReplayedRun(directory)
     assert replayed.state_hash == ended.state_hash
     assert replayed.replay.mismatched_effects == 0
+
+
+async def fills(daemon: Daemon) -> None:
+    """Wait for one more fill."""
+    before = daemon.host.counters()["fills"]
+    await until(lambda: daemon.host.counters()["fills"] > before, "a fill")
+
+
+async def settled(daemon: Daemon) -> None:
+    """No order leaves any more, and nothing differs from the venue."""
+    await asyncio.to_thread(client.ask, daemon.host.directory, Kill())
+    await until(lambda: not int(daemon.host.state.glob["live_orders"][0]), "orders to end")
+    assert daemon.patrol is not None
+    found = await daemon.patrol.inspect()
+    assert {one: times for one, times in found.sightings.items() if times > 1} == {}
+    assert found.balances_compared
