@@ -33,7 +33,8 @@ def is_test_endpoint(host: str) -> bool:
     return (
         is_loopback(host)
         or host.endswith((".testnet.binance.vision", ".sandbox.exchange.coinbase.com"))
-        or host in ("demo-ws-api.binance.com", "demo-fix-oe.binance.com", "demo-fix-dc.binance.com")
+        or host in ("testnet.binance.vision", "demo-api.binance.com", "demo-ws-api.binance.com")
+        or host in ("demo-fix-oe.binance.com", "demo-fix-dc.binance.com")
     )
 
 
@@ -130,10 +131,10 @@ class VenueConfig(Section):
 
     @property
     def order_addresses(self) -> tuple[str, ...]:
-        """Every address that may be sent an order; empty without one."""
-        if self.fix_url:
-            return tuple(url for url in (self.fix_url, self.drop_copy_url) if url)
-        return (self.rest_url, self.api_url) if self.name == "coinbase" else self.api_addresses
+        """Every address that is sent signed requests: orders, cancels by REST, questions; empty where none takes orders."""
+        if not self.takes_orders:
+            return ()
+        return (self.rest_url, *self.api_addresses, *(url for url in (self.fix_url, self.drop_copy_url) if url))
 
     @property
     def acceptance_ms(self) -> int:

@@ -158,7 +158,7 @@ def test_settings_cannot_change_after_start() -> None:
 
 def test_digest_follows_behaviour_and_not_the_place_of_things() -> None:
     base = parse_config(MINIMAL)
-    assert parse_config(_with("venue.rest_url", "https://elsewhere")).digest() == base.digest()
+    assert parse_config(_with("venue.rest_url", "http://127.0.0.1:77")).digest() == base.digest()
     assert parse_config(_with("store.directory", "/elsewhere")).digest() == base.digest()
     assert parse_config(_with("risk.max_open_orders", 19)).digest() != base.digest()
     assert parse_config(_with("feed.symbols", ["PUMPUSDT", "BTCUSDT"])).digest() != base.digest()
@@ -239,6 +239,20 @@ def test_paper_orders_can_never_reach_a_real_venue(url: str) -> None:
         parse_config(_with("venue.api_url", url))
     with pytest.raises(ConfigError, match="no test endpoint"):
         parse_config(_with("venue.api_urls", ["ws://127.0.0.1:4", url]))
+
+
+@pytest.mark.parametrize("url", ["https://api.binance.com", "https://testnet.binance.vision.example.com"])
+def test_what_is_asked_and_cancelled_over_rest_can_never_reach_a_real_venue_on_paper(url: str) -> None:
+    with pytest.raises(ConfigError, match="no test endpoint"):
+        parse_config(_with("venue.rest_url", url))
+    tree = _with("venue.rest_url", url)
+    del tree["venue"]["api_url"]
+    assert parse_config(tree).venue.order_addresses == ()  # market data alone: orders go to the built-in exchange
+
+
+@pytest.mark.parametrize("url", ["https://testnet.binance.vision", "https://demo-api.binance.com", "http://[::1]:8"])
+def test_test_environments_may_be_asked_over_rest(url: str) -> None:
+    assert parse_config(_with("venue.rest_url", url)).venue.order_addresses == (url, "ws://127.0.0.1:3")
 
 
 def test_further_addresses_need_a_first_one_and_decide_no_behaviour() -> None:

@@ -339,8 +339,8 @@ def _want_cancel(f: Any, o: Any) -> None:
 
 @njit(**JIT)
 def _rested_enough(g: Any, p: Any, y: Any, o: Any) -> bool:
-    """Its time is over, or nothing new may be sent on its symbol either: halted, not ACTIVE, no fresh quote."""
-    if g.now >= o.t_rest_end or y.halt != 0 or g.trading_state != TradingState.ACTIVE:
+    """Its time is over, or nothing new may be sent on its symbol either: halted, not ACTIVE, no journal, no fresh quote."""
+    if g.now >= o.t_rest_end or y.halt != 0 or g.trading_state != TradingState.ACTIVE or g.journal_fault != 0:
         return True
     return not (0 < y.bid < y.ask) or g.now - y.bbo_t > p.stale_after_ns
 

@@ -109,10 +109,12 @@ class CardGate:
         return self._arm_epoch is not None and not self.lost
 
     def ready(self, now_ns: int) -> bool:
-        """Whether it is time to arm: what the account holds has its price, and no order of before is alive.
+        """Whether it is time to arm: what the account holds has its price, and no order of before is alive. Armed, it is.
 
         After PRICES_WITHIN the symbols that still have none are left out. Raises CardError where orders live on then.
         """
+        if self.armed:
+            return True
         self._asked_ns = self._asked_ns or now_ns
         late = now_ns - self._asked_ns > PRICES_WITHIN_NS
         live = int(self._state.glob["live_orders"][0])

@@ -41,6 +41,7 @@ _LOOK_EVERY_S = 0.02
 _NONCE_S = 30.0
 #: Live, there is a page to read first.
 _LIVE_NONCE_S = 120.0
+_COMPARE_S = 30.0
 
 
 class EngineHost(Protocol):
@@ -231,6 +232,7 @@ class Operator:
             assert terms is not None
             await self._compare()
             # No await from here on: what is compared is what is armed.
+            self._require_in_time(request.nonce)
             self._refuse_armed()
             require_unchanged(terms, self._live.now(self._state, self._kills_asked))
         self._daemon.arm_by_hand(actor)
@@ -255,14 +257,28 @@ class Operator:
     def _take_nonce(self, given: str) -> Terms | None:
         """What the nonce was bound to. It is used up, right or wrong."""
         nonce, self._nonce = self._nonce, ""
-        if not nonce or time.monotonic() > self._nonce_until or not hmac.compare_digest(nonce.encode(), given.encode()):
-            valid_s = _NONCE_S if self._live is None else _LIVE_NONCE_S
-            raise ControlError("nonce", given, f"the one given in the last {valid_s:g} s, once", "ask for a new one")
+        if not nonce or not hmac.compare_digest(nonce.encode(), given.encode()):
+            raise self._wrong_nonce(given)
+        self._require_in_time(given)
         return self._nonce_terms
+
+    def _require_in_time(self, given: str) -> None:
+        if time.monotonic() > self._nonce_until:
+            raise self._wrong_nonce(given)
+
+    def _wrong_nonce(self, given: str) -> ControlError:
+        valid_s = _NONCE_S if self._live is None else _LIVE_NONCE_S
+        return ControlError("nonce", given, f"the one given in the last {valid_s:g} s, once", "ask for a new one")
 
     async def _compare(self) -> None:
         """Compare engine and venue now. Raises ControlError where that cannot be done or leaves something unexplained."""
-        inspection = await self._patrol().inspect()
+        try:
+            # Well before whoever asked gives up: nothing is armed behind his back.
+            async with asyncio.timeout(_COMPARE_S):
+                inspection = await self._patrol().inspect()
+        except TimeoutError:
+            remedy = "try again once the venue answers"
+            raise ControlError("reconciliation", f"{_COMPARE_S:g} s", "an answer of the venue in time", remedy) from None
         if inspection.failures:
             raise ControlError("reconciliation", inspection.failures[0], "an answer of the venue", "try again once it answers")
         unexplained = [one.text(self._symbols) for one in self._patrol().unexplained]

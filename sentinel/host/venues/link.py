@@ -48,6 +48,8 @@ class Link(WSListener):
                 url,
                 websocket_handshake_timeout=_HANDSHAKE_TIMEOUT_S,
                 max_frame_size=_MAX_MESSAGE_BYTES,
+                # Orders go where the settings say, nowhere else.
+                max_redirects=0,
                 enable_auto_ping=True,
                 auto_ping_idle_timeout=_PING_IDLE_S,
                 auto_ping_reply_timeout=_PING_REPLY_S,

@@ -132,7 +132,7 @@ def test_stop_loss_of_what_has_filled_cancels_the_rest_first_and_leaves_only_the
     assert (cover["tif"], cover["qty"], cover["reason"]) == (TimeInForce.IOC, more, Reason.EXIT_STOP_LOSS)
 
 
-@pytest.mark.parametrize("trouble", ["halt", "reduce_only", "kill", "stale", "crossed", "recovering"])
+@pytest.mark.parametrize("trouble", ["halt", "reduce_only", "kill", "stale", "crossed", "recovering", "journal"])
 def test_entry_does_not_go_on_resting_where_none_may_be_sent(trouble: str) -> None:
     world, place = resting()
     if trouble == "halt":
@@ -143,6 +143,8 @@ def test_entry_does_not_go_on_resting_where_none_may_be_sent(trouble: str) -> No
         world.control(Command.KILL)
     elif trouble == "recovering":
         world.control(Command.RECOVERING)
+    elif trouble == "journal":
+        world.control(Command.JOURNAL_FAULT, value=1)
     elif trouble == "crossed":
         world.bbo(1.2, 1.1)
     else:

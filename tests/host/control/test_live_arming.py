@@ -28,7 +28,7 @@ def test_the_first_call_shows_what_would_be_armed_and_changes_nothing() -> None:
         "positions"
     )
     assert (shown["mode"], shown["armed"], shown["armed_left_s"]) == ("live", False, 0)
-    assert (shown["endpoint"], shown["account_key"]) == (["ws://127.0.0.1:9/orders"], "SENTINEL_LIVE_API_KEY ...wxyz")
+    assert (shown["endpoint"][1:], shown["account_key"]) == (["ws://127.0.0.1:9/orders"], "SENTINEL_LIVE_API_KEY ...wxyz")
     assert (shown["config_hash"], shown["model_hash"]) == (settings_hash(SETTINGS), "00c0ffee")
     assert shown["limits"]["max_order_notional"] == format_e8(int(rig.state.params["max_order_notional"][0]))
     assert [row["inventory"] for row in shown["positions"]] == ["1000.00000000"] * 2
@@ -108,6 +108,21 @@ def test_a_nonce_is_good_for_its_time_only(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(operator, "_LIVE_NONCE_S", -1.0)
     rig = LiveRig()
     assert rig.refuses(rig.offer()["nonce"]).field == "nonce"
+
+
+def test_a_comparison_that_outlasts_the_nonce_arms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = LiveRig()
+    given = rig.offer()["nonce"]
+    # The nonce is in time when it comes, and no longer when the venue has answered.
+    rig.truth.after_listing.append(lambda: setattr(rig.operator, "_nonce_until", 0.0))
+    assert rig.refuses(given).field == "nonce"
+
+
+def test_a_venue_that_does_not_answer_in_time_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = LiveRig()
+    given = rig.offer()["nonce"]
+    monkeypatch.setattr(operator, "_COMPARE_S", 0.0)
+    assert rig.refuses(given).field == "reconciliation"
 
 
 def test_settings_that_were_changed_since_the_start_are_refused_at_both_calls() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from sentinel.host.venues import keeper, paths
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
 from sentinel.host.venues.contract import LocalCode
 from sentinel.host.venues.http_pool import HttpPool
+from sentinel.host.venues.link import Link
 from sentinel.sim.market.source import Market
 from sentinel.sim.venue.auth import ApiKey
 from sentinel.sim.venue.exchange import Exchange
@@ -44,6 +45,7 @@ class Rig:
         self.proxies = proxies
         self.sink = Sink()
         self.reconciled = 0
+        self.during_reconcile: list[Callable[[], Awaitable[None]]] = []
         path = urlsplit(venue.api_url).path
         first, *others = (f"ws://127.0.0.1:{proxy.port}{path}" for proxy in proxies)
         config = VenueConfig(rest_url=venue.rest_url, stream_url=venue.stream_url, api_url=first, api_urls=others)
@@ -51,6 +53,8 @@ class Rig:
 
     async def _reconcile(self) -> None:
         self.reconciled += 1
+        if self.during_reconcile:
+            await self.during_reconcile.pop()()
 
     def chosen(self) -> int | None:
         return next((k for k, report in enumerate(self.session.paths()) if report.is_chosen), None)
@@ -167,6 +171,37 @@ def test_only_the_loss_of_every_path_is_reconciled_and_once() -> None:
         assert rig.session.counters["reconnects"] == 1
 
     play(scenario, 0.0, 0.0)
+
+
+def test_a_loss_while_the_account_is_read_has_it_read_again() -> None:
+    async def scenario(rig: Rig) -> None:
+        async def cut_again() -> None:
+            rig.proxies[0].cut()
+            await until(lambda: not rig.session.ready)
+
+        rig.during_reconcile.append(cut_again)
+        rig.proxies[0].cut()
+        await until(lambda: rig.reconciled == 2)
+        await until(lambda: rig.session.ready)
+
+    play(scenario, 0.0)
+
+
+def test_the_order_connection_follows_no_redirect() -> None:
+    async def scenario(rig: Rig) -> None:
+        async def elsewhere(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            location = rig.session.paths()[0].address
+            writer.write(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
+            await writer.drain()
+            writer.close()
+
+        async with await asyncio.start_server(elsewhere, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(VenueError):
+                await Link.open(f"ws://127.0.0.1:{port}/ws-api/v3", lambda link, data: None, lambda link: None)
+
+    play(scenario, 0.0)
 
 
 def test_a_silent_path_is_left_before_its_connection_is_given_up_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,6 +186,16 @@ def test_the_end_of_the_daemon_trips_the_card_and_is_no_loss(desk: Desk) -> None
     assert not desk.gate.lost
 
 
+def test_an_armed_card_stays_ready_whatever_orders_live(card: SimulatedCard, tmp_path: Path) -> None:
+    desk = Desk(card, tmp_path)
+    assert desk.gate.ready(T0)
+    desk.account["live_orders"] = 1
+    with pytest.raises(CardError, match="live orders"):
+        desk.gate.ready(T0 + 60 * NS_PER_S)
+    desk.gate.arm(T0)
+    assert desk.gate.ready(T0 + 120 * NS_PER_S)
+
+
 def test_a_card_that_counts_orders_of_another_process_is_not_armed(desk: Desk, tmp_path: Path) -> None:
     assert desk.ask()
     desk.driver.start()

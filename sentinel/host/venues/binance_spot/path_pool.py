@@ -147,8 +147,13 @@ class PathPool:
     async def on_replaced(self) -> None:
         async with self._reconciling:
             if self._dark:
-                await self._owner.on_link_replaced()
+                # A loss from here on is another one, to be answered by another look at the account.
                 self._dark = False
+                try:
+                    await self._owner.on_link_replaced()
+                except BaseException:
+                    self._dark = True
+                    raise
 
     async def _ping(self, link: Link) -> None:
         desk = self._desk
