@@ -68,6 +68,7 @@ def verify(console: Console, *, directory: Path, anchors: Path | None, public_ke
         "closed": result.closed,
         "signed": result.signed,
         "records": result.records,
+        "unsigned": result.unsigned,
         "anchors": result.anchors,
         "kinds": dict(sorted(result.kinds.items())),
         "first_bad": None
@@ -158,7 +159,7 @@ def _whole(result: Verification) -> str:
     kinds = ", ".join(f"{count} {name}" for name, count in sorted(result.kinds.items()))
     return (
         f"whole: {result.records} records in {result.segments} segments ({result.closed} closed, {result.signed} signed), "
-        f"{result.anchors} anchors; {kinds}"
+        f"{result.unsigned} records behind the last signature, {result.anchors} anchors; {kinds}"
     )
 
 

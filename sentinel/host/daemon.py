@@ -36,7 +36,7 @@ from sentinel.host.lockstep import LockstepClient, VirtualClock
 from sentinel.host.patrol import Patrol
 from sentinel.host.ports import LockstepLink
 from sentinel.host.reconcile import reconcile
-from sentinel.host.store.audit_position import AuditWatch
+from sentinel.host.store.audit_position import AuditWatch, RunStart
 from sentinel.host.tuning import busy_poll
 from sentinel.host.venues.chosen import Credentials, new_session
 from sentinel.host.venues.contract import OrderSession
@@ -183,7 +183,10 @@ class Daemon:
             _log.error("no operator can reach this daemon: %s", error)
         if isinstance(self.clock, VirtualClock):
             self.clock.advance(await self._virtual_start_ns())
-        host.control(Command.EPOCH, self.clock.now_ns(), id=host.epoch)
+        began = RunStart(host.epoch, self.clock.now_ns())
+        host.control(Command.EPOCH, began.t_ns, id=began.epoch)
+        if self.audit is not None:
+            self.audit.began(began)
         host.hold_for_audit(self.audit is not None)
         if self.arming is not None:
             self.arming.disarm_at_start()

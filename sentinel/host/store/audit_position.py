@@ -1,7 +1,8 @@
 """How far the audit trail has come: one mapped record, written by its follower, read by the daemon.
 
 The sequence is the last journal frame for which everything that belongs into the trail is on the disk. It is one aligned
-word, so a reader sees an old value or a new one and nothing between.
+word, so a reader sees an old value or a new one and nothing between. With it stands which start of a daemon the follower has
+read: a position from before a start, or of another store, names another one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,11 +21,21 @@ from sentinel.errors import AuditError
 from sentinel.units import NS_PER_MS
 
 POSITION_NAME = "position"
-_MAGIC = int.from_bytes(b"STLAPOS1", "little")
-_WORDS = 4  # magic, sequence, CLOCK_MONOTONIC at which it was stored, process id
+_MAGIC = int.from_bytes(b"STLAPOS2", "little")
+_WORDS = 7  # magic, sequence, CLOCK_MONOTONIC at which it was stored, process id, start's epoch and time, check
 _BYTES = 8 * _WORDS
 #: Ticks remembered while the trail is behind: newer frames then count as old as the last one remembered.
 _MARKS = 1024
+
+
+class RunStart(NamedTuple):
+    """One start of a daemon, as its EPOCH record in the journal says: the store's epoch and the time in ns."""
+
+    epoch: int
+    t_ns: int
+
+
+_NO_RUN = RunStart(0, 0)
 
 
 class AuditPosition:
@@ -41,8 +53,12 @@ class AuditPosition:
             ) from None
         self._words = np.frombuffer(self._mapping, np.int64)
 
-    def publish(self, sequence: int) -> None:
-        """Everything up to journal frame ``sequence`` is in the trail."""
+    def publish(self, sequence: int, run: RunStart | None = None) -> None:
+        """Everything up to journal frame ``sequence`` is in the trail; ``run`` is the last start in it."""
+        epoch, t_ns = run or _NO_RUN
+        self._words[6] = sequence ^ epoch ^ t_ns
+        self._words[5] = t_ns
+        self._words[4] = epoch
         self._words[3] = os.getpid()
         self._words[2] = time.monotonic_ns()
         self._words[1] = sequence
@@ -51,12 +67,21 @@ class AuditPosition:
 
 def read_position(directory: Path) -> int | None:
     """The published sequence; None without one."""
+    return _read(directory)[0]
+
+
+def _read(directory: Path) -> tuple[int | None, RunStart]:
+    """Sequence and start; no sequence without a file, or while it is being written."""
     try:
         raw = (directory / POSITION_NAME).read_bytes()
     except OSError:
-        return None
+        return None, _NO_RUN
     words = np.frombuffer(raw[:_BYTES].ljust(_BYTES, b"\0"), np.int64)
-    return int(words[1]) if words[0] == _MAGIC else None
+    sequence, epoch, t_ns, check = (int(words[k]) for k in (1, 4, 5, 6))
+    # Two words are not stored at once: what is half of one publication and half of the next is none.
+    if words[0] != _MAGIC or check != sequence ^ epoch ^ t_ns:
+        return None, _NO_RUN
+    return sequence, RunStart(epoch, t_ns)
 
 
 class AuditWatch:
@@ -68,6 +93,7 @@ class AuditWatch:
         clock: nanoseconds of a clock that nobody sets.
 
     ``late`` is True until the trail has caught up with this process once, and whenever it is further behind than that.
+    A position counts only from a follower that has read the start named by ``began``.
     """
 
     def __init__(self, directory: Path, max_backlog_ms: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
@@ -78,6 +104,11 @@ class AuditWatch:
         self._clock = clock
         self._marks: deque[tuple[int, int]] = deque()
         self._caught_up = False
+        self._run: RunStart | None = None
+
+    def began(self, run: RunStart) -> None:
+        """This process has begun, and its journal says so."""
+        self._run = run
 
     def look(self, written: int) -> bool:
         """``late``, seen now; ``written``: sequence of the last frame in the journal. Call it at every tick."""
@@ -86,9 +117,9 @@ class AuditWatch:
             self._marks.append((written, now_ns))
         else:
             self._marks[-1] = (written, self._marks[-1][1])
-        covered = read_position(self._directory)
+        covered, run = _read(self._directory)
         # A trail that is ahead of the journal is another journal's.
-        if covered is not None and covered <= written:
+        if covered is not None and run == self._run and covered <= written:
             while self._marks and self._marks[0][0] <= covered:
                 self._marks.popleft()
                 self._caught_up = True

@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from sentinel.errors import AuditError
-from sentinel.ops.audit.segment import AuditFooter
+from sentinel.ops.audit.segment import AuditFooter, list_segments, read_footer
 from sentinel.ops.audit.signing import RootSigner
 from sentinel.ops.audit.writer import AuditWriter
 
@@ -55,7 +55,6 @@ class AnchorFile:
     def __init__(self, path: Path, signer: RootSigner | None = None) -> None:
         self.path = path
         self._signer = signer
-        self._last: tuple[int, int, bool] | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -66,15 +65,29 @@ class AnchorFile:
                 os.ftruncate(self._file, raw.rfind(b"\n") + 1)
         except OSError as error:
             raise _unusable(path, error) from None
+        # Nothing is anchored twice: with another time it would be another object under the same name.
+        said = read_anchors(path).anchors
+        opened = [(anchor.segment, anchor.count) for anchor in said if not anchor.closed]
+        self._last = opened[-1] if opened else None
+        self._closed = {anchor.segment for anchor in said if anchor.closed}
 
     def add(self, writer: AuditWriter) -> None:
         """Anchor what ``writer`` has committed, if there is anything new."""
-        if writer.is_open and writer.count and self._last != (writer.segment, writer.count, False):
+        if writer.is_open and writer.count and self._last != (writer.segment, writer.count):
             self._append(writer.segment, writer.first_index, writer.count, writer.root, closed=False)
+            self._last = writer.segment, writer.count
 
     def add_closed(self, footer: AuditFooter) -> None:
         """Anchor a closed segment."""
         self._append(footer.segment, footer.first_index, footer.count, footer.root, closed=True)
+        self._closed.add(footer.segment)
+
+    def add_missing(self, directory: Path) -> None:
+        """Anchor each closed segment whose anchor a kill or a full disk prevented. Raises AuditError."""
+        for _, path in list_segments(directory):
+            footer = read_footer(path)
+            if footer is not None and footer.segment not in self._closed:
+                self.add_closed(footer)
 
     def _append(self, segment: int, first_index: int, count: int, root: bytes, closed: bool) -> None:
         key = signature = b""
@@ -88,7 +101,6 @@ class AnchorFile:
             os.fsync(self._file)
         except OSError as error:
             raise _unusable(self.path, error) from None
-        self._last = (segment, count, closed)
 
     def close(self) -> None:
         """Release the file. Idempotent."""

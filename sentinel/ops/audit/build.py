@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.host.store.audit_position import RunStart
 from sentinel.host.store.frames import FRAME_WORDS, SLOT_WORDS
 from sentinel.host.store.journal_reader import SegmentFrames
 from sentinel.host.store.run_files import model_digest
@@ -25,7 +26,7 @@ from sentinel.ops.audit.records import (
     Chosen,
     choose,
 )
-from sentinel.wire import FRAME_BYTES, SLOT_BYTES, Command, Kind
+from sentinel.wire import CONTROL_EVENT, FRAME_BYTES, SLOT_BYTES, Command, Kind
 
 #: A record is made at least every so many frames, so that its hash pins the market data too.
 MARK_FRAMES = 65_536
@@ -38,6 +39,14 @@ def unknown_clock_error() -> int:
     return CLOCK_ERROR_UNKNOWN
 
 
+def run_start(slot: bytes) -> RunStart | None:
+    """The start of a daemon that the 64 bytes of an EPOCH record name; None for any other record."""
+    event = np.frombuffer(slot, CONTROL_EVENT, count=1)[0]
+    if (event["kind"], event["command"]) != (Kind.CONTROL, Command.EPOCH):
+        return None
+    return RunStart(int(event["id"]), int(event["t"]))
+
+
 class RecordBuilder:
     """Makes the records that follow ``last`` (AUDIT_RECORD scalar; None begins a trail).
 
@@ -46,13 +55,20 @@ class RecordBuilder:
         last: the trail's last record.
         settings: payload of the SETTINGS record that ``last`` names; empty where there is none.
         clock_error: the clock's error bound in us, asked once for each batch.
+        run: the last start of a daemon in the trail.
 
-    ``next_sequence`` is the first journal frame that no record covers yet, 0 for the oldest one.
+    ``next_sequence`` is the first journal frame that no record covers yet, 0 for the oldest one; ``run`` is kept up to date.
     """
 
     def __init__(
-        self, store: Path, last: Any | None, settings: bytes = b"", clock_error: Callable[[], int] = unknown_clock_error
+        self,
+        store: Path,
+        last: Any | None,
+        settings: bytes = b"",
+        clock_error: Callable[[], int] = unknown_clock_error,
+        run: RunStart | None = None,
     ) -> None:
+        self.run = run
         self.next_sequence = 0 if last is None else int(last["journal_end"]) + 1
         self._store = store
         self._clock_error = clock_error
@@ -95,6 +111,8 @@ class RecordBuilder:
         ends = chosen.rows + chosen.slots
         gaps = np.append(chosen.rows, len(frames)) - np.concatenate([[uncovered], ends])
         epochs = _epochs(frames, chosen)
+        if len(epochs):
+            self.run = run_start(frames["payload"][chosen.rows[epochs[-1]]].tobytes())
         for k in np.union1d(np.flatnonzero(gaps >= MARK_FRAMES), epochs).tolist():
             row = int(chosen.rows[k]) if k < len(ends) else len(frames)
             marked = row - int(gaps[k]) + MARK_FRAMES

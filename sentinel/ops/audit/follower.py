@@ -15,7 +15,7 @@ from sentinel.errors import AuditError, JournalError
 from sentinel.host.store.audit_position import AuditPosition
 from sentinel.host.store.journal_tail import JournalTail
 from sentinel.ops.audit.anchors import AnchorFile
-from sentinel.ops.audit.build import RecordBuilder, unknown_clock_error
+from sentinel.ops.audit.build import RecordBuilder, run_start, unknown_clock_error
 from sentinel.ops.audit.object_lock import Uploads, open_object_lock
 from sentinel.ops.audit.records import AuditKind
 from sentinel.ops.audit.signing import RootSigner
@@ -52,9 +52,11 @@ class AuditFollower:
         try:
             self.anchors = AnchorFile(config.anchor_file, signer)
             self._uploads = Uploads(config.anchor_file, self.directory, lock) if lock is not None else None
-            self._builder = RecordBuilder(store, self.writer.last, self.writer.settings, clock_error)
+            run = run_start(self.writer.resumed)
+            self._builder = RecordBuilder(store, self.writer.last, self.writer.settings, clock_error, run)
             self.tail = JournalTail(store, self._builder.next_sequence)
             self._check_journal()
+            self.anchors.add_missing(self.directory)
             self._position = AuditPosition(self.directory)
             if self.writer.torn:
                 self._append(self._builder.recovery(self.writer.torn), self.writer.symbols)
@@ -85,7 +87,7 @@ class AuditFollower:
         if self._dirty and now_ns - self._committed_ns >= self.settings.commit_every_ms * NS_PER_MS:
             self._commit()
         if not self._dirty and taken is not None:
-            self._position.publish(self.tail.next_sequence - 1)
+            self._position.publish(self.tail.next_sequence - 1, self._builder.run)
         if not self._dirty and now_ns - self._anchored_ns >= self.settings.anchor_every_s * NS_PER_S:
             self._anchored_ns = now_ns
             self.anchors.add(self.writer)
@@ -141,7 +143,7 @@ class AuditFollower:
         self.commits += 1
         self._committed_ns = time.monotonic_ns()
         self._dirty = False
-        self._position.publish(self.tail.next_sequence - 1)
+        self._position.publish(self.tail.next_sequence - 1, self._builder.run)
 
     def _tend_uploads(self, now_ns: int) -> None:
         if self._uploads is None or now_ns < self._upload_ns:

@@ -17,6 +17,7 @@ segment ends with it; behind the records of an open one lie only zeros.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import struct
 from dataclasses import dataclass
@@ -116,6 +117,17 @@ def decode_footer(raw: bytes | memoryview) -> AuditFooter | None:
     """The footer in these 256 bytes, None where there is none; its digest is the caller's to check."""
     magic, *fields, _ = _FOOTER.unpack_from(raw)
     return AuditFooter(*fields) if magic == END_MAGIC else None
+
+
+def read_footer(path: Path) -> AuditFooter | None:
+    """The footer that ends a closed segment; None for an open one. Raises AuditError for a file that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(-RECORD_BYTES - DIGEST_BYTES, os.SEEK_END)
+            raw = file.read()
+    except OSError as error:
+        raise AuditError("audit segment", str(path), "a readable file", f"restore it ({error.strerror})") from None
+    return decode_footer(raw[DIGEST_BYTES:]) if is_chained(raw, DIGEST_BYTES) else None
 
 
 def digest_at(raw: bytes | memoryview, offset: int) -> bytes:

@@ -38,12 +38,16 @@ class Finding:
 
 @dataclass
 class Verification:
-    """What was checked, and what was found: ``first_bad`` is None for a trail that is whole."""
+    """What was checked, and what was found: ``first_bad`` is None for a trail that is whole.
+
+    ``unsigned`` records are behind the last checked signature; those of anchors are checked with a key only.
+    """
 
     segments: int = 0
     closed: int = 0
     signed: int = 0
     records: int = 0
+    unsigned: int = 0
     anchors: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     first_bad: Finding | None = None
@@ -148,7 +152,10 @@ def _check_fields(records: NDArray[Any], before: CheckedSegment | None, first: i
 
 
 def verify_trail(directory: Path, anchors: Path | None = None, public_key: bytes | None = None) -> Verification:
-    """Check a whole directory; ``public_key`` also for the anchors. Raises AuditError only for what cannot be read."""
+    """Check a whole directory; ``public_key`` also for the anchors. Raises AuditError only for what cannot be read.
+
+    With a key something must be signed with it: what nobody signed, anybody may have made.
+    """
     result = Verification()
     listed = list_segments(directory)
     if not listed:
@@ -177,15 +184,25 @@ def verify_trail(directory: Path, anchors: Path | None = None, public_key: bytes
     if read is not None and before is not None:
         result.first_bad = _check_anchors(read.anchors, read.bad_line, roots, path, before, public_key)
         result.anchors = len(read.anchors)
+        if public_key is not None and result.first_bad is None and read.anchors:
+            signed = 1 + max(anchor.last_index for anchor in read.anchors)
+            result.unsigned = min(result.unsigned, result.records - signed)
+    if public_key is not None and result.first_bad is None and result.unsigned == result.records:
+        result.first_bad = Finding(listed[0][1].name, None, 0, "no root of it, and no anchor given, is signed with the key")
     return result
 
 
 def _count(result: Verification, checked: CheckedSegment) -> None:
     result.segments += 1
     result.records += len(checked.records)
+    result.unsigned += len(checked.records)
     if checked.footer is not None:
         result.closed += 1
-        result.signed += checked.footer.signature != bytes(SIGNATURE_BYTES)
+        is_signed = checked.footer.signature != bytes(SIGNATURE_BYTES)
+        result.signed += is_signed
+        if is_signed:
+            # The chain leads from a signed root to every record before it.
+            result.unsigned = 0
     for kind, count in zip(*np.unique(checked.records["kind"], return_counts=True), strict=True):
         result.kinds[AuditKind(int(kind)).name] += int(count)
 

@@ -31,6 +31,7 @@ from sentinel.ops.audit.segment import (
     segment_name,
 )
 from sentinel.ops.audit.signing import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, RootSigner
+from sentinel.wire import SLOT_BYTES
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class AuditWriter:
     """The single writer of an audit directory.
 
     ``last`` is the trail's last record (AUDIT_RECORD scalar) and ``settings`` the payload of the SETTINGS record it names.
+    ``resumed`` is the first slot of the record behind that one, where opening found it: at a daemon's start its EPOCH record.
     ``symbols`` is the last segment's symbol table, ``torn`` the bytes that opening had to set aside, empty after a clean end.
     ``count`` records of ``segment``, the first of them ``first_index``, lead to ``root``.
     """
@@ -48,6 +50,7 @@ class AuditWriter:
         self.directory = directory
         self.last: Any = None
         self.settings = b""
+        self.resumed = bytes(SLOT_BYTES)
         self.torn = b""
         self.symbols: tuple[str, ...] = ()
         self.segment, self.first_index, self.count, self.root = -1, 0, 0, NO_ROOT
@@ -209,8 +212,11 @@ class AuditWriter:
             raw = path.read_bytes()
             if self._resume(first, path, raw) and self.last is not None:
                 break
-        if self.last is not None and not self.settings:
-            self.settings = _settings_of(listed, int(self.last["settings"]))
+        if self.last is not None:
+            at = int(self.last["settings"])
+            self.settings = _payload_of(listed, at)
+            if at < int(self.last["index"]):
+                self.resumed = _payload_of(listed, at + 1)[:SLOT_BYTES]
 
     def _resume(self, first: int, path: Path, raw: bytes) -> bool:
         """Take up where this segment ends, unless a later one was taken up; its last record, if it holds one."""
@@ -261,7 +267,7 @@ def _header_of(path: Path, raw: bytes, first: int) -> tuple[AuditHeader, int]:
     return header, size
 
 
-def _settings_of(listed: list[tuple[int, Path]], index: int) -> bytes:
+def _payload_of(listed: list[tuple[int, Path]], index: int) -> bytes:
     first, path = [(first, path) for first, path in listed if first <= index][-1]
     raw = path.read_bytes()
     _, size = _header_of(path, raw, first)

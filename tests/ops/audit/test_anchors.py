@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sentinel.config import AuditConfig
 from sentinel.errors import AuditError
 from sentinel.ops.audit.anchors import AnchorFile, read_anchors
+from sentinel.ops.audit.follower import AuditFollower
 from sentinel.ops.audit.object_lock import ObjectLock, Uploads, open_object_lock
 from sentinel.ops.audit.segment import list_segments
 from sentinel.ops.audit.signing import RootSigner, is_signed_by, load_public_key
@@ -94,6 +95,36 @@ def test_anchor_that_cannot_be_written_stops_the_follower(tmp_path: Path, monkey
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(AuditError, match=r"audit\.anchors"):
         follow_all(trail_config(tmp_path))
+
+
+def test_follower_started_again_after_a_kill_anchors_nothing_twice(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        write_records(journal, 1, 60)
+    for _ in range(3):
+        follower = AuditFollower(trail_config(tmp_path))
+        follower.catch_up()
+        follower.anchors.add(follower.writer)
+        follower.abandon()
+    follow_all(trail_config(tmp_path))
+    said = [(anchor.segment, anchor.count, anchor.closed) for anchor in read_anchors(tmp_path / "anchors.jsonl").anchors]
+    assert len(said) == len(set(said))
+    assert [closed for *_, closed in said][-2:] == [False, True]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_segment_whose_anchor_a_kill_prevented_is_anchored_at_the_next_start(tmp_path: Path, seed: int) -> None:
+    with open_journal(tmp_path) as journal:
+        for part in range(2):
+            write_records(journal, seed + part, 60)
+            follower = AuditFollower(trail_config(tmp_path))
+            follower.catch_up()
+            # Killed between the footer and its anchor.
+            follower.writer.close()
+            follower.abandon()
+    follow_all(trail_config(tmp_path))
+    closed = [anchor.segment for anchor in read_anchors(tmp_path / "anchors.jsonl").anchors if anchor.closed]
+    assert closed == [0, 1]
+    assert verify_trail(tmp_path / "audit", tmp_path / "anchors.jsonl").first_bad is None
 
 
 class Bucket:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from sentinel.errors import AuditError, JournalError
-from sentinel.host.store.audit_position import read_position
+from sentinel.host.engine_host import control_record
+from sentinel.host.store.audit_position import AuditWatch, RunStart, read_position
 from sentinel.host.store.journal import Journal
 from sentinel.host.store.journal_reader import read_segments
 from sentinel.ops.audit.fields import read_trail
@@ -23,8 +24,10 @@ from sentinel.ops.audit.follower import AuditFollower
 from sentinel.ops.audit.records import RECORD_BYTES, AuditKind
 from sentinel.ops.audit.segment import PAGE, list_segments
 from sentinel.ops.audit.verify import verify_trail
+from sentinel.wire import Command, FrameType
 from tests.ops.audit.journals import (
     SYMBOLS,
+    T0,
     follow_all,
     follow_for_ever,
     make_trail,
@@ -75,6 +78,39 @@ def test_position_says_how_far_the_trail_is_on_the_disk(tmp_path: Path) -> None:
             follower.catch_up()
             assert read_position(tmp_path / "audit") == journal.next_sequence - 1
         follower.close()
+
+
+def _begin(journal: Journal, store: Path, run: RunStart) -> AuditWatch:
+    journal.append(FrameType.INPUT, control_record(Command.EPOCH, run.t_ns, id=run.epoch))
+    watch = AuditWatch(store / "audit", 1000)
+    watch.began(run)
+    return watch
+
+
+def test_daemon_trusts_the_trail_once_a_follower_has_read_its_start(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        for start in range(1, 4):
+            watch = _begin(journal, tmp_path, RunStart(start, T0 + start))
+            assert watch.look(journal.next_sequence - 1)
+            follow_all(trail_config(tmp_path))
+            assert not watch.look(journal.next_sequence - 1)
+            journal.append(FrameType.INPUT, control_record(Command.JOURNAL_FAULT, T0 + start))
+            # A follower that was started again does not see the start itself.
+            follow_all(trail_config(tmp_path))
+            watch = AuditWatch(tmp_path / "audit", 1000)
+            watch.began(RunStart(start, T0 + start))
+            assert not watch.look(journal.next_sequence - 1)
+
+
+def test_start_is_found_in_the_trail_where_the_position_was_lost(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        watch = _begin(journal, tmp_path, RunStart(3, T0))
+        follow_all(trail_config(tmp_path))
+        (tmp_path / "audit" / "position").unlink()
+        journal.append(FrameType.INPUT, control_record(Command.TICK, T0 + 1))
+        assert watch.look(journal.next_sequence - 1)
+        follow_all(trail_config(tmp_path))
+        assert not watch.look(journal.next_sequence - 1)
 
 
 def test_second_follower_is_refused(tmp_path: Path) -> None:

@@ -340,3 +340,48 @@ def test_directory_without_segments_is_refused(tmp_path: Path) -> None:
         verify_trail(tmp_path)
     with pytest.raises(AuditError, match="a readable directory"):
         verify_trail(tmp_path / "absent")
+
+
+def _forge(directory: Path, records: int) -> None:
+    """What somebody without the key can do: records of their own at the end of the trail, in an open segment."""
+    writer = AuditWriter(directory, SEGMENT_BYTES)
+    writer.append(_records(0 if writer.last is None else int(writer.last["index"]) + 1, records), SYMBOLS)
+    writer.commit()
+    writer.abandon()
+
+
+@pytest.mark.parametrize("with_anchors", [False, True])
+def test_trail_that_nobody_signed_yet_is_refused_with_a_key(tmp_path: Path, with_anchors: bool) -> None:
+    _forge(tmp_path / "trail", 5)
+    anchors = tmp_path / "anchors" if with_anchors else None
+    (tmp_path / "anchors").write_bytes(b"")
+    assert verify_trail(tmp_path / "trail", anchors).first_bad is None
+    result = verify_trail(tmp_path / "trail", anchors, KEY.public_key)
+    assert result.first_bad is not None
+    assert "signed with the key" in result.first_bad.what
+    assert result.unsigned == result.records == 5
+
+
+def test_open_segment_under_a_signed_anchor_is_whole(tmp_path: Path) -> None:
+    writer, anchors = AuditWriter(tmp_path / "trail", SEGMENT_BYTES, KEY), AnchorFile(tmp_path / "anchors", KEY)
+    writer.append(_records(0, 4), SYMBOLS)
+    writer.commit()
+    anchors.add(writer)
+    writer.append(_records(4, 2), SYMBOLS)
+    writer.commit()
+    writer.abandon()
+    anchors.close()
+    result = verify_trail(tmp_path / "trail", tmp_path / "anchors", KEY.public_key)
+    assert result.first_bad is None
+    assert (result.records, result.unsigned) == (6, 2)
+    assert verify_trail(tmp_path / "trail", tmp_path / "anchors").unsigned == 6
+
+
+def test_records_behind_the_last_signature_are_counted(tmp_path: Path) -> None:
+    _write(tmp_path, KEY)
+    assert verify_trail(tmp_path / "trail", public_key=KEY.public_key).unsigned == 0
+    _forge(tmp_path / "trail", 3)
+    for anchors in (None, tmp_path / "anchors"):
+        result = verify_trail(tmp_path / "trail", anchors, KEY.public_key)
+        assert result.first_bad is None
+        assert (result.records, result.unsigned) == (sum(SIZES) + 3, 3)
