@@ -34,6 +34,8 @@ class KnownOrder:
 
     ``uuid`` is empty and ``t_taken_ns``, when it was sent, is set for one recalled from an earlier session.
     ``told_qty`` is the most a query or listing has said was filled, ``trades`` trade id -> quantity of each fill.
+    ``fill_missed``: the user channel named a size left that its fills do not explain. ``ended`` is set by an end of which
+    no fill is missing.
     """
 
     uuid: str
@@ -47,6 +49,7 @@ class KnownOrder:
     told_quote: int = 0
     trade_quote: int = 0
     ended: bool = False
+    fill_missed: bool = False
     t_taken_ns: int = 0
     trades: dict[int, int] = field(default_factory=dict)
 

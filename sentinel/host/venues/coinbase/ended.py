@@ -27,7 +27,7 @@ async def resolve_missing(account: AccountRest, symbol: str, order: KnownOrder) 
 
     Takes two seconds. Raises VenueError where the venue does not answer.
     """
-    if order.key is None or order.cum_qty > 0 or not order.venue_order_id:
+    if order.key is None or order.cum_qty > 0 or order.fill_missed or not order.venue_order_id:
         return None
     if order.ended:
         # Told by the user channel itself.

@@ -189,6 +189,7 @@ class UserStream:
         if not order.qty or order.qty - left == order.cum_qty:
             return True
         desk.counters["missed_fills"] += 1
+        order.fill_missed = True
         if order.key is not None:
             desk.doubt(order.key, order.symbol, now, LocalCode.LOST_REPLY)
         return False
@@ -203,9 +204,10 @@ class UserStream:
         left = 0 if told.reason == "filled" else None
         if told.remaining_size is not None:
             left = translate.amount(told.remaining_size, "remaining_size")
-        order.ended = True
+        order.fill_missed |= told.reason == "filled" and order.cum_qty == 0
         if left is not None and not self._is_whole(order, left, now):
             return
+        order.ended = True
         if told.reason == "canceled":
             expired = str(told.cancel_reason) in _EXPIRED
             event, state = OrderEventKind.CANCELED, OrderState.CANCELED

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ import msgspec
 from numpy.typing import NDArray
 
 from sentinel.config import VenueConfig
-from sentinel.errors import VenueError
+from sentinel.errors import SentinelError, VenueError
 from sentinel.host.ports import Clock, LockstepLink, RecordSink
 from sentinel.host.venues.binance_spot.account import BinanceAccount
 from sentinel.host.venues.binance_spot.messages import decode_server_time
@@ -28,6 +28,7 @@ from sentinel.host.venues.fix.drop_copy import DropCopy
 from sentinel.host.venues.fix.entry import FixOrderEntry
 from sentinel.host.venues.fix.logon import BinanceLogon
 from sentinel.host.venues.fix.orders import OrderMessages
+from sentinel.host.venues.fix.protocol import Event, LoggedOn
 from sentinel.host.venues.fix.session import FixAddress
 from sentinel.host.venues.order_events import write_status
 from sentinel.units import NS_PER_S
@@ -38,6 +39,7 @@ _log = logging.getLogger(__name__)
 _CLOCK_SAMPLES = 5
 _CLOCK_EVERY_S = 30.0
 _COMPARE_EVERY_S = 5.0
+_LONGEST_WAIT_S = 30.0
 #: The drop copy comes a second later than order entry's own reports; a fill is missing only when it is older than this.
 _LATE_NS = 3 * NS_PER_S
 _TOLD_FILLS = 100_000
@@ -62,7 +64,8 @@ class BinanceFixSession(BinanceAccount):
         source: int,
         on_reconnect: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        super().__init__(venue, symbols, credentials, clock, sink, source)
+        self._told = _ToldFills(sink)
+        super().__init__(venue, symbols, credentials, clock, self._told, source)
         self.on_reconnect = on_reconnect
         self._venue_config = venue
         self._clock = clock
@@ -71,7 +74,6 @@ class BinanceFixSession(BinanceAccount):
         self._copy_logons = [BinanceLogon(f"{venue.fix_sender}-{name}", credentials, drop_copy=True) for name in "34"]
         self._sink = sink
         self._source = source
-        self._told = _ToldFills(sink)
         self._entry: FixOrderEntry | None = None
         self._copy: DropCopy | None = None
         self._watches: list[asyncio.Task[None]] = []
@@ -81,7 +83,7 @@ class BinanceFixSession(BinanceAccount):
 
     @property
     def ready(self) -> bool:
-        """Whether orders can be sent: logged on, key not refused."""
+        """Whether orders can be sent: logged on, key not refused; after a reconnect, once its reconciliation has begun."""
         return self._entry is not None and self._entry.ready
 
     @property
@@ -136,8 +138,10 @@ class BinanceFixSession(BinanceAccount):
             self.venue,
             venue.recv_window_ms,
             self._on_up,
+            self._on_event,
         )
         await self._entry.connect()
+        self._entry.held = False
         loop = asyncio.get_running_loop()
         self._watches.append(loop.create_task(self._watch_clock()))
         if venue.drop_copy_url:
@@ -182,6 +186,12 @@ class BinanceFixSession(BinanceAccount):
         if symbol in self._desk.index:
             self._spawn(self._query(key, symbol))
 
+    async def my_trades(self, symbol: str, from_id: int | None = None, venue_order_id: int | None = None) -> list[VenueTrade]:
+        """See ``BinanceAccount``. Who reads them tells the engine, so they count as told. Raises VenueError."""
+        trades = await super().my_trades(symbol, from_id, venue_order_id)
+        self._told.add((trade.symbol, trade.trade_id) for trade in trades)
+        return trades
+
     # Within
 
     async def _query(self, key: int, symbol: str) -> None:
@@ -222,22 +232,36 @@ class BinanceFixSession(BinanceAccount):
             except VenueError as error:
                 _log.warning("clock offset not measured: %s", error)
 
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, LoggedOn) and self._entry is not None:
+            # Fills may have been missed: no order leaves before the host has begun to reconcile.
+            self._entry.held = True
+
     async def _on_up(self) -> None:
         await self._measure_clock()
+        assert self._entry is not None
+        self._entry.held = False
         if self.on_reconnect is not None:
             await self.on_reconnect()
 
     async def _watch_copy(self, copy: DropCopy) -> None:
+        overdue, wait_s = False, _COMPARE_EVERY_S
         while True:
-            await asyncio.sleep(_COMPARE_EVERY_S)
-            missed = self._told.find_missed(copy, self._desk.venue_ns() - _LATE_NS)
-            for symbol, trade_id in missed:
-                _log.error("the drop copy tells fill %d on %s, order entry did not", trade_id, self.symbols[symbol])
-            if missed and self.on_reconnect is not None:
-                try:
+            await asyncio.sleep(wait_s)
+            try:
+                missed = self._told.find_missed(copy, self._desk.venue_ns() - _LATE_NS)
+                for symbol, trade_id in missed:
+                    _log.error("the drop copy tells fill %d on %s, order entry did not", trade_id, self.symbols[symbol])
+                overdue = overdue or bool(missed)
+                if overdue and self.on_reconnect is not None:
                     await self.on_reconnect()
-                except VenueError as error:
-                    _log.error("not reconciled after a fill only the drop copy told: %s", error)
+            except Exception as error:
+                # The host stays RECOVERING until a reconciliation succeeds.
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+                unexpected = not isinstance(error, SentinelError)
+                _log.error("not reconciled with the drop copy, again in %.1f s: %s", wait_s, error, exc_info=unexpected)
+            else:
+                overdue, wait_s = False, _COMPARE_EVERY_S
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -246,7 +270,7 @@ class BinanceFixSession(BinanceAccount):
 
 
 class _ToldFills:
-    """Hands records on, and remembers which fills order entry has told: what the drop copy is held against."""
+    """Hands records on, and remembers which fills order entry or REST has told: what the drop copy is held against."""
 
     def __init__(self, sink: RecordSink) -> None:
         self.missed: set[tuple[int, int]] = set()
@@ -258,10 +282,14 @@ class _ToldFills:
         for start in range(0, len(raw), _PART_1.size + _PART_2.size):
             first, second = _PART_1.unpack_from(raw, start), _PART_2.unpack_from(raw, start + _PART_1.size)
             if first[3] == Kind.ORDER_EVENT and first[12] == OrderEventKind.TRADE:
-                self._told[first[8], second[2]] = None
+                self.add([(first[8], second[2])])
+        self._sink.deliver(source, records)
+
+    def add(self, fills: Iterable[tuple[int, int]]) -> None:
+        """Count fills, (symbol, trade id), as told."""
+        self._told.update(dict.fromkeys(fills))
         while len(self._told) > _TOLD_FILLS:
             del self._told[next(iter(self._told))]
-        self._sink.deliver(source, records)
 
     def find_missed(self, copy: DropCopy, until_ns: int) -> list[tuple[int, int]]:
         """Fills of the drop copy of before ``until_ns`` that were not told here, each once: (symbol, trade id)."""

@@ -29,6 +29,8 @@ from sentinel.wire import OrderEventKind, Venue
 class FixOrderEntry:
     """All methods belong to one event loop; no thread is started.
 
+    While ``held`` is set no order leaves (NOT_SENT, DISCONNECTED); cancels do. Its owner sets and clears it.
+
     Args:
         address: the order entry gateway.
         dialect: which venue's words.
@@ -55,6 +57,7 @@ class FixOrderEntry:
         on_reconnect: Callable[[], Awaitable[None]] | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
+        self.held = False
         self._desk = Desk(dialect, list(instruments), clock, sink, source, venue)
         self._inbound = Inbound(self._desk)
         self._messages = OrderMessages(dialect, recv_window_ms)
@@ -67,7 +70,7 @@ class FixOrderEntry:
     @property
     def ready(self) -> bool:
         """Whether orders can be sent."""
-        return self._session() is not None
+        return self._session() is not None and not self.held
 
     @property
     def halted(self) -> str | None:
@@ -168,6 +171,8 @@ class FixOrderEntry:
     def _refusal(self, session: FixSession | None, now: int, cancel: bool) -> LocalCode:
         if session is None:
             return LocalCode.KEY_REFUSED if self._keeper.halted is not None else LocalCode.DISCONNECTED
+        if self.held and not cancel:
+            return LocalCode.DISCONNECTED
         if not session.writable and not cancel:
             return LocalCode.BACKLOG
         limit = self._desk.dialect

@@ -14,6 +14,7 @@ from sentinel.host.venues.coinbase import ended
 from sentinel.host.venues.contract import VenueOrder
 from sentinel.host.venues.fix.dialect import uuid_order_id
 from sentinel.sim.coinbase import shapes
+from sentinel.sim.venue.faults import FaultKind
 from sentinel.sim.venue.rest import HttpRequest, HttpResponse
 from sentinel.units import E8
 from sentinel.wire import OrderEventFlag, OrderEventKind, OrderState, Side
@@ -164,5 +165,22 @@ def test_without_an_answer_nothing_is_concluded() -> None:
         rig.session.query(ORDER, rig.symbols[0])
         await until(lambda: rig.session.counters["query_errors"] == 1)
         assert rig.sink.events == []
+
+    play(COINBASE, scenario)
+
+
+@pytest.mark.parametrize("qty", [3 * E8, 8 * E8], ids=["filled", "cancelled with a part filled"])
+def test_an_order_whose_end_shows_a_lost_fill_is_not_concluded_cancelled_however_late_the_answers(qty: int) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.faults.inject(FaultKind.DROP_MESSAGE, target="user.match")
+        rig.place(qty=qty)
+        await rig.heard(OrderEventKind.CANCEL_REJECTED, OrderEventKind.AMBIGUOUS)
+        await until(lambda: rig.session.pending_requests == 0)
+        reply(rig, "GET", f"/orders/client:{uuid_order_id(ORDER)}", *[said(404, "order not found")] * 8)
+        listing(rig, "/fills", *[HttpResponse(200, b"[]")] * 8)
+        assert await rig.session.find_order(rig.symbols[0], key=ORDER) is None
+        rig.session.query(ORDER, rig.symbols[0])
+        await rig.heard(OrderEventKind.NOT_FOUND)
+        assert rig.of(OrderEventKind.CANCELED) == []
 
     play(COINBASE, scenario)

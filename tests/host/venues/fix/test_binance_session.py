@@ -1,0 +1,120 @@
+"""What stands between FIX and the host: no order before reconciliation, and no fill of the drop copy left alone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from sentinel.config import VenueConfig
+from sentinel.errors import VenueError
+from sentinel.host.venues.binance_spot import Credentials
+from sentinel.host.venues.contract import LocalCode, VenueTrade
+from sentinel.host.venues.fix import BINANCE, binance_session, keeper
+from sentinel.host.venues.fix.binance_session import BinanceFixSession
+from sentinel.host.venues.fix.drop_copy import DropCopy
+from sentinel.host.venues.fix.session import FixAddress
+from sentinel.units import E8
+from sentinel.wire import FeeAsset, OrderEventKind, Side
+from tests.host.venues.fix.fix_peer import INSTRUMENTS, KEY, ORDER, Connection, Gateway
+from tests.host.venues.fix.order_desk import idle
+from tests.host.venues.offline_session import ManualClock, Sink
+from tests.host.waiting import until
+
+PRIVATE = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "_FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(binance_session, "_COMPARE_EVERY_S", 0.01)
+
+
+class Session(BinanceFixSession):
+    """Its REST side is the test's."""
+
+    def __init__(self, port: int = 1) -> None:
+        self.sink = Sink()
+        self.may_measure = asyncio.Event()
+        urls = {"rest_url": "http://127.0.0.1:1", "stream_url": "ws://127.0.0.1:1", "fix_url": f"tcp://127.0.0.1:{port}"}
+        venue = VenueConfig.model_validate(urls | {"orders": "fix", "api_key_type": "ed25519"})
+        names = [instrument.symbol for instrument in INSTRUMENTS]
+        super().__init__(venue, names, Credentials("k" * 16, PRIVATE, "ed25519"), ManualClock(), self.sink, 1)
+
+    async def load_instruments(self) -> None:
+        self._desk.instruments = list(INSTRUMENTS)
+
+    async def _measure_clock(self) -> None:
+        await self.may_measure.wait()
+
+
+def test_after_a_reconnect_no_order_leaves_before_reconciliation_begins() -> None:
+    lose = asyncio.Event()
+
+    async def lost(connection: Connection) -> None:
+        await connection.log_on()
+        await lose.wait()
+
+    async def run() -> None:
+        async with Gateway(lost, idle) as gateway:
+            session, begun = Session(gateway.port), []
+
+            async def reconcile() -> None:
+                begun.append(session.ready)
+
+            session.on_reconnect = reconcile
+            session.may_measure.set()
+            await session.connect()
+            assert session.ready
+            session.may_measure.clear()
+            lose.set()
+            await until(lambda: session.counters["reconnects"] == 1)
+            assert not session.ready
+            session.place(KEY, "AAAUSDT", *ORDER)
+            assert [(event.kind, event.code) for event in session.sink.events] == [
+                (OrderEventKind.NOT_SENT, LocalCode.DISCONNECTED)
+            ]
+            session.may_measure.set()
+            await until(lambda: begun == [True])
+            session.place(KEY, "AAAUSDT", *ORDER)
+            assert session.sink.events[-1].kind == OrderEventKind.SENT
+            await session.close()
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_a_fill_only_the_drop_copy_tells_is_reconciled_until_that_succeeds_and_one_read_over_rest_is_not() -> None:
+    fills = [VenueTrade(0, number, 76, Side.BUY, False, 2 * E8, E8, 2 * E8, 0, FeeAsset.QUOTE, 0) for number in (1, 2, 3)]
+
+    async def run() -> None:
+        session, tries = Session(), []
+        failures: list[Exception] = [RuntimeError("a defect"), VenueError("listing", "500", "an answer", "ask again")]
+        copy = DropCopy(FixAddress("127.0.0.1", 1, None), BINANCE, [], INSTRUMENTS, ManualClock())
+
+        async def trades(*_: object) -> list[VenueTrade]:
+            return [fills[1]]
+
+        async def reconcile() -> None:
+            tries.append(len(copy.fills))
+            if failures:
+                raise failures.pop()
+
+        session._account.trades = trades  # type: ignore[method-assign, assignment]
+        session.on_reconnect = reconcile
+        await session.load_instruments()
+        await session.my_trades("AAAUSDT")
+        watch = asyncio.create_task(session._watch_copy(copy))
+        copy.fills[0, 2] = fills[1]
+        copy.fills[0, 1] = fills[0]
+        await until(lambda: len(tries) == 3)
+        assert session._told.missed == {(0, 1)}
+        copy.fills[0, 3] = fills[2]
+        await until(lambda: len(tries) == 4)
+        assert tries == [2, 2, 2, 3]
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        await session.close()
+
+    asyncio.run(asyncio.wait_for(run(), 20))
