@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sentinel_hdl.tools.errors import CoreError
 
@@ -108,12 +109,12 @@ class Graph:
             add(both(found[left >> 1] ^ left & 1, found[right >> 1] ^ right & 1))
         return lambda literal: found[literal >> 1] ^ literal & 1
 
-    def circuit(self, names: Sequence[str], nexts: Sequence[int], output: int) -> Aig:
-        """What one output depends on, as a circuit of its own; leaves after those named are latches that take ``nexts``."""
+    def circuit(self, names: Sequence[str], nexts: Sequence[int], outputs: Sequence[int]) -> Aig:
+        """What these outputs depend on, as a circuit of its own; leaves after those named are latches that take ``nexts``."""
         inputs = len(names)
         gates = list(self._gates)
         needed, latches = set[int](), set[int]()
-        todo = [output >> 1]
+        todo = [output >> 1 for output in outputs]
         while todo:
             variable = todo.pop()
             if variable in needed:
@@ -134,7 +135,7 @@ class Graph:
         return Aig(
             tuple(names[variable - 1] for variable in kept if variable <= inputs),
             tuple(renamed(nexts[variable - inputs - 1]) for variable in sorted(latches)),
-            (renamed(output),),
+            tuple(renamed(output) for output in outputs),
             tuple((renamed(one), renamed(other)) for one, other in (gates[v - self._base] for v in kept if v >= self._base)),
         )
 
@@ -143,7 +144,7 @@ def combinational_miter(circuit: Aig, first: Mapping[str, int], second: Mapping[
     """One output: two instances with these inputs differ in an output or in a next state, from the same state and inputs."""
     state = [f"latch {position}" for position in range(len(circuit.latches))]
     graph, free, instances = _two(circuit, first, second, [False] * len(state))
-    return graph.circuit([*free, *state], (), graph.any_of(_differences(graph, circuit, *instances)))
+    return graph.circuit([*free, *state], (), [graph.any_of(_differences(graph, circuit, *instances))])
 
 
 def sequential_miter(circuit: Aig, first: Mapping[str, int], second: Mapping[str, int]) -> Aig:
@@ -161,7 +162,35 @@ def sequential_miter(circuit: Aig, first: Mapping[str, int], second: Mapping[str
     output = graph.any_of(graph.differ(one(literal), other(literal)) for literal in circuit.outputs)
     nexts = [one(literal) for literal in circuit.latches]
     nexts += [other(literal) for literal, own in zip(circuit.latches, apart, strict=True) if own]
-    return graph.circuit(free, nexts, output)
+    return graph.circuit(free, nexts, [output])
+
+
+class Apart(NamedTuple):
+    """Where two instances may differ after a cycle. ``miter`` has an output for each of ``outputs`` and then of ``latches``."""
+
+    miter: Aig
+    outputs: tuple[int, ...]
+    latches: tuple[int, ...]
+
+
+def apart_after(
+    circuit: Aig, first: Mapping[str, int], second: Mapping[str, int], apart: Sequence[bool], constants: Sequence[int | None]
+) -> Apart:
+    """Outputs, and latches not ``apart`` already, which by form two instances with these inputs do not share after a cycle.
+
+    Before it the second has a state of its own where ``apart``, any at all; elsewhere, and in the first, ``constants`` hold.
+    """
+    graph, free, (one, other) = _two(circuit, first, second, apart, constants)
+    outputs = tuple(number for number, literal in enumerate(circuit.outputs) if one(literal) != other(literal))
+    latches = tuple(
+        number
+        for number, (literal, own) in enumerate(zip(circuit.latches, apart, strict=True))
+        if not own and one(literal) != other(literal)
+    )
+    literals = [*(circuit.outputs[number] for number in outputs), *(circuit.latches[number] for number in latches)]
+    state = [f"latch {position}" for position in range(len(apart) + sum(apart))]
+    differ = [graph.differ(one(literal), other(literal)) for literal in literals]
+    return Apart(graph.circuit([*free, *state], (), differ), outputs, latches)
 
 
 def _differences(graph: Graph, circuit: Aig, one: Callable[[int], int], other: Callable[[int], int]) -> Iterable[int]:
@@ -171,17 +200,24 @@ def _differences(graph: Graph, circuit: Aig, one: Callable[[int], int], other: C
 
 
 def _two(
-    circuit: Aig, first: Mapping[str, int], second: Mapping[str, int], apart: Sequence[bool]
+    circuit: Aig,
+    first: Mapping[str, int],
+    second: Mapping[str, int],
+    apart: Sequence[bool],
+    constants: Sequence[int | None] | None = None,
 ) -> tuple[Graph, list[str], tuple[Callable[[int], int], Callable[[int], int]]]:
     """Two instances with some inputs given, the others shared, and a latch of its own in the second where ``apart``.
 
-    Leaves of the graph: the free inputs, whose names come back, the latches of the first, the second's own.
+    Leaves of the graph: the free inputs, whose names come back, the latches of the first, the second's own. ``constants``:
+    the latches' values where they are known; a latch of the second's own takes any.
     """
     free = [name for name in circuit.inputs if name not in first]
     leaves = len(free) + len(circuit.latches) + sum(apart)
     graph, leaf = Graph(leaves), iter(range(2, 2 * (leaves + 1), 2))
     shared = {name: next(leaf) for name in free}
     latches = [next(leaf) for _ in circuit.latches]
+    if constants is not None:
+        latches = [latch if value is None else value for latch, value in zip(latches, constants, strict=True)]
     second_latches = [next(leaf) if alone else latch for latch, alone in zip(latches, apart, strict=True)]
 
     def given(values: Mapping[str, int]) -> list[int]:

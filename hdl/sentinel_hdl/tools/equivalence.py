@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from itertools import count
 from pathlib import Path
 from threading import Lock
 
 from sentinel_hdl.tools.aiger import FALSE, TRUE, Aig, combinational_miter, read_aiger, sequential_miter, write_aiger
 from sentinel_hdl.tools.netlist import SELECT, SELECT_BITS, with_initial_values, yosys
 from sentinel_hdl.tools.programs import program
+from sentinel_hdl.tools.unseen import constants, differ_unseen
 
 #: Seconds of search for one mutant: in a hurry; with its memories cut open; with them.
 HURRY_S, CUT_PATIENCE_S, PATIENCE_S = 5, 20, 75
@@ -32,14 +34,16 @@ _AND = """  cell $and {cell}
 # Equivalent registers are merged, in most cases all of them; what is left is searched for a reachable difference.
 _SEQUENTIAL = "read_aiger,miter.aig;scorr;write_aiger,merged.aig;pdr,-T,{patience_s};write_status,status.txt"
 _COMBINATIONAL = "read_aiger,miter.aig;fraig;write_aiger,merged.aig;iprove;write_status,status.txt"
+_REDUCED = "read_aiger,miter.aig;fraig;write_aiger,merged.aig"
 
 
 class Comparison:
     """The mutants of a flat netlist, each against the original.
 
     Both are instances of one circuit that holds all mutants, made once. First they are compared over one cycle from any
-    state they share, which takes seconds for the largest core. What differs there is asked of ABC from reset, with memories
-    cut open if that can tell, since it is twenty times as fast.
+    state they share, which takes seconds for the largest core, then with what registers of the original never leave, and
+    registers of the mutant that differ for as long as nothing else does. What is not told so is asked of ABC from reset, with
+    memories cut open if that can tell, since it is twenty times as fast.
     """
 
     def __init__(self, directory: Path, netlist: Path, root: str) -> None:
@@ -56,6 +60,7 @@ class Comparison:
         self._has_memories = cut != text
         self._cut = self._circuit("cut")
         self._lock, self._with_memories = Lock(), self._cut if cut == text else None
+        self._constants: tuple[int | None, ...] | None = None
 
     def _circuit(self, name: str) -> Aig:
         # No optimisation that takes time: what the two instances share is found without.
@@ -71,6 +76,12 @@ class Comparison:
                 self._with_memories = self._circuit("all")
             return self._with_memories
 
+    def _known(self) -> tuple[int | None, ...]:
+        with self._lock:
+            if self._constants is None:
+                self._constants = constants(self._cut, _selected(0))
+            return self._constants
+
     def verdict(self, number: int, *, hurry: bool = False) -> tuple[str, str]:
         """What a mutant is: equivalent, undecided or SURVIVED, and how that was found.
 
@@ -83,6 +94,10 @@ class Comparison:
         miter = combinational_miter(self._cut, _selected(0), _selected(number))
         if miter.outputs == (FALSE,) or _verdict(directory, miter, _COMBINATIONAL, cut_patience_s)[0] == "equivalent":
             return "equivalent", f"register by register{whatever}"
+        unseen = self._unseen(directory, number, cut_patience_s)
+        if unseen is not None:
+            apart = f" but for {unseen} that nothing sees" if unseen else ""
+            return "equivalent", f"register by register{apart}{whatever}"
         if self._has_memories:
             verdict, how = _search(directory / "cut", self._cut, number, cut_patience_s)
             if verdict == "equivalent":
@@ -90,6 +105,14 @@ class Comparison:
             if hurry:
                 return "undecided", f"nothing found in {cut_patience_s} s without the memories"
         return _search(directory / "whole", self._whole(), number, HURRY_S if hurry else PATIENCE_S)
+
+    def _unseen(self, directory: Path, number: int, patience_s: int) -> int | None:
+        rounds = count()
+
+        def reduced(miter: Aig) -> Aig | None:
+            return _reduced(directory / f"unseen{next(rounds)}", miter, patience_s)
+
+        return differ_unseen(self._cut, _selected(0), _selected(number), self._known(), reduced)
 
 
 def _selected(number: int) -> dict[str, int]:
@@ -144,7 +167,8 @@ def _cut(module: str) -> str:
     return text[: head.end()] + "".join(ports) + text[head.end() : end] + "".join(joins) + text[end:]
 
 
-def _verdict(directory: Path, miter: Aig, commands: str, patience_s: int) -> tuple[str, str]:
+def _abc(directory: Path, miter: Aig, commands: str, patience_s: int) -> Aig | None:
+    """What ABC made of a miter, None where it did not come to write it in time."""
     write_aiger(directory / "miter.aig", miter)
     (directory / "gate.v").write_text(_GATE)
     script = commands.format(patience_s=patience_s)
@@ -154,12 +178,20 @@ def _verdict(directory: Path, miter: Aig, commands: str, patience_s: int) -> tup
     try:
         subprocess.run(command, cwd=directory, capture_output=True, check=False, timeout=2 * patience_s)
     except subprocess.TimeoutExpired:
-        return "undecided", f"nothing found in {patience_s} s"
-    merged, status = directory / "merged.aig", directory / "status.txt"
-    if merged.is_file():
-        left = read_aiger(merged)
-        if not left.latches and left.outputs == (FALSE,):
-            return "equivalent", "every register corresponds to one of the original"
+        return None
+    merged = directory / "merged.aig"
+    return read_aiger(merged) if merged.is_file() else None
+
+
+def _reduced(directory: Path, miter: Aig, patience_s: int) -> Aig | None:
+    directory.mkdir()
+    return _abc(directory, miter, _REDUCED, patience_s)
+
+
+def _verdict(directory: Path, miter: Aig, commands: str, patience_s: int) -> tuple[str, str]:
+    left, status = _abc(directory, miter, commands, patience_s), directory / "status.txt"
+    if left is not None and not left.latches and left.outputs == (FALSE,):
+        return "equivalent", "every register corresponds to one of the original"
     told = status.read_text() if status.is_file() else ""
     if told.startswith("snl_UNSAT"):
         return "equivalent", "no reachable state tells them apart"
