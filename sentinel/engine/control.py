@@ -59,14 +59,14 @@ def apply_control(f: Any, e: Any) -> None:
 
 @njit(**INNER)
 def _govern(f: Any, e: Any) -> bool:
-    g, c, p = glob(f), counters(f), params(f)
+    g, c = glob(f), counters(f)
     command, number = np.int64(e.command), np.int64(e.id)
     if command == Command.ARM:
         _arm(f, number, e.value)
     elif command == Command.KILL:
         trip(f, min(max(e.value, 0), 0xFFFF), 0, 0)
     elif command == Command.LIMITS:
-        if not set_limit(g, p, number, e.value):
+        if not set_limit(f, number, e.value):
             return False
         g.limits_version = e.version
         c.limits_changed += 1

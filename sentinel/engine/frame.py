@@ -187,6 +187,12 @@ def params(f: Any) -> Any:
 
 
 @njit(**INNER)
+def param_word(f: Any, offset: int) -> Any:
+    """The field of PARAMS at this byte offset, as a TIME record of one int64."""
+    return _time_at(f.params + offset)
+
+
+@njit(**INNER)
 def symbol(f: Any, s: int) -> Any:
     """The SYMBOL record of symbol ``s``, which must be below ``f.symbol_count``."""
     return _symbol_at(f.symbols + s * SYMBOL_BYTES)
