@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from sentinel.engine.frame import glob, param_word
-from sentinel.engine.layout import ORDER_WINDOW, PARAMS, PERMIT_WINDOW, LimitField
-from sentinel.engine.portfolio import equity
+from sentinel.engine.frame import glob, loss_high, param_word
+from sentinel.engine.layout import LOSS_BUCKETS, ORDER_WINDOW, PARAMS, PERMIT_WINDOW, LimitField
+from sentinel.engine.portfolio import equity, profit
 from sentinel.native import INNER
-from sentinel.units import BPS, INT64_MAX
+from sentinel.units import BPS, INT64_MAX, NS_PER_S
 
 
 class LimitRow(NamedTuple):
@@ -33,6 +33,26 @@ LIMITS = (
     LimitRow(LimitField.MAX_TRADES_PER_MINUTE, "max_trades_per_minute", 1, PERMIT_WINDOW),
     LimitRow(LimitField.MAX_ORDERS_PER_10S, "max_orders_per_10s", 1, ORDER_WINDOW),
     LimitRow(LimitField.MAX_OPEN_ORDERS, "max_open_orders", 0, 240),
+    LimitRow(LimitField.MAX_ORDERS_PER_S, "max_orders_per_s", 1, ORDER_WINDOW),
+    LimitRow(LimitField.MAX_ORDERS_PER_MINUTE, "max_orders_per_minute", 1, ORDER_WINDOW),
+    LimitRow(LimitField.MAX_ORDERS_PER_DAY, "max_orders_per_day", 0, 10_000_000),
+    LimitRow(LimitField.MAX_NOTIONAL_PER_10S, "max_notional_per_10s", 0, INT64_MAX),
+    LimitRow(LimitField.MAX_NOTIONAL_PER_MINUTE, "max_notional_per_minute", 0, INT64_MAX),
+    LimitRow(LimitField.MAX_REPEATS_PER_MINUTE, "max_repeats_per_minute", 1, PERMIT_WINDOW),
+    LimitRow(LimitField.MAX_NET_NOTIONAL, "max_net_notional", 0, INT64_MAX),
+    LimitRow(LimitField.MIN_FREE_CAPITAL_BPS, "min_free_capital_bps", 0, BPS),
+    LimitRow(LimitField.DAILY_LOSS_SOFT_BPS, "daily_loss_soft_bps", 1, BPS),
+    LimitRow(LimitField.DAILY_LOSS_HARD_BPS, "daily_loss_hard_bps", 1, BPS),
+    LimitRow(LimitField.MAX_LOSS_PER_MINUTE_BPS, "max_loss_per_minute_bps", 1, BPS),
+    LimitRow(LimitField.APPROVAL_NOTIONAL_PER_MINUTE, "approval_notional_per_minute", 0, INT64_MAX),
+    LimitRow(LimitField.MAX_CLOCK_ERROR_NS, "max_clock_error_ns", 0, NS_PER_S),
+    LimitRow(LimitField.COLLAR_SPREADS, "collar_spreads", 1, BPS),
+    LimitRow(LimitField.COLLAR_FLOOR_BPS, "collar_floor_bps", 0, 10 * BPS),
+    LimitRow(LimitField.MAX_DRIFT_BPS, "max_drift_bps", 0, 10 * BPS),
+    LimitRow(LimitField.MAX_IMPACT_BPS, "max_impact_bps", 0, 10 * BPS),
+    LimitRow(LimitField.MAX_ORDER_TO_TRADE, "max_order_to_trade", 1, BPS),
+    LimitRow(LimitField.MAX_EXIT_MINUTES, "max_exit_minutes", 0, 1_440),
+    LimitRow(LimitField.MAX_INSTRUMENT_AGE_NS, "max_instrument_age_ns", 0, 86_400 * NS_PER_S),
 )
 _FIELDS = 1 + max(LimitField)
 # Compiled code reads these: where in PARAMS a field is kept (-1: nowhere), and its bounds.
@@ -52,6 +72,12 @@ def set_limit(f: Any, field: int, value: int) -> bool:
     if field == LimitField.PEAK_EQUITY:
         g = glob(f)
         g.equity_peak = value if value > 0 else max(equity(g), 0)
+        return True
+    if field == LimitField.LOSS_BASE:
+        g = glob(f)
+        g.pnl = g.day_pnl = profit(g)
+        for k in range(LOSS_BUCKETS):
+            loss_high(f, k).t = g.pnl
         return True
     if _OFFSETS[field] < 0 or value < _LEAST[field] or value > _MOST[field]:
         return False
