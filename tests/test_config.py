@@ -221,6 +221,7 @@ def test_paper_orders_may_go_to_a_test_endpoint(url: str) -> None:
     assert parse_config(_with("venue.api_url", url)).venue.api_url == url
 
 
+@pytest.mark.control("A6")
 @pytest.mark.parametrize(
     "url",
     [

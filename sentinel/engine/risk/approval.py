@@ -50,7 +50,10 @@ def ask_approval(f: Any, q: Any, asked: int) -> None:
     waits = find_approval(f, q, Approval.PENDING, asked) != NO_APPROVAL
     if waits or find_approval(f, q, Approval.REFUSED, 0) != NO_APPROVAL:
         return
-    a = approval(f, _slot_for(f, q))
+    k = _slot_for(f, q)
+    if k == NO_APPROVAL:
+        return
+    a = approval(f, k)
     g.approval_ids += 1
     a.id = g.approval_ids
     a.symbol = q.symbol
@@ -63,18 +66,19 @@ def ask_approval(f: Any, q: Any, asked: int) -> None:
 
 @njit(**INNER)
 def _slot_for(f: Any, q: Any) -> int:
-    """The open request this one replaces, else a slot that is free or has expired, else the one that expires first."""
+    """The open request this one replaces, else a free slot, else the oldest open request's; an answer keeps its slot."""
     now = glob(f).now
-    best = 0
+    spare = oldest = NO_APPROVAL
     for k in range(APPROVAL_SLOTS):
         a = approval(f, k)
-        if a.state == Approval.PENDING and a.symbol == q.symbol and a.side == q.side:
-            return k
-        spare = a.state == Approval.FREE or a.until <= now
-        first = approval(f, best)
-        if first.state != Approval.FREE and first.until > now and (spare or a.until < first.until):
-            best = k
-    return best
+        if a.state == Approval.FREE or a.until <= now:
+            spare = k
+        elif a.state == Approval.PENDING:
+            if a.symbol == q.symbol and a.side == q.side:
+                return k
+            if oldest == NO_APPROVAL or a.id < approval(f, oldest).id:
+                oldest = k
+    return spare if spare != NO_APPROVAL else oldest
 
 
 @njit(**INNER)
