@@ -251,12 +251,13 @@ def controls_page() -> str:
     tests = marked_tests()
     parts = [
         _NOTE,
-        "# Controls\n\nWhat an order passes before it leaves, and what stops trading without one. In the engine every control is\n"
-        "an integer function of its own, asked on each order, cheapest and most final first; a missing input refuses. A refusal\n"
-        "names the control, what it saw and its limit, and is in the journal and the audit trail. Cancels pass every control.\n"
-        "Controls that bound new exposure let orders pass that only reduce a position. Code is below `sentinel/`, settings\n"
-        "are in [settings](config.md#risk), wire codes in [records](records.md#control). The anchors are the rules a control is\n"
-        "modelled on; no conformity is claimed.\n\n",
+        "# Controls\n\n"
+        "What an order passes before it leaves, and what stops trading without one. In the engine every control is an\n"
+        "integer function of its own, asked on each order, cheapest and most final first; a missing input refuses. A\n"
+        "refusal names the control, what it saw and its limit, and is in the journal and the audit trail. Cancels\n"
+        "pass every control. Controls that bound new exposure let orders pass that only reduce a position. Code is\n"
+        "below `sentinel/`, settings are in [settings](config.md#risk), wire codes in [records](records.md#control).\n"
+        "The anchors are the rules a control is modelled on; no conformity is claimed.\n\n",
         _table(
             ["id", "control", "what", "setting, default", "unit, allowed", "action", "where", "anchor"], list(_control_rows())
         ),

@@ -47,29 +47,41 @@ class Offers(World):
         self.trade((bid + ask) / 2, symbol=s).bbo(bid, ask, s)
         return self
 
-    def offer(self, side: int = Side.BUY, price: float = 1.0, qty: float = 100.0, reduce_only: int = 0, **fields: int) -> Answer:
-        """Put one order to the gate now. ``fields`` replace those of its PROPOSAL record."""
+    def offer(
+        self,
+        side: int = Side.BUY,
+        price: float = 1.0,
+        qty: float = 100.0,
+        reduce_only: int = 0,
+        raw: dict[str, int] | None = None,
+        **fields: int,
+    ) -> Answer:
+        """Put one order to the gate now. ``fields`` and ``raw`` replace those of its PROPOSAL record, in its units."""
         self.run()
         q = self.state.scratch.proposals[0]
-        values = {
-            "symbol": 0,
-            "side": side,
-            "price": round(price * E8),
-            "qty": round(qty * E8),
-            "order_type": OrderType.LIMIT,
-            "tif": TimeInForce.IOC,
-            "reason": Reason.EXIT_HORIZON if reduce_only else Reason.ENTRY_WAIT,
-            "reduce_only": reduce_only,
-            "strategy": 1,
-            "setup_id": 1,
-            "t_signal": self.now,
-            "decision_seq": 1,
-            "margin": 100,
-            "fair_value": 2 * E8 if side == Side.BUY else E8 // 2,
-            "ref_price": E8,
-            "edge_bps": 0 if reduce_only else 50,
-            "t_rest_end": 0,
-        } | fields
+        values = (
+            {
+                "symbol": 0,
+                "side": side,
+                "price": round(price * E8),
+                "qty": round(qty * E8),
+                "order_type": OrderType.LIMIT,
+                "tif": TimeInForce.IOC,
+                "reason": Reason.EXIT_HORIZON if reduce_only else Reason.ENTRY_WAIT,
+                "reduce_only": reduce_only,
+                "strategy": 1,
+                "setup_id": 1,
+                "t_signal": self.now,
+                "decision_seq": 1,
+                "margin": 100,
+                "fair_value": 2 * E8 if side == Side.BUY else E8 // 2,
+                "ref_price": E8,
+                "edge_bps": 0 if reduce_only else 50,
+                "t_rest_end": 0,
+            }
+            | fields
+            | (raw or {})
+        )
         for name, value in values.items():
             q[name] = value
         self.g["proposals"] = 1

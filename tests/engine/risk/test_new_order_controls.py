@@ -188,12 +188,12 @@ def test_drift_from_an_unknown_price_refuses(desk: Desk) -> None:
 def test_an_entry_may_take_its_share_of_what_is_visible_up_to_its_price(side: int, over: int) -> None:
     offers = Offers(books=(0,), max_impact_bps=5_000)
     offers.market(Kind.SNAPSHOT_BEGIN)
-    for level, qty in ((0.999, 100), (0.998, 60), (0.990, 1000)):
-        offers.market(Kind.LEVEL, side=Side.BUY, price=round(level * E8), qty=qty * E8)
-    for level, qty in ((1.001, 100), (1.002, 60), (1.010, 1000)):
-        offers.market(Kind.LEVEL, side=Side.SELL, price=round(level * E8), qty=qty * E8)
+    for level, shown in ((0.999, 100), (0.998, 60), (0.990, 1000)):
+        offers.market(Kind.LEVEL, side=Side.BUY, price=round(level * E8), qty=shown * E8)
+    for level, shown in ((1.001, 100), (1.002, 60), (1.010, 1000)):
+        offers.market(Kind.LEVEL, side=Side.SELL, price=round(level * E8), qty=shown * E8)
     offers.market(Kind.SNAPSHOT_END).run()
-    qty = 80 + over * 0.001
+    qty: float = 80 + over * 0.001
     price = 1.002 if side == Side.BUY else 0.998
     answer = offers.offer(side=side, price=price, qty=qty)
     assert answer.control == (Control.IMPACT if over > 0 else 0)
