@@ -34,6 +34,7 @@ QUICK = {
     "card": ["--vectors", "200", "--runs", "1"],
     "order_encode": ["--orders", "20", "--runs", "1"],
     "order_rate": ["--minutes", "0.02"],
+    "risk_gate": ["--orders", "2000", "--runs", "1"],
     "audit": ["--records", "3000", "--runs", "1"],
 }
 
@@ -103,6 +104,14 @@ ROWS = [
     ("... aiohttp", "", "order_encode", r"^aiohttp(?: [\d.]+)?" + _ORDER, _ORDER_FIGURES),
     ("orders at a steady rate, loopback", "200/s", "order_rate", r"^\d+ orders in .*?, (\S+)/s", "{}/s"),
     ("... acknowledged after", "", "order_rate", r"^acknowledged after p50 (\d+), p99 (\d+)", "p50 {}, p99 {} us"),
+    (
+        "risk gate, all controls, one order",
+        "p50 <= 2,000, p99 <= 5,000 ns",
+        "risk_gate",
+        r"^all controls, one order, warm +(\d+) +(\d+)",
+        "p50 {}, p99 {} ns",
+    ),
+    ("... after 4 MiB of other memory", "", "risk_gate", r"^all controls, one order, cold +(\d+) +(\d+)", "p50 {}, p99 {} ns"),
     (
         "audit trail, built, chained, on the disk",
         ">= 200,000/s",

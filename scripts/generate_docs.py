@@ -1,4 +1,4 @@
-"""Writes the reference pages that come from the code: docs/config.md, docs/records.md, docs/commands.md.
+"""Writes the reference pages that come from the code: docs/config.md, docs/records.md, docs/commands.md, docs/controls.md.
 
 Run it after a change of the settings, the records or the command line; a test compares the pages with the code.
 """
@@ -22,15 +22,22 @@ from pydantic_core import PydanticUndefined
 from sentinel import wire
 from sentinel.cli.main import app
 from sentinel.config import Config
+from sentinel.engine.risk.catalogue import CONTROLS, Parameter
 from sentinel.units import format_e8_short
 
+TESTS = Path(__file__).resolve().parent.parent / "tests"
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _NOTE = "<!-- Written by scripts/generate_docs.py; change the code, not this page. -->\n\n"
 
 
 def pages() -> dict[str, str]:
     """Every generated page: file name under docs/ and its whole text."""
-    return {"config.md": config_page(), "records.md": records_page(), "commands.md": commands_page()}
+    return {
+        "config.md": config_page(),
+        "records.md": records_page(),
+        "commands.md": commands_page(),
+        "controls.md": controls_page(),
+    }
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> str:
@@ -234,6 +241,71 @@ def _option_default(option: Any) -> str:
     if option.default is None or option.default is False or option.default == "":
         return ""
     return f"`{getattr(option.default, 'value', option.default)}`"
+
+
+# --- controls
+
+
+def controls_page() -> str:
+    """Every control of the catalogue with its settings, and the tests marked with its id."""
+    tests = marked_tests()
+    parts = [
+        _NOTE,
+        "# Controls\n\n"
+        "What an order passes before it leaves, and what stops trading without one. In the engine every control is an\n"
+        "integer function of its own, asked on each order, cheapest and most final first; a missing input refuses. A\n"
+        "refusal names the control, what it saw and its limit, and is in the journal and the audit trail. Cancels\n"
+        "pass every control. Controls that bound new exposure let orders pass that only reduce a position. Code is\n"
+        "below `sentinel/`, settings are in [settings](config.md#risk), wire codes in [records](records.md#control).\n"
+        "The anchors are the rules a control is modelled on; no conformity is claimed.\n\n",
+        _table(
+            ["id", "control", "what", "setting, default", "unit, allowed", "action", "where", "anchor"], list(_control_rows())
+        ),
+        "\n## Tests\n\nThe acceptance tests of each control.\n\n",
+        _table(["id", "tests"], [[entry.id, "<br>".join(tests.get(entry.id, ["none: not applicable"]))] for entry in CONTROLS]),
+    ]
+    return "".join(parts).rstrip() + "\n"
+
+
+def _control_rows() -> Iterator[list[str]]:
+    for entry in CONTROLS:
+        settings = [_setting(parameter) for parameter in entry.parameters]
+        where = f"{entry.where}: `{entry.module}`" if entry.module else str(entry.where)
+        codes = ", ".join(f"`{code.name}`" for code in entry.codes)
+        yield [
+            entry.id,
+            f"{entry.name}<br>{codes}" if codes else entry.name,
+            entry.about,
+            "<br>".join(text for text, _ in settings),
+            "<br>".join(bounds for _, bounds in settings),
+            ", ".join(entry.actions),
+            where,
+            entry.anchor,
+        ]
+
+
+def _setting(parameter: Parameter) -> tuple[str, str]:
+    """A setting with its default, and its unit with its bounds."""
+    section, _, name = parameter.path.partition(".")
+    kind = _section(Config.model_fields[section])
+    assert kind is not None
+    field = kind.model_fields[name]
+    bounds = _range(field)
+    return f"`{parameter.path}` {_default(field)}", f"{parameter.unit}, {bounds}" if bounds else parameter.unit
+
+
+def marked_tests() -> dict[str, list[str]]:
+    """Tests by the id of the control they are marked with, as ``path::name`` below tests/, without importing any."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(TESTS.rglob("test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if "mark.control" in text else ():
+            for mark in node.decorator_list if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else ():
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.control":
+                    for argument in mark.args:
+                        name = f"`{path.relative_to(TESTS)}::{getattr(node, 'name', '')}`"
+                        found.setdefault(ast.literal_eval(argument), []).append(name)
+    return found
 
 
 def main() -> None:

@@ -11,53 +11,18 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
+from sentinel.config_risk import LIVE_APPROVAL, BasisPoints, MoneyE8, RiskConfig
 from sentinel.config_venue import Section, VenueConfig, is_test_endpoint
-from sentinel.errors import ConfigError, UnitError
-from sentinel.units import BPS, E8, INT64_MAX, format_e8, parse_e8
+from sentinel.errors import ConfigError
+from sentinel.units import BPS
 from sentinel.wire import MAX_SYMBOLS
 
-
-def _money(value: object) -> int:
-    if isinstance(value, (bool, float)):
-        raise ValueError('write it as a string, for example "25000.00": a float cannot carry money exactly')
-    if isinstance(value, int):
-        if abs(value) > INT64_MAX // E8:
-            raise ValueError("must be below 92233720368.54775808")
-        return value * E8
-    if isinstance(value, str):
-        try:
-            return parse_e8(value)
-        except UnitError as error:
-            raise ValueError(str(error)) from None
-    raise ValueError('write it as a decimal string, for example "25000.00"')
-
-
-def _non_negative(value: int) -> int:
-    if value < 0:
-        raise ValueError("must not be negative")
-    return value
-
-
-#: int64 units of 1e-8, from a decimal string or a whole number.
-MoneyE8 = Annotated[
-    int,
-    BeforeValidator(_money),
-    AfterValidator(_non_negative),
-    PlainSerializer(format_e8, return_type=str, when_used="json"),
-]
-BasisPoints = Annotated[int, Field(ge=0, le=100_000)]
+__all__ = ["BasisPoints", "Config", "MoneyE8", "RiskConfig", "load_config", "parse_config"]
 
 
 class FeedConfig(Section):
@@ -189,32 +154,6 @@ class StrategyConfig(Section):
         return self
 
 
-class RiskConfig(Section):
-    """Limits of the gate. A missing input always refuses."""
-
-    max_order_qty: MoneyE8 = Field(default=90_000_000_000, description="largest quantity of one order, base asset")
-    max_order_notional: MoneyE8 = Field(default=25_000, description="largest value of one order, quote asset")
-    max_position_notional: MoneyE8 = Field(
-        default=25_000, description="largest position in one symbol, open and unknown orders included, quote asset"
-    )
-    max_gross_notional: MoneyE8 = Field(default=100_000, description="largest sum of all positions, quote asset")
-    price_collar_bps: BasisPoints = Field(default=500, description="how far an order's price may lie from the best bid and ask")
-    max_drawdown_bps: int = Field(
-        default=2_000, ge=1, le=10_000, description="fall of equity from its peak that trips the kill switch"
-    )
-    max_trades_per_minute: int = Field(
-        default=1_000, ge=1, le=1_000, description="permits in any 60 s; the next one trips the kill switch"
-    )
-    max_orders_per_10s: int = Field(default=40, ge=1, le=10_000, description="orders in any 10 s; more are refused")
-    max_open_orders: int = Field(default=20, ge=1, le=200, description="orders not yet final; more are refused")
-    ack_timeout_ms: int = Field(
-        default=500, ge=10, le=60_000, description="an order the venue has not confirmed by then is UNKNOWN"
-    )
-    engine_timeout_ms: int = Field(
-        default=10_000, ge=0, le=60_000, description="how long the venue may still accept an order after recvWindow"
-    )
-
-
 class PaperConfig(Section):
     """Starting balances of the paper account."""
 
@@ -327,6 +266,13 @@ class Config(Section):
     live: LiveConfig = LiveConfig()
     card: CardConfig = CardConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _approval_when_live(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("mode") != "live" or not isinstance(data.get("risk", {}), dict):
+            return data
+        return {**data, "risk": {"approval_notional_per_minute": LIVE_APPROVAL, **data.get("risk", {})}}
+
     @model_validator(mode="after")
     def _cross_section(self) -> Config:
         for url in self.venue.order_addresses if self.mode == "paper" else ():
@@ -339,6 +285,9 @@ class Config(Section):
             raise ValueError(f"gate {self.gate!r} is another card than decider {self.decider!r}: one daemon drives one card")
         if "pynq" in (self.decider, self.gate) and not self.card.overlay:
             raise ValueError("card.overlay is empty: name the overlay's file of the board")
+        strange = [s for s in self.risk.restricted_symbols if s not in self.feed.symbols]
+        if strange:
+            raise ValueError(f"risk.restricted_symbols names {strange}, which are not in feed.symbols")
         unknown = [s for s in self.paper.base_balances if s not in self.feed.symbols]
         if unknown:
             raise ValueError(f"paper.base_balances names {unknown}, which are not in feed.symbols")

@@ -186,12 +186,15 @@ class Command(IntEnum):
     QUOTE_BALANCE = 11  # value = free + locked quote e8
     INSTRUMENT = 12  # symbol; id = InstrumentField, value = its value e8 (or bps)
     NEWS = 13  # symbol; value = sentiment e8 in [-1e8, 1e8]; t2 = expiry
-    SYMBOL_HALT = 14  # symbol, or all; value = halt bits to set (OPERATOR, RECONCILE, MISMATCH), 0 = OPERATOR
+    SYMBOL_HALT = 14  # symbol, or all; value = halt bits to set (OPERATOR, RECONCILE, MISMATCH, RESTRICTED), 0 = OPERATOR
     SYMBOL_RESUME = 15  # symbol, or all; value = halt bits to clear, 0 = OPERATOR and RECONCILE
     FEED_STALE = 16
     FEED_LIVE = 17
     JOURNAL_FAULT = 18  # value: 0 = restored, 1 = failed, 2 = the audit trail is too far behind
     CANCEL_ALL = 19  # every live order of ours is cancelled, whatever the trading state; actor = who asked
+    APPROVE = 20  # id = approval request; value = 1 granted, 0 refused; t2 = until when; actor = who
+    CLOCK = 21  # value = error bound in ns, -1 unknown; value2 = 1 after a step
+    ALARM = 22  # value = 1: REDUCE_ONLY wanted, 2: kill wanted; id = alarm number
 
 
 class InstrumentField(IntEnum):
@@ -228,6 +231,8 @@ class SignalCode(IntEnum):
     FOREIGN_ORDER = 13
     ROUND_TRIP = 14  # position closed; value = net PnL in quote e8, limit = fees
     ARMED_STATE = 15  # trading state changed; value = new TradingState
+    APPROVAL_NEEDED = 16  # an order above the approval threshold waits; value = its notional, limit = request id
+    CONTROL_FIRED = 17  # a control acted without an order of this moment: control says which, value what it saw, limit its limit
 
 
 class Refusal(IntEnum):
@@ -269,6 +274,31 @@ class Control(IntEnum):
     MEMORY_FAULT = 20
     OPERATOR = 21  # killed by hand
     DISARMED = 22  # a live run that no operator has armed yet; gives way to any other cause
+    CLOCK = 23  # the clock's error is unknown, old or too large, or it stepped
+    APPROVAL = 24  # waits for a person's approval
+    ALARM = 25  # an alarm wants positions only reduced, or everything stopped
+    RESTRICTED = 26  # a symbol on the restricted list
+    INSTRUMENT_AGE = 27  # the venue's rules of the instrument are too old
+    VENUE_FILTER = 28  # a price or quantity the venue's own filters refuse
+    ORDER_TYPE = 29
+    SELF_MATCH = 30  # would trade with an order of ours
+    SIGNAL_AGE = 31
+    DYNAMIC_COLLAR = 32  # too far from the middle of the quote, counted in spreads
+    ADVERSE_DRIFT = 33  # the price has run too far in the order's direction in a minute
+    IMPACT = 34  # too large for the visible depth
+    TURNOVER = 35  # notional sent in 10 s or a minute
+    REPEATED = 36  # the same side of a symbol too often: off until ARM
+    VENUE_ERRORS = 37  # refusals and ambiguous answers in a row: reduce only until ARM
+    FILL_ANOMALY = 38  # a fill without an order of ours, or beyond its quantity: the symbol is halted
+    ORDER_TO_TRADE = 39
+    QUOTE_LIFE = 40  # too many resting orders cancelled at once
+    NET_EXPOSURE = 41
+    FREE_CAPITAL = 42
+    DAILY_LOSS = 43
+    LOSS_VELOCITY = 44  # loss within a minute
+    LIQUIDITY = 45  # the position would take too long to leave
+    NO_REASON = 46  # no reason, fair value or edge recorded
+    JOINS_PUSH = 47  # in the direction of a push of which our own alarm has just told
 
 
 class TradingState(IntEnum):

@@ -25,6 +25,8 @@ TICKER_RING = 4096
 TICKER_MASK = TICKER_RING - 1
 #: Levels compared one by one from the touch before bisecting: most changes are there.
 NEAR_TOUCH = 8
+#: Levels that count as visible to one order.
+VISIBLE_LEVELS = 64
 
 # One record a book, so that the hot functions pass one pointer.
 BOOK = np.dtype(
@@ -166,6 +168,21 @@ def _best(book: Any) -> BestQuote:
         ask = -book.levels[1, asks - 1, 0]
         ask_qty = book.levels[1, asks - 1, 1]
     return BestQuote(bid, bid_qty, ask, ask_qty)
+
+
+@njit(**JIT)
+def book_visible_qty(bs: BookState, b: int, side: int, price: int) -> int:
+    """Quantity (e8) an order of ``side`` with this limit meets in the 64 best levels of the other side; at most 2^61."""
+    book = bs.books[b]
+    k = 1 if side == BUY else 0
+    worst = -price if side == BUY else price
+    total = 0
+    count = book.counts[k]
+    for i in range(count - 1, max(count - VISIBLE_LEVELS, 0) - 1, -1):
+        if book.levels[k, i, 0] < worst:
+            break
+        total = min(total + book.levels[k, i, 1], 1 << 61)
+    return total
 
 
 @njit(**JIT)

@@ -23,18 +23,28 @@ from sentinel.engine.layout import (
     HALT_MISMATCH,
     HALT_OPERATOR,
     HALT_RECONCILE,
+    HALT_RESTRICTED,
     MAX_PROPOSALS,
 )
 from sentinel.engine.portfolio import set_base_balance, set_quote_balance
-from sentinel.engine.risk import cause_stands, set_limit, set_trading_state, trip, watch_equity
+from sentinel.engine.risk import (
+    answer_approval,
+    cause_stands,
+    forget_latches,
+    restrain,
+    set_limit,
+    set_trading_state,
+    trip,
+    watch_equity,
+)
 from sentinel.engine.settle import doubt_everything, want_cancels, watch_orders
 from sentinel.native import INNER, JIT
 from sentinel.units import E8
-from sentinel.wire import NO_SYMBOL, Command, InstrumentField, SignalCode, TradingState
+from sentinel.wire import NO_SYMBOL, Command, Control, InstrumentField, SignalCode, TradingState
 
 MAX_EPOCH = 0xFFFF
 #: Halts that a control event may set and clear; the others belong to the feed and the book.
-COMMANDED_HALTS = HALT_OPERATOR | HALT_RECONCILE | HALT_MISMATCH
+COMMANDED_HALTS = HALT_OPERATOR | HALT_RECONCILE | HALT_MISMATCH | HALT_RESTRICTED
 #: Effect slots a tick leaves free; symbols it does not reach wait for the next one.
 TICK_ROOM = 40
 
@@ -59,14 +69,14 @@ def apply_control(f: Any, e: Any) -> None:
 
 @njit(**INNER)
 def _govern(f: Any, e: Any) -> bool:
-    g, c, p = glob(f), counters(f), params(f)
+    g, c = glob(f), counters(f)
     command, number = np.int64(e.command), np.int64(e.id)
     if command == Command.ARM:
         _arm(f, number, e.value)
     elif command == Command.KILL:
         trip(f, min(max(e.value, 0), 0xFFFF), 0, 0)
     elif command == Command.LIMITS:
-        if not set_limit(g, p, number, e.value):
+        if not set_limit(f, number, e.value):
             return False
         g.limits_version = e.version
         c.limits_changed += 1
@@ -100,7 +110,30 @@ def _govern(f: Any, e: Any) -> bool:
         want_cancels(f)
         watch_orders(f)
     else:
+        return _oversee(f, command, e)
+    return True
+
+
+@njit(**INNER)
+def _oversee(f: Any, command: int, e: Any) -> bool:
+    """What people and watchers say of the run: approvals, the clock, alarms."""
+    g, number = glob(f), np.int64(e.id)
+    if command == Command.APPROVE:
+        return answer_approval(f, number, e.value, e.t2)
+    if command == Command.CLOCK:
+        if e.value < -1 or e.value2 < 0 or e.value2 > 1:
+            return False
+        g.clock_error = e.value
+        g.clock_t = g.now
+        if e.value2 == 1:
+            g.clock_step_t = g.now
+        return True
+    if command != Command.ALARM or e.value < 1 or e.value > 2:
         return False
+    if e.value == 1:
+        restrain(f, Control.ALARM, number, 0)
+    else:
+        trip(f, Control.ALARM, number, 0)
     return True
 
 
@@ -121,6 +154,8 @@ def _arm(f: Any, arm_epoch: int, target: int) -> None:
     g.arm_epoch = arm_epoch
     g.killed = 0
     g.kill_cause = 0
+    if not reduce_only:
+        forget_latches(f)
     set_trading_state(f, TradingState.REDUCE_ONLY if reduce_only else TradingState.ACTIVE)
 
 
@@ -146,7 +181,10 @@ def _learn(f: Any, e: Any) -> bool:
         watch_equity(f)
         return True
     if command == Command.INSTRUMENT:
-        return _set_filter(y, np.int64(e.id), e.value)
+        if not _set_filter(y, np.int64(e.id), e.value):
+            return False
+        y.instrument_t = g.now
+        return True
     if abs(e.value) > E8:
         return False
     y.news_sentiment = e.value

@@ -15,7 +15,18 @@ from numba import njit
 
 from sentinel.engine.book import BookState, new_book_state
 from sentinel.engine.features import FeatureState, new_feature_state
-from sentinel.engine.layout import COUNTERS, GLOBAL, ORDER, PARAMS, PROPOSAL, SYMBOL, TRADE_TABLE, record_dtype
+from sentinel.engine.layout import (
+    APPROVAL,
+    COUNTERS,
+    GLOBAL,
+    ORDER,
+    PARAMS,
+    PERMIT_NOTE,
+    PROPOSAL,
+    SYMBOL,
+    TRADE_TABLE,
+    record_dtype,
+)
 from sentinel.native import INNER, array_at, record_at
 from sentinel.wire import (
     ADVICE_REQUEST,
@@ -37,6 +48,7 @@ FRAME = record_dtype(
     features books book_count beats vector decision proposals
     records mask decider decider_context fallback fallback_context
     slots capacity cursor step_start
+    permit_notes approvals loss_highs error_times
     """
 )
 TIME = np.dtype([("t", "<i8")])
@@ -61,6 +73,7 @@ _signal_at, _advice_at = record_at(SIGNAL), record_at(ADVICE_REQUEST)
 _market_at, _control_at = record_at(MARKET_EVENT), record_at(CONTROL_EVENT)
 _order1_at, _order2_at = record_at(ORDER_EVENT_1), record_at(ORDER_EVENT_2)
 _intent1_at, _intent2_at = record_at(ORDER_INTENT_1), record_at(ORDER_INTENT_2)
+_permit_note_at, _approval_at = record_at(PERMIT_NOTE), record_at(APPROVAL)
 
 FEATURES, BOOKS = new_feature_state(1).symbols.dtype, new_book_state(0).books.dtype
 _feature_at, _features_at, _books_at = record_at(FEATURES), array_at(FEATURES), array_at(BOOKS)
@@ -71,6 +84,7 @@ EFFECTS_PER_STEP = 64
 FEATURE_BYTES = FEATURES.itemsize
 SYMBOL_BYTES, ORDER_BYTES, PROPOSAL_BYTES = SYMBOL.itemsize, ORDER.itemsize, PROPOSAL.itemsize
 TIME_BYTES, TRADE_ID_BYTES = TIME.itemsize, TRADE_ID.itemsize
+PERMIT_NOTE_BYTES, APPROVAL_BYTES = PERMIT_NOTE.itemsize, APPROVAL.itemsize
 
 
 @njit(**INNER)
@@ -89,6 +103,10 @@ def bind(st: Any, dec: Any, inp: Any, mask: int, out: Any) -> Any:
     f.permits = np.int64(st.permits.ctypes.data)
     f.order_times = np.int64(st.order_times.ctypes.data)
     f.trade_ids = np.int64(st.trade_ids.ctypes.data)
+    f.permit_notes = np.int64(st.permit_notes.ctypes.data)
+    f.approvals = np.int64(st.approvals.ctypes.data)
+    f.loss_highs = np.int64(st.loss_highs.ctypes.data)
+    f.error_times = np.int64(st.error_times.ctypes.data)
     f.features = np.int64(st.features.symbols.ctypes.data)
     f.books = np.int64(st.book.books.ctypes.data)
     f.book_count = st.book.books.shape[0]
@@ -187,6 +205,12 @@ def params(f: Any) -> Any:
 
 
 @njit(**INNER)
+def param_word(f: Any, offset: int) -> Any:
+    """The field of PARAMS at this byte offset, as a TIME record of one int64."""
+    return _time_at(f.params + offset)
+
+
+@njit(**INNER)
 def symbol(f: Any, s: int) -> Any:
     """The SYMBOL record of symbol ``s``, which must be below ``f.symbol_count``."""
     return _symbol_at(f.symbols + s * SYMBOL_BYTES)
@@ -220,6 +244,36 @@ def vector_start(f: Any) -> Any:
 def permit_time(f: Any, k: int) -> Any:
     """Entry ``k`` of the ring of permits."""
     return _time_at(f.permits + k * TIME_BYTES)
+
+
+@njit(**INNER)
+def permit_note(f: Any, k: int) -> Any:
+    """What is noted beside entry ``k`` of the ring of permits: a PERMIT_NOTE record."""
+    return _permit_note_at(f.permit_notes + k * PERMIT_NOTE_BYTES)
+
+
+@njit(**INNER)
+def approval(f: Any, k: int) -> Any:
+    """The APPROVAL record in slot ``k``."""
+    return _approval_at(f.approvals + k * APPROVAL_BYTES)
+
+
+@njit(**INNER)
+def loss_high(f: Any, k: int) -> Any:
+    """Entry ``k`` of the ring of highest profits and losses, as a TIME record of one int64."""
+    return _time_at(f.loss_highs + k * TIME_BYTES)
+
+
+@njit(**INNER)
+def error_time(f: Any, k: int) -> Any:
+    """Entry ``k`` of the ring of times the venue refused or did not answer."""
+    return _time_at(f.error_times + k * TIME_BYTES)
+
+
+@njit(**INNER)
+def hour_volume(f: Any, s: int) -> int:
+    """Quote volume e8 that symbol ``s`` traded in the 60 closed minutes."""
+    return _feature_at(f.features + s * FEATURE_BYTES).hour_volume
 
 
 @njit(**INNER)

@@ -9,15 +9,18 @@ from numba import njit
 from sentinel.engine import strategy
 from sentinel.engine.chain import mix
 from sentinel.engine.emit import emit_intent, emit_signal
-from sentinel.engine.frame import counters, glob, order, proposal, room, symbol
+from sentinel.engine.frame import counters, glob, order, params, proposal, room, symbol
 from sentinel.engine.layout import ORDER_SLOTS, REDUCE_ONLY
 from sentinel.engine.orders import EPOCH_SHIFT, NO_SLOT, SEQUENCE_MASK, attach, claim_slot
-from sentinel.engine.risk import check_order, record_permit, trip
+from sentinel.engine.risk import Verdict, check_order, trip
+from sentinel.engine.risk.approval import ask_approval, use_approval
+from sentinel.engine.risk.exposure import asked_notional
+from sentinel.engine.risk.rates import record_order
 from sentinel.native import INNER
 from sentinel.wire import CLIENT_KEY_SEQUENCE_BITS, Control, Kind, OrderState, SignalCode
 
 #: An intent and the signals around it.
-ROOM_PER_PROPOSAL = 8
+ROOM_PER_PROPOSAL = 10
 
 
 @njit(**INNER)
@@ -35,8 +38,7 @@ def _decide(f: Any, q: Any) -> None:
     verdict = check_order(f, q)
     if verdict.control != 0:
         _reject(f, q, verdict.control, verdict.observed, verdict.limit)
-        if verdict.control == Control.TRADES_PER_MINUTE or verdict.control == Control.DRAWDOWN:
-            trip(f, verdict.control, verdict.observed, verdict.limit)
+        _act(f, q, verdict)
         return
     key = (g.epoch << EPOCH_SHIFT) | (q.strategy << CLIENT_KEY_SEQUENCE_BITS) | g.sequence
     i = NO_SLOT
@@ -46,9 +48,35 @@ def _decide(f: Any, q: Any) -> None:
         _reject(f, q, Control.OPEN_ORDERS, g.live_orders, ORDER_SLOTS)
         return
     g.sequence += 1
-    record_permit(f)
+    asked = asked_notional(symbol(f, q.symbol), q)
+    record_order(f, q, asked, use_approval(f, q, asked))
     _place(f, q, i, key)
     strategy.on_placed(f, i)
+    _warn_of_ratio(f, q)
+
+
+@njit(**INNER)
+def _act(f: Any, q: Any, verdict: Verdict) -> None:
+    """What a refusal by this control leads to beyond the refusal."""
+    control = verdict.control
+    if control == Control.TRADES_PER_MINUTE or control == Control.DRAWDOWN:
+        trip(f, control, verdict.observed, verdict.limit)
+    elif control == Control.REPEATED:
+        y = symbol(f, q.symbol)
+        y.repeats_off |= 1 << q.side
+    elif control == Control.APPROVAL:
+        ask_approval(f, q, asked_notional(symbol(f, q.symbol), q))
+
+
+@njit(**INNER)
+def _warn_of_ratio(f: Any, q: Any) -> None:
+    """Say once a day and symbol that half of the order-to-trade ratio is used up."""
+    y = symbol(f, q.symbol)
+    most = params(f).max_order_to_trade * max(y.day_fills, 1)
+    if y.ratio_warned == 0 and 2 * y.day_orders > most:
+        y.ratio_warned = 1
+        fired = Control.ORDER_TO_TRADE
+        emit_signal(f, SignalCode.CONTROL_FIRED, q.symbol, q.side, 0, fired, 0, 0, 0, y.day_orders, most)
 
 
 @njit(**INNER)

@@ -21,6 +21,12 @@ TRADE_GENERATION = 4096
 TRADE_TABLE = 2 * TRADE_GENERATION
 MAX_PROPOSALS = 16
 MAX_SIZE_STEPS = 16
+#: Approvals asked for or granted at one time.
+APPROVAL_SLOTS = 16
+#: Highest profit and loss of each 10 s, for the loss within a minute.
+LOSS_BUCKETS = 8
+#: Most refusals in a row that the control over the venue's errors can be set to.
+ERROR_WINDOW = 16
 #: Largest quantity or quote amount of one record (e8); with it no sum of a position, its orders and one more overflows.
 AMOUNT_CAP = 1 << 61
 #: Most that one order counts for in open exposure: 256 of them still add up. The gate refuses larger orders.
@@ -58,6 +64,7 @@ class Halt(IntFlag):
     BOOK = 4
     RECONCILE = 8  # a foreign order, or a fill of ours that could not be booked
     MISMATCH = 16  # orders, fills or balances differ from the venue's, and nothing known explains it
+    RESTRICTED = 32  # put on the restricted list while running
 
 
 class OrderFlag(IntFlag):
@@ -70,8 +77,17 @@ class OrderFlag(IntFlag):
 
 
 # The same as plain ints: compiled code has no operators for IntFlag.
-HALT_OPERATOR, HALT_FEED, HALT_BOOK, HALT_RECONCILE, HALT_MISMATCH = (int(flag) for flag in Halt)
+HALT_OPERATOR, HALT_FEED, HALT_BOOK, HALT_RECONCILE, HALT_MISMATCH, HALT_RESTRICTED = (int(flag) for flag in Halt)
 REDUCE_ONLY, FOREIGN, ACCEPTED, CANCEL = (int(flag) for flag in OrderFlag)
+
+
+class Approval(IntEnum):
+    """Life of a request for approval."""
+
+    FREE = 0
+    PENDING = 1
+    GRANTED = 2
+    REFUSED = 3
 
 
 class LimitField(IntEnum):
@@ -87,6 +103,27 @@ class LimitField(IntEnum):
     MAX_ORDERS_PER_10S = 8
     MAX_OPEN_ORDERS = 9
     PEAK_EQUITY = 10  # value 0 sets the peak to the present equity: how an operator clears a drawdown trip
+    MAX_ORDERS_PER_S = 11
+    MAX_ORDERS_PER_MINUTE = 12
+    MAX_ORDERS_PER_DAY = 13
+    MAX_NOTIONAL_PER_10S = 14
+    MAX_NOTIONAL_PER_MINUTE = 15
+    MAX_REPEATS_PER_MINUTE = 16
+    MAX_NET_NOTIONAL = 17
+    MIN_FREE_CAPITAL_BPS = 18
+    DAILY_LOSS_SOFT_BPS = 19
+    DAILY_LOSS_HARD_BPS = 20
+    MAX_LOSS_PER_MINUTE_BPS = 21
+    APPROVAL_NOTIONAL_PER_MINUTE = 22
+    MAX_CLOCK_ERROR_NS = 23
+    COLLAR_SPREADS = 24
+    COLLAR_FLOOR_BPS = 25
+    MAX_DRIFT_BPS = 26
+    MAX_IMPACT_BPS = 27
+    MAX_ORDER_TO_TRADE = 28
+    MAX_EXIT_MINUTES = 29
+    MAX_INSTRUMENT_AGE_NS = 30
+    LOSS_BASE = 31  # value 0 counts the losses of the day and the minute anew from now: how an operator clears a loss trip
 
 
 def record_dtype(names: str, *others: tuple[Any, ...]) -> np.dtype[Any]:
@@ -106,6 +143,9 @@ GLOBAL = record_dtype(
     permit_head permit_count order_head order_count
     trade_generation trade_count
     proposals
+    reduce_cause clock_error clock_t clock_step_t
+    day day_pnl day_orders pnl unrealised net_value loss_bucket
+    sent_10s count_10s sent_minute count_minute entered_minute errors_in_row error_head approval_ids
     """,
     ("decision_chain", "<u8"),
     ("order_chain", "<u8"),
@@ -131,6 +171,12 @@ PARAMS = record_dtype(
     size_bps slippage_bps exit_retry_ns advice_timeout_ns
     max_order_qty max_order_notional max_position_notional max_gross_notional price_collar_bps max_drawdown_bps
     max_trades_per_minute max_orders_per_10s max_open_orders ack_timeout_ns resolve_ns stale_after_ns value_cap
+    max_instrument_age_ns duplicate_window_ns max_signal_age_ns collar_spreads collar_floor_bps max_drift_bps max_impact_bps
+    max_clock_error_ns max_clock_age_ns max_orders_per_s max_orders_per_minute max_orders_per_day
+    max_notional_per_10s max_notional_per_minute max_repeats_per_minute max_venue_errors_per_10s
+    max_order_to_trade short_quote_ns max_short_quotes_bps
+    max_net_notional min_free_capital_bps daily_loss_soft_bps daily_loss_hard_bps max_loss_per_minute_bps max_exit_minutes
+    approval_notional_per_minute join_pause_ns
     """,
     ("size_margins", "<i8", (MAX_SIZE_STEPS,)),
     ("size_bps_steps", "<i8", (MAX_SIZE_STEPS,)),
@@ -138,7 +184,8 @@ PARAMS = record_dtype(
 
 # One record per symbol. inventory: base the account holds; position: what the strategy has bought (+) or
 # sold (-) net of base fees, cost: quote paid (long) or received (short) for it. open_*: remaining quantity
-# of live and UNKNOWN orders. setup_*: the contrarian strategy's idea.
+# of live and UNKNOWN orders. setup_*: the contrarian strategy's idea. push_*: which way the price ran at our last alarm.
+# sent_*: the last order let through, and how many of each side since ARM; day_*: since 00:00 UTC.
 SYMBOL = record_dtype(
     """
     book halt trading
@@ -149,6 +196,9 @@ SYMBOL = record_dtype(
     watch setup setup_id setup_side setup_t setup_base setup_extreme setup_margin setup_seq setup_refusals
     alarm_until retry_t cooldown_until advice_id advice_deadline entry_t exit_reason
     news_sentiment news_expiry
+    restricted instrument_t net_value unrealised push_side push_t
+    sent_side sent_price sent_qty sent_setup sent_t sent_buys sent_sells repeats_off
+    day day_orders day_fills day_quotes day_short_quotes ratio_warned
     """
 )
 
@@ -169,6 +219,13 @@ PROPOSAL = record_dtype(
     fair_value ref_price edge_bps t_rest_end
     """
 )
+
+# Beside each remembered permit: its notional, what of it counts towards approval, and (symbol << 1) | sell, or -1 for a
+# reducing order.
+PERMIT_NOTE = record_dtype("notional entered tag")
+
+# A person is asked, or has answered. state: Approval; until: when the question or the grant expires.
+APPROVAL = record_dtype("id symbol side notional state until")
 
 
 def field_names(dtype: np.dtype[Any]) -> tuple[str, ...]:

@@ -28,6 +28,12 @@ def equity(g: Any) -> int:
 
 
 @njit(**JIT)
+def profit(g: Any) -> int:
+    """What the strategy has made, fees paid: realised, and unrealised at last prices, quote e8."""
+    return g.realised + g.unrealised
+
+
+@njit(**JIT)
 def revalue(g: Any, p: Any, y: Any) -> None:
     """Bring the symbol's inventory and position values to its last price (128-bit product, rounded down).
 
@@ -41,6 +47,19 @@ def revalue(g: Any, p: Any, y: Any) -> None:
     position = min(notional_up_nb(y.last_price, abs(y.position)), p.value_cap)
     g.position_value += position - y.position_value
     y.position_value = position
+    # Bought less sold, and what closing at the last price would bring or cost beyond the position's cost.
+    signed, open_result = position, 0
+    if y.position < 0:
+        signed = -position
+        open_result = y.cost - position
+    elif y.position > 0:
+        open_result = position - y.cost
+    if y.last_price <= 0:
+        open_result = 0
+    g.net_value += signed - y.net_value
+    y.net_value = signed
+    g.unrealised += open_result - y.unrealised
+    y.unrealised = open_result
 
 
 @njit(**JIT)

@@ -8,9 +8,10 @@ import numpy as np
 from numba import njit
 
 from sentinel.engine.chain import mix
+from sentinel.engine.day import roll_symbol_day
 from sentinel.engine.emit import emit_intent, emit_signal
-from sentinel.engine.frame import counters, glob, order, params, proposal, room, symbol
-from sentinel.engine.layout import ACCEPTED, AMOUNT_CAP, CANCEL, FOREIGN, HALT_RECONCILE, ORDER_SLOTS
+from sentinel.engine.frame import counters, error_time, glob, order, params, proposal, room, symbol
+from sentinel.engine.layout import ACCEPTED, AMOUNT_CAP, CANCEL, ERROR_WINDOW, FOREIGN, HALT_RECONCILE, ORDER_SLOTS
 from sentinel.engine.orders import (
     NO_SLOT,
     QUERY_INTERVAL_NS,
@@ -30,7 +31,18 @@ from sentinel.engine.orders import (
 from sentinel.engine.portfolio import apply_fee, apply_fill
 from sentinel.native import INNER, JIT
 from sentinel.units import E8, mul_div_wide_nb, notional_nb
-from sentinel.wire import Kind, OrderEventFlag, OrderEventKind, OrderState, OrderType, Side, SignalCode, TimeInForce, TradingState
+from sentinel.wire import (
+    Control,
+    Kind,
+    OrderEventFlag,
+    OrderEventKind,
+    OrderState,
+    OrderType,
+    Side,
+    SignalCode,
+    TimeInForce,
+    TradingState,
+)
 
 EVENT_FOREIGN = int(OrderEventFlag.FOREIGN)
 #: Queries and cancels sent by one tick.
@@ -126,6 +138,8 @@ def apply_order_event(f: Any, e1: Any, e2: Any) -> int:
         emit_signal(f, SignalCode.FILL, s, o.side, o.reason, 0, o.key, price, 0, gained, o.cum_qty)
     if changed:
         _signal_doubt(f, o, before)
+    if own:
+        _note_conduct(f, o, filled, changed, np.int64(e1.event))
     moved = gained > 0 or y.position != position
     return i if own and (moved or (changed and not is_live(o.state))) else NO_SLOT
 
@@ -154,6 +168,10 @@ def _fold_fill(f: Any, y: Any, o: Any, e1: Any, e2: Any, own: bool) -> int:
             quote = o.trade_quote
         if cum > o.qty or quote < o.cum_quote:
             c.contradictions += 1
+        if cum > o.qty and own:
+            y.halt |= HALT_RECONCILE
+            fired = Control.FILL_ANOMALY
+            emit_signal(f, SignalCode.CONTROL_FIRED, o.symbol, o.side, o.reason, fired, o.key, o.price, 0, cum, o.qty)
         paid = max(quote - o.cum_quote, 0)
         price = mul_div_wide_nb(paid, E8, gained)
         o.cum_qty = cum
@@ -187,6 +205,33 @@ def _fold_state(g: Any, c: Any, o: Any, e1: Any, e2: Any) -> None:
         o.t_query = o.queried = o.t_not_found = 0
         if not is_live(before):
             c.contradictions += 1
+
+
+@njit(**INNER)
+def _note_conduct(f: Any, o: Any, filled: int, changed: bool, event: int) -> None:
+    """What the controls over the venue's errors and over our orders' life count."""
+    g, p = glob(f), params(f)
+    y = symbol(f, o.symbol)
+    roll_symbol_day(g, y)
+    if filled == 0 and o.cum_qty > 0:
+        y.day_fills += 1
+    if not changed:
+        return
+    refused = o.state == OrderState.REJECTED and event == OrderEventKind.REJECTED
+    if refused or (o.state == OrderState.UNKNOWN and event == OrderEventKind.AMBIGUOUS):
+        _note_error(f)
+    elif o.flags & ACCEPTED:
+        g.errors_in_row = 0
+    if o.state == OrderState.CANCELED and o.cum_qty == 0 and o.t_rest_end > 0 and g.now - o.t_intent < p.short_quote_ns:
+        y.day_short_quotes += 1
+
+
+@njit(**INNER)
+def _note_error(f: Any) -> None:
+    g = glob(f)
+    error_time(f, g.error_head).t = g.now
+    g.error_head = (g.error_head + 1) % ERROR_WINDOW
+    g.errors_in_row = min(g.errors_in_row + 1, ERROR_WINDOW)
 
 
 @njit(**INNER)
@@ -272,6 +317,7 @@ def watch_orders(f: Any) -> None:
             continue
         if overdue(o, g.now, p.ack_timeout_ns, p.resolve_ns):
             become_unknown(f, o)
+            _note_error(f)
         if o.t_rest_end > 0 and o.flags & CANCEL == 0 and _rested_enough(g, p, symbol(f, o.symbol), o):
             _want_cancel(f, o)
         if sent == REQUESTS_PER_TICK:

@@ -14,14 +14,19 @@ from sentinel.engine.book import BookState, new_book_state
 from sentinel.engine.features import FeatureState, new_feature_state
 from sentinel.engine.frame import FRAME
 from sentinel.engine.layout import (
+    APPROVAL,
+    APPROVAL_SLOTS,
     COUNTERS,
+    ERROR_WINDOW,
     GLOBAL,
+    LOSS_BUCKETS,
     MAX_PROPOSALS,
     MAX_SIZE_STEPS,
     ORDER,
     ORDER_SLOTS,
     ORDER_WINDOW,
     PARAMS,
+    PERMIT_NOTE,
     PERMIT_WINDOW,
     PROPOSAL,
     SYMBOL,
@@ -32,7 +37,7 @@ from sentinel.engine.layout import (
 )
 from sentinel.errors import ConfigError, JournalError
 from sentinel.model.artifact import ModelArtifact
-from sentinel.units import E8, NS_PER_MS, NS_PER_S
+from sentinel.units import E8, NS_PER_MS, NS_PER_S, NS_PER_US
 from sentinel.wire import (
     BEAT_FEATURES,
     CARD_BEAT,
@@ -97,6 +102,34 @@ class EngineSpec:
     ack_timeout_ns: int = 500 * NS_PER_MS
     resolve_ns: int = 11 * NS_PER_S + CLOCK_BOUND_NS
     stale_after_ns: int = 5 * NS_PER_S
+    restricted: tuple[int, ...] = ()
+    max_instrument_age_ns: int = 0
+    duplicate_window_ns: int = 500 * NS_PER_MS
+    max_signal_age_ns: int = 0
+    collar_spreads: int = 10
+    collar_floor_bps: int = 100
+    max_drift_bps: int = 2_000
+    max_impact_bps: int = 10_000
+    max_clock_error_ns: int = 0
+    max_clock_age_ns: int = 10 * NS_PER_S
+    max_orders_per_s: int = 20
+    max_orders_per_minute: int = 300
+    max_orders_per_day: int = 20_000
+    max_notional_per_10s: int = 250_000 * E8
+    max_notional_per_minute: int = 1_000_000 * E8
+    max_repeats_per_minute: int = 50
+    max_venue_errors_per_10s: int = 5
+    max_order_to_trade: int = 50
+    short_quote_ns: int = 50 * NS_PER_MS
+    max_short_quotes_bps: int = 8_000
+    max_net_notional: int = 100_000 * E8
+    min_free_capital_bps: int = 500
+    daily_loss_soft_bps: int = 200
+    daily_loss_hard_bps: int = 300
+    max_loss_per_minute_bps: int = 50
+    max_exit_minutes: int = 0
+    approval_notional_per_minute: int = 0
+    join_pause_ns: int = 5 * NS_PER_S
 
     def __post_init__(self) -> None:
         bounds = {
@@ -105,6 +138,7 @@ class EngineSpec:
             "max_orders_per_10s": (1, ORDER_WINDOW),
             "max_open_orders": (1, ORDER_SLOTS - 16),
             "classes": (1, 3),
+            "max_venue_errors_per_10s": (1, ERROR_WINDOW),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -158,6 +192,34 @@ class EngineSpec:
             ack_timeout_ns=risk.ack_timeout_ms * NS_PER_MS,
             resolve_ns=(config.venue.acceptance_ms + risk.engine_timeout_ms) * NS_PER_MS + CLOCK_BOUND_NS,
             stale_after_ns=feed.stale_after_ms * NS_PER_MS,
+            restricted=tuple(feed.symbols.index(symbol) for symbol in risk.restricted_symbols),
+            max_instrument_age_ns=risk.max_instrument_age_s * NS_PER_S,
+            duplicate_window_ns=risk.duplicate_window_ms * NS_PER_MS,
+            max_signal_age_ns=risk.max_signal_age_ms * NS_PER_MS,
+            collar_spreads=risk.collar_spreads,
+            collar_floor_bps=risk.collar_floor_bps,
+            max_drift_bps=risk.max_drift_bps,
+            max_impact_bps=risk.max_impact_bps,
+            max_clock_error_ns=risk.max_clock_error_us * NS_PER_US,
+            max_clock_age_ns=risk.max_clock_age_ms * NS_PER_MS,
+            max_orders_per_s=risk.max_orders_per_s,
+            max_orders_per_minute=risk.max_orders_per_minute,
+            max_orders_per_day=risk.max_orders_per_day,
+            max_notional_per_10s=risk.max_notional_per_10s,
+            max_notional_per_minute=risk.max_notional_per_minute,
+            max_repeats_per_minute=risk.max_repeats_per_minute,
+            max_venue_errors_per_10s=risk.max_venue_errors_per_10s,
+            max_order_to_trade=risk.max_order_to_trade,
+            short_quote_ns=risk.short_quote_ms * NS_PER_MS,
+            max_short_quotes_bps=risk.max_short_quotes_bps,
+            max_net_notional=risk.max_net_notional,
+            min_free_capital_bps=risk.min_free_capital_bps,
+            daily_loss_soft_bps=risk.daily_loss_soft_bps,
+            daily_loss_hard_bps=risk.daily_loss_hard_bps,
+            max_loss_per_minute_bps=risk.max_loss_per_minute_bps,
+            max_exit_minutes=risk.max_exit_minutes,
+            approval_notional_per_minute=risk.approval_notional_per_minute,
+            join_pause_ns=risk.join_pause_ms * NS_PER_MS,
         )
 
 
@@ -183,6 +245,8 @@ class EngineState(NamedTuple):
 
     ``glob``, ``counters``, ``params``: one record each; ``symbols``: SYMBOL[S]; ``orders``: ORDER[256];
     ``permits`` int64[1000] and ``order_times`` int64[10000]: rings of engine times;
+    ``permit_notes``: PERMIT_NOTE[1000] beside the permits; ``approvals``: APPROVAL[16]; ``loss_highs`` int64[8] and
+    ``error_times`` int64[16]: rings of profits and losses and of times;
     ``trade_ids``: int64[2, 8192, 2], two generations of (symbol + 1, trade id) in open addressing.
     """
 
@@ -195,6 +259,10 @@ class EngineState(NamedTuple):
     orders: NDArray[Any]
     permits: NDArray[np.int64]
     order_times: NDArray[np.int64]
+    permit_notes: NDArray[Any]
+    approvals: NDArray[Any]
+    loss_highs: NDArray[np.int64]
+    error_times: NDArray[np.int64]
     trade_ids: NDArray[np.int64]
     scratch: Scratch
 
@@ -243,6 +311,10 @@ def new_state(spec: EngineSpec) -> EngineState:
         orders=np.zeros(ORDER_SLOTS, ORDER),
         permits=np.zeros(PERMIT_WINDOW, np.int64),
         order_times=np.zeros(ORDER_WINDOW, np.int64),
+        permit_notes=np.zeros(PERMIT_WINDOW, PERMIT_NOTE),
+        approvals=np.zeros(APPROVAL_SLOTS, APPROVAL),
+        loss_highs=np.zeros(LOSS_BUCKETS, np.int64),
+        error_times=np.zeros(ERROR_WINDOW, np.int64),
         trade_ids=np.zeros((2, TRADE_TABLE, 2), np.int64),
         scratch=_new_scratch(),
     )
@@ -265,6 +337,10 @@ def configure(state: EngineState, spec: EngineSpec) -> None:
         if name not in derived:
             params[name] = getattr(spec, name)
     params["value_cap"] = (1 << 61) // spec.symbols
+    if spec.max_signal_age_ns == 0:
+        params["max_signal_age_ns"] = spec.setup_expiry_ns
+    state.symbols["restricted"] = 0
+    state.symbols["restricted"][list(spec.restricted)] = 1
     params["size_steps"] = steps
     params["size_margins"][:steps] = spec.size_margins
     params["size_bps_steps"][:steps] = spec.size_steps_bps

@@ -47,7 +47,7 @@ from sentinel.engine.frame import (
 from sentinel.engine.gate import pass_proposals
 from sentinel.engine.layout import AMOUNT_CAP, HALT_BOOK
 from sentinel.engine.portfolio import revalue
-from sentinel.engine.risk import watch_equity
+from sentinel.engine.risk import watch_equity, watch_venue
 from sentinel.engine.settle import apply_order_event
 from sentinel.engine.state import Effects, EngineState
 from sentinel.native import INNER, JIT, call_decider
@@ -288,6 +288,7 @@ def _order_event(f: Any, i: int) -> None:
         return
     slot = apply_order_event(f, order1(f, i), order2(f, i))
     watch_equity(f)
+    watch_venue(f)
     if slot >= 0:
         strategy.on_order(f, slot)
 

@@ -446,7 +446,13 @@ def test_trade_ids_are_remembered_over_generations() -> None:
 
 
 def test_finished_orders_give_their_slots_back_and_live_ones_never_do() -> None:
-    world = World(cooldown_ns=0, exit_retry_ns=1, max_orders_per_10s=10_000, max_trades_per_minute=1000).start().quiet()
+    limits = {
+        "max_orders_per_10s": 10_000,
+        "max_trades_per_minute": 1000,
+        "max_repeats_per_minute": 1000,
+        "max_order_to_trade": 10_000,
+    }
+    world = World(cooldown_ns=0, exit_retry_ns=1, **limits).start().quiet()
     world.pump()
     placed: list[int] = []
     for _ in range(2 * ORDER_SLOTS):

@@ -55,18 +55,21 @@ def refuses(verdict: Any, control: Control) -> bool:
     return bool(verdict.control == control)
 
 
+@pytest.mark.control("A1")
 def test_kill_state_refuses_everything(desk: Desk) -> None:
     assert not refuses(risk.killed(desk.g), Control.KILLED)
     desk.g["killed"] = 1
     assert refuses(risk.killed(desk.g), Control.KILLED)
 
 
+@pytest.mark.control("E8")
 def test_no_journal_no_order(desk: Desk) -> None:
     assert not refuses(risk.journal(desk.g), Control.JOURNAL)
     desk.g["journal_fault"] = 1
     assert refuses(risk.journal(desk.g), Control.JOURNAL)
 
 
+@pytest.mark.control("A2")
 @pytest.mark.parametrize(
     ("state", "reduce_only", "refused"),
     [
@@ -84,6 +87,7 @@ def test_trading_state_lets_through_what_it_allows(desk: Desk, state: int, reduc
     assert refuses(risk.trading_state(desk.g, desk.q), Control.NOT_ACTIVE) == refused
 
 
+@pytest.mark.control("A5")
 @pytest.mark.parametrize("bit", [1, 2, 4, 8])
 def test_any_halt_bit_refuses(desk: Desk, bit: int) -> None:
     assert not refuses(risk.symbol_halt(desk.y), Control.SYMBOL_HALTED)
@@ -91,11 +95,13 @@ def test_any_halt_bit_refuses(desk: Desk, bit: int) -> None:
     assert refuses(risk.symbol_halt(desk.y), Control.SYMBOL_HALTED)
 
 
+@pytest.mark.control("A5")
 def test_instrument_that_is_not_trading_refuses(desk: Desk) -> None:
     desk.y["trading"] = 0
     assert refuses(risk.symbol_halt(desk.y), Control.SYMBOL_HALTED)
 
 
+@pytest.mark.control("B1")
 @pytest.mark.parametrize(
     ("field", "value", "refused"),
     [
@@ -116,6 +122,7 @@ def test_order_that_makes_no_sense_is_refused(desk: Desk, field: str, value: int
     assert refuses(risk.sane_order(desk.q), Control.BAD_INPUT) == refused
 
 
+@pytest.mark.control("A2")
 @pytest.mark.parametrize(
     ("position", "side", "open_same", "qty", "refused"),
     [
@@ -137,18 +144,21 @@ def test_reduce_only_never_turns_or_grows_a_position(
     assert refuses(risk.only_reduces(desk.y, desk.q), Control.POSITION_LIMIT) == refused
 
 
+@pytest.mark.control("E4")
 def test_unknown_order_freezes_its_symbol(desk: Desk) -> None:
     assert not refuses(risk.unknown_order(desk.y), Control.UNKNOWN_ORDER)
     desk.y["unknown"] = 1
     assert refuses(risk.unknown_order(desk.y), Control.UNKNOWN_ORDER)
 
 
+@pytest.mark.control("B1")
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_quantity_limit_is_inclusive(desk: Desk, over: int) -> None:
     desk.p["max_order_qty"], desk.q["qty"] = 500 * E8, 500 * E8 + over
     assert refuses(risk.max_qty(desk.p, desk.q), Control.MAX_QTY) == (over > 0)
 
 
+@pytest.mark.control("B2")
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_notional_limit_is_inclusive_and_rounds_against_us(desk: Desk, over: int) -> None:
     desk.p["max_order_notional"] = 1000 * E8
@@ -160,6 +170,7 @@ def test_notional_limit_is_inclusive_and_rounds_against_us(desk: Desk, over: int
     assert refuses(risk.max_notional(desk.p, desk.q), Control.MAX_NOTIONAL)
 
 
+@pytest.mark.control("B2")
 def test_quantity_in_the_wrong_field_cannot_overflow_past_the_notional_limit(desk: Desk) -> None:
     desk.p["max_order_notional"] = (1 << 63) - 1
     desk.q["price"], desk.q["qty"] = 1 << 61, 1 << 61
@@ -168,18 +179,21 @@ def test_quantity_in_the_wrong_field_cannot_overflow_past_the_notional_limit(des
     assert verdict.limit == ORDER_NOTIONAL_CAP
 
 
+@pytest.mark.control("B5")
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_reference_may_be_as_old_as_the_limit(desk: Desk, over: int) -> None:
     desk.g["now"] = T0 + int(desk.p["stale_after_ns"]) + over
     assert refuses(risk.fresh_reference(desk.g, desk.p, desk.y), Control.STALE_REFERENCE) == (over > 0)
 
 
+@pytest.mark.control("B5")
 @pytest.mark.parametrize(("bid", "ask", "t"), [(0, E8, T0), (E8, 0, T0), (E8, E8, T0), (E8 + 1, E8, T0), (E8 - 1, E8, 0)])
 def test_missing_or_crossed_reference_refuses(desk: Desk, bid: int, ask: int, t: int) -> None:
     desk.y["bid"], desk.y["ask"], desk.y["bbo_t"] = bid, ask, t
     assert refuses(risk.fresh_reference(desk.g, desk.p, desk.y), Control.STALE_REFERENCE)
 
 
+@pytest.mark.control("B3")
 @pytest.mark.parametrize(("side", "reference"), [(Side.BUY, "ask"), (Side.SELL, "bid")])
 @pytest.mark.parametrize("direction", [-1, 1])
 @pytest.mark.parametrize("over", [-1, 0, 1])
@@ -191,12 +205,14 @@ def test_collar_holds_on_both_sides_of_the_touch(desk: Desk, side: int, referenc
     assert refuses(risk.price_collar(desk.p, desk.y, desk.q), Control.PRICE_COLLAR) == (over > 0)
 
 
+@pytest.mark.control("D7")
 @pytest.mark.parametrize("live", [19, 20, 21])
 def test_open_orders_are_limited(desk: Desk, live: int) -> None:
     desk.g["live_orders"], desk.p["max_open_orders"] = live, 20
     assert refuses(risk.open_orders(desk.g, desk.p), Control.OPEN_ORDERS) == (live >= 20)
 
 
+@pytest.mark.control("D1")
 @pytest.mark.parametrize("over", [-1, 0, 1])
 @pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
 def test_position_limit_counts_position_open_and_asked(desk: Desk, side: int, over: int) -> None:
@@ -218,6 +234,7 @@ def test_position_is_valued_at_the_higher_of_limit_and_last_price(desk: Desk) ->
     assert refuses(risk.position_limit(desk.p, desk.y, desk.q), Control.POSITION_LIMIT)
 
 
+@pytest.mark.control("D2")
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_gross_exposure_adds_positions_open_orders_and_the_order(desk: Desk, over: int) -> None:
     desk.p["max_gross_notional"] = 1000 * E8
@@ -247,6 +264,7 @@ def test_an_open_sale_counts_at_the_last_price_too() -> None:
     assert world.g["open_notional"] == place["qty"] * 120_000_000 // E8
 
 
+@pytest.mark.control("D6")
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_drawdown_trips_at_a_fifth_of_the_peak(desk: Desk, over: int) -> None:
     desk.g["equity_peak"], desk.g["cash"] = 100_000 * E8, 80_000 * E8 - over
@@ -283,6 +301,7 @@ def _run_window(times: list[int], limit: int, rate: bool) -> list[int]:
     return [int(v) for v in found]
 
 
+@pytest.mark.control("C2")
 @settings(max_examples=150)
 @given(gaps=hs.lists(hs.integers(0, 25 * SECOND), min_size=1, max_size=60), limit=hs.integers(1, 6), rate=hs.booleans())
 def test_sliding_window_is_exact(gaps: list[int], limit: int, rate: bool) -> None:
@@ -310,6 +329,7 @@ def _about_to_sell(**changes: Any) -> World:
     return world
 
 
+@pytest.mark.control("C2")
 def test_too_many_trades_trip_the_kill_switch_and_it_cannot_be_armed_while_the_window_is_full() -> None:
     world = _about_to_sell()
     world.state.permits[:] = world.now

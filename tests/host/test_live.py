@@ -220,6 +220,7 @@ def test_a_cause_that_comes_while_disarmed_stands_in_the_way_of_arming() -> None
     assert (_state(world), int(world.c["arms_refused"])) == (TradingState.HALTED, 1)
 
 
+@pytest.mark.control("A6")
 def test_an_arming_whose_time_is_over_leaves_only_what_reduces() -> None:
     world, arming, clock = _recovering()
     arming.disarm_at_start()

@@ -22,7 +22,7 @@ from sentinel.engine.layout import MAX_PROPOSALS, Market, Setup, StrategyId
 from sentinel.engine.portfolio import write_off
 from sentinel.engine.settle import cancel_resting
 from sentinel.engine.strategy.alarm import raises_alarm, stays_open
-from sentinel.engine.strategy.decision import read_decision
+from sentinel.engine.strategy.decision import push_direction, read_decision
 from sentinel.engine.strategy.sizing import (
     exit_slice,
     has_filters,
@@ -53,6 +53,8 @@ def on_decision(f: Any, s: int) -> None:
     y.alarm_until = g.now + p.alarm_quiet_ns
     if call.lead >= p.threshold:
         c.anomalies += 1
+        y.push_t = g.now
+        y.push_side = push_direction(np.int64(vector_start(f).price_delta_bits))
         if y.setup == Setup.ARMED and y.setup_side == call.side:
             y.setup_margin = max(y.setup_margin, call.lead)
     if not alarm:
@@ -393,15 +395,25 @@ def on_rejected(f: Any, s: int, control: int) -> None:
     """The gate refused a proposal. What may pass by itself is tried again, anything else ends an entry."""
     y = symbol(f, s)
     y.retry_t = glob(f).now + params(f).exit_retry_ns
-    passing = (
+    if y.setup == Setup.ARMED and not _may_pass(control):
+        _end(f, y)
+
+
+@njit(**JIT)
+def _may_pass(control: int) -> bool:
+    """The control may let the same entry through while its setup lives."""
+    market = (
         control == Control.STALE_REFERENCE
         or control == Control.PRICE_COLLAR
-        or control == Control.ORDER_RATE
-        or control == Control.UNKNOWN_ORDER
-        or control == Control.OPEN_ORDERS
+        or control == Control.DYNAMIC_COLLAR
+        or control == Control.ADVERSE_DRIFT
+        or control == Control.IMPACT
+        or control == Control.NO_REASON
+        or control == Control.JOINS_PUSH
     )
-    if y.setup == Setup.ARMED and not passing:
-        _end(f, y)
+    orders = control == Control.UNKNOWN_ORDER or control == Control.OPEN_ORDERS or control == Control.SELF_MATCH
+    windows = control == Control.ORDER_RATE or control == Control.TURNOVER or control == Control.DUPLICATE
+    return bool(market or orders or windows or control == Control.CLOCK or control == Control.APPROVAL)
 
 
 @njit(**INNER)

@@ -41,3 +41,12 @@ def read_decision(d: Any, classes: int, delta_bits: int) -> Call:
     if best <= second:
         return Call(0, 0)
     return Call(BUY if m0 > m1 else SELL, best - second)
+
+
+@njit(**JIT)
+def push_direction(delta_bits: int) -> int:
+    """Which way the price runs, by the float32 bits of price_delta: BUY up, SELL down, 0 unknown."""
+    magnitude = delta_bits & 0x7FFFFFFF
+    if magnitude == 0 or magnitude > 0x7F800000:
+        return 0
+    return SELL if delta_bits >> 31 else BUY

@@ -440,6 +440,7 @@ def test_analyst_is_asked_with_a_deadline_and_entry_waits_for_the_answer() -> No
     assert len(world.places()) == 1
 
 
+@pytest.mark.control("D9")
 def test_analyst_who_advises_against_ends_the_setup() -> None:
     world = with_news(World(analyst=1).start())
     request = world.of(Kind.ADVICE_REQUEST, world.pump())[0]
@@ -469,6 +470,7 @@ def test_silence_of_the_host_about_an_analyst_does_not_hold_the_setup_for_ever()
     assert world.signals(SignalCode.ARMED)
 
 
+@pytest.mark.control("D9")
 @pytest.mark.parametrize(("value", "value2"), [(2, 0), (-2, 0), (0, E8 + 1)])
 def test_impossible_advice_is_ignored(value: int, value2: int) -> None:
     world = with_news(World(analyst=1).start())

@@ -115,6 +115,7 @@ def test_a_decider_that_failed_is_told_at_once_with_its_reason(watched: Watched)
     assert "8 timeouts" in watched.health.check(watched.now)
 
 
+@pytest.mark.control("D10")
 def test_shadow_finds_one_flipped_bit_of_a_margin() -> None:
     world = World()
     world.decider = CardDecider(world.link, ARTIFACT, 1, False, shadow=world.cpu)

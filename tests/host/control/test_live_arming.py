@@ -125,6 +125,7 @@ def test_a_venue_that_does_not_answer_in_time_is_a_refusal(monkeypatch: pytest.M
     assert rig.refuses(given).field == "reconciliation"
 
 
+@pytest.mark.control("A3")
 def test_settings_that_were_changed_since_the_start_are_refused_at_both_calls() -> None:
     rig = LiveRig()
     given = rig.offer()["nonce"]
@@ -170,6 +171,7 @@ CHANGES: dict[str, Callable[[LiveRig], None]] = {
 }
 
 
+@pytest.mark.control("A3")
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_changed_after_it_was_shown_is_named_and_nothing_is_armed(name: str) -> None:
     rig = LiveRig()

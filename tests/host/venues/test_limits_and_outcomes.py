@@ -46,6 +46,7 @@ def test_the_day_limit_holds_beside_the_ten_second_limit() -> None:
     assert budget.for_order(T0 + MINUTE, 0) == LocalCode.ORDER_BUDGET
 
 
+@pytest.mark.control("C1")
 def test_a_tenth_of_the_weight_is_kept_for_cancels() -> None:
     budget = RateBudget()
     budget.observe([weight(100, 86)], T0)
@@ -139,6 +140,7 @@ def test_retry_after_is_seconds_from_now(text: str, seconds: int | None) -> None
     assert retry_after_ms({}, T0) is None
 
 
+@pytest.mark.control("C8")
 def test_429_stops_orders_until_retry_after_but_not_cancels() -> None:
     budget = RateBudget()
     budget.pause(429, (T0 + 3 * NS_PER_S) // NS_PER_MS, T0)
@@ -156,6 +158,7 @@ def test_429_without_a_time_pauses_to_the_end_of_the_minute_and_a_shorter_pause_
     assert budget.for_order(T0 + MINUTE, 0) == LocalCode.NONE
 
 
+@pytest.mark.control("C8")
 @pytest.mark.parametrize(("retry_after", "length"), [((T0 + 500 * NS_PER_S) // NS_PER_MS, 500), (None, 120)])
 def test_a_ban_stops_cancels_too(retry_after: int | None, length: int) -> None:
     budget = RateBudget()
