@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -36,6 +37,7 @@ from sentinel.host.lockstep import LockstepClient, VirtualClock
 from sentinel.host.patrol import Patrol
 from sentinel.host.ports import LockstepLink
 from sentinel.host.reconcile import reconcile
+from sentinel.host.recovery import Recovery
 from sentinel.host.store.audit_position import AuditWatch, RunStart
 from sentinel.host.tuning import busy_poll
 from sentinel.host.venues.chosen import Credentials, new_session
@@ -110,6 +112,7 @@ class Daemon:
         self.session: OrderSession | None = None
         self.feed: MarketFeed | None = None
         self.patrol: Patrol | None = None
+        self.recovery = Recovery()
         self.arming = LiveArming(self.host, self.clock, config.live.arming_hours) if config.mode == "live" else None
         key = "" if credentials is None else masked(credentials.api_key)
         live = None if self.arming is None else LiveTerms(config, key, self.host.artifact.crc, self.arming)
@@ -231,7 +234,10 @@ class Daemon:
             )
             try:
                 await session.connect()
-                await self._load_account(session)
+                load = partial(self._load_account, session)
+                # Again after a reconnect in the middle of it, which nobody else reconciles yet.
+                while not await self.recovery.load(self.recovery.begin(), load):
+                    pass
             except VenueError as error:
                 await session.close()
                 if session.halted is not None:
@@ -261,8 +267,12 @@ class Daemon:
             self.patrol.accepted()
 
     async def _on_reconnect(self) -> None:
-        """The session has a new connection: no order leaves before it is reconciled. Raises VenueError to be tried again."""
+        """The session has a new connection: no order leaves before it is reconciled. Raises VenueError to be tried again.
+
+        Superseded by a newer one it does nothing: that one ends RECOVERING.
+        """
         session, host = self.session, self.host
+        number = self.recovery.begin()
         if session is None:
             return
         if self.arming is not None:
@@ -270,7 +280,10 @@ class Daemon:
         self._arm_again = self._arm_again or trading_state(host.state) == TradingState.ACTIVE
         host.control(Command.RECOVERING, self.clock.now_ns())
         self._pass("recovering")
-        await self._load_account(session)
+        if not await self.recovery.load(number, partial(self._load_account, session)):
+            return
+        if not session.ready:
+            raise VenueError("order connection", "lost", "one that outlives its reconciliation", "wait for the reconnect")
         self._pass("reconciled")
         host.control(Command.RECOVERED, self.clock.now_ns())
         if self._arm_again:

@@ -20,6 +20,7 @@ class Session:
     """Takes part in nothing."""
 
     links: tuple[Any, ...] = ()
+    ready = True
 
     async def close(self) -> None:
         pass
