@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sentinel.config import VenueConfig
 from sentinel.errors import SentinelError, VenueError
 from sentinel.host.ports import Clock, LockstepLink, RecordSink
+from sentinel.host.venues.binance_spot import outcomes
 from sentinel.host.venues.binance_spot.account import BinanceAccount
 from sentinel.host.venues.binance_spot.messages import decode_server_time
 from sentinel.host.venues.binance_spot.signing import Credentials
@@ -207,7 +208,8 @@ class BinanceFixSession(BinanceAccount):
             return
         now = desk.now_ns()
         if order is None:
-            desk.batch.order_event(OrderEventKind.NOT_FOUND, key, index, now, flags=OrderEventFlag.FROM_QUERY)
+            flag, code = OrderEventFlag.FROM_QUERY, outcomes.NO_SUCH_ORDER
+            desk.batch.order_event(OrderEventKind.NOT_FOUND, key, index, now, flags=flag, error_code=code)
         else:
             write_status(desk.batch, key, order, trades, now)
         desk.deliver()
