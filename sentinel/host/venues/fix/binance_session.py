@@ -188,9 +188,9 @@ class BinanceFixSession(BinanceAccount):
             self._spawn(self._query(key, symbol))
 
     async def my_trades(self, symbol: str, from_id: int | None = None, venue_order_id: int | None = None) -> list[VenueTrade]:
-        """See ``BinanceAccount``. Who reads them tells the engine, so they count as told. Raises VenueError."""
+        """See ``BinanceAccount``. They count as told once a reconciliation that has read them is complete. Raises VenueError."""
         trades = await super().my_trades(symbol, from_id, venue_order_id)
-        self._told.add((trade.symbol, trade.trade_id) for trade in trades)
+        self._told.read((trade.symbol, trade.trade_id) for trade in trades)
         return trades
 
     # Within
@@ -243,8 +243,17 @@ class BinanceFixSession(BinanceAccount):
         await self._measure_clock()
         assert self._entry is not None
         self._entry.held = False
-        if self.on_reconnect is not None:
+        await self._reconcile()
+
+    async def _reconcile(self) -> None:
+        if self.on_reconnect is None:
+            return
+        try:
             await self.on_reconnect()
+        except BaseException:
+            self._told.forget_read()
+            raise
+        self._told.add_read()
 
     async def _watch_copy(self, copy: DropCopy) -> None:
         overdue, wait_s = False, _COMPARE_EVERY_S
@@ -255,8 +264,8 @@ class BinanceFixSession(BinanceAccount):
                 for symbol, trade_id in missed:
                     _log.error("the drop copy tells fill %d on %s, order entry did not", trade_id, self.symbols[symbol])
                 overdue = overdue or bool(missed)
-                if overdue and self.on_reconnect is not None:
-                    await self.on_reconnect()
+                if overdue:
+                    await self._reconcile()
             except Exception as error:
                 # The host stays RECOVERING until a reconciliation succeeds.
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
@@ -272,26 +281,40 @@ class BinanceFixSession(BinanceAccount):
 
 
 class _ToldFills:
-    """Hands records on, and remembers which fills order entry or REST has told: what the drop copy is held against."""
+    """Hands records on, and remembers which fills the engine was told: what the drop copy is held against.
+
+    A fill counts only once the engine has it: one lost on the last step would never be asked for again.
+    """
 
     def __init__(self, sink: RecordSink) -> None:
         self.missed: set[tuple[int, int]] = set()
         self._sink = sink
         self._told: dict[tuple[int, int], None] = {}
+        self._read: dict[tuple[int, int], None] = {}
 
     def deliver(self, source: int, records: NDArray[Any]) -> None:
+        self._sink.deliver(source, records)
         raw = records.tobytes()
         for start in range(0, len(raw), _PART_1.size + _PART_2.size):
             first, second = _PART_1.unpack_from(raw, start), _PART_2.unpack_from(raw, start + _PART_1.size)
             if first[3] == Kind.ORDER_EVENT and first[12] == OrderEventKind.TRADE:
-                self.add([(first[8], second[2])])
-        self._sink.deliver(source, records)
+                self._told[first[8], second[2]] = None
+        _bound(self._told)
 
-    def add(self, fills: Iterable[tuple[int, int]]) -> None:
-        """Count fills, (symbol, trade id), as told."""
-        self._told.update(dict.fromkeys(fills))
-        while len(self._told) > _TOLD_FILLS:
-            del self._told[next(iter(self._told))]
+    def read(self, fills: Iterable[tuple[int, int]]) -> None:
+        """Fills, (symbol, trade id), that somebody was given who may yet fail to tell them."""
+        self._read.update(dict.fromkeys(fills))
+        _bound(self._read)
+
+    def add_read(self) -> None:
+        """A reconciliation is complete: what was read is told, or somebody else's and in the balances."""
+        self._told.update(self._read)
+        self._read.clear()
+        _bound(self._told)
+
+    def forget_read(self) -> None:
+        """A reconciliation has failed: what was read may have been told to nobody."""
+        self._read.clear()
 
     def find_missed(self, copy: DropCopy, until_ns: int) -> list[tuple[int, int]]:
         """Fills of the drop copy of before ``until_ns`` that were not told here, each once: (symbol, trade id)."""
@@ -299,6 +322,11 @@ class _ToldFills:
         found = [name for name, fill in copy.fills.items() if fill.t_ns < until_ns and name not in known]
         self.missed.update(found)
         return found
+
+
+def _bound(fills: dict[tuple[int, int], None]) -> None:
+    while len(fills) > _TOLD_FILLS:
+        del fills[next(iter(fills))]
 
 
 def fix_address(url: str) -> FixAddress:
