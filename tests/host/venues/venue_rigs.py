@@ -52,7 +52,7 @@ VENUES = [BINANCE, COINBASE, pytest.param(BINANCE_FIX, marks=needs_quickfix)]
 
 
 OnReconnect = Callable[[], Awaitable[None]]
-Build = Callable[[list[str], Sink, OnReconnect], OrderSession]
+Build = Callable[[Any, list[str], Sink, OnReconnect], OrderSession]
 
 
 class Rig:
@@ -60,7 +60,7 @@ class Rig:
 
     Args:
         name: one of ``VENUES``.
-        build: makes a session from symbols, sink and what it awaits after a reconnect.
+        build: makes a session from server, symbols, sink and what it awaits after a reconnect.
         cut: ends the connections of the session, as a network does.
 
     With FIX ``acceptor`` is QuickFIX and ``network`` what order entry goes through to it.
@@ -84,7 +84,7 @@ class Rig:
         async def on_reconnect() -> None:
             self.reconciled += 1
 
-        return self._build(self.symbols, self.sink, on_reconnect)
+        return self._build(self.server, self.symbols, self.sink, on_reconnect)
 
     def answers(self) -> int:
         """How many orders have been answered by now; FIX answers an order by its first report."""
@@ -138,7 +138,7 @@ async def _binance(exchange: Exchange) -> AsyncIterator[Rig]:
         config = VenueConfig(rest_url=server.rest_url, stream_url=server.stream_url, api_url=server.api_url)
         key = binance_spot.Credentials(KEY, SECRET)
 
-        def build(symbols: list[str], sink: Sink, on_reconnect: OnReconnect) -> OrderSession:
+        def build(_: Any, symbols: list[str], sink: Sink, on_reconnect: OnReconnect) -> OrderSession:
             return binance_spot.BinanceSpotSession(config, symbols, key, LiveClock(), sink, 5, on_reconnect)
 
         yield Rig(BINANCE, exchange, server, build, server.cut_connections)
@@ -148,10 +148,10 @@ async def _binance(exchange: Exchange) -> AsyncIterator[Rig]:
 async def _coinbase(exchange: Exchange) -> AsyncIterator[Rig]:
     secret = base64.b64encode(SECRET.encode()).decode()
     async with CoinbaseServer(exchange, [CoinbaseKey(KEY, "phrase", secret)]) as server:
-        config = VenueConfig(rest_url=server.rest_url, stream_url=server.feed_url, api_url=server.feed_url)
         key = coinbase.Credentials(KEY, "phrase", secret)
 
-        def build(symbols: list[str], sink: Sink, on_reconnect: OnReconnect) -> OrderSession:
+        def build(at: Any, symbols: list[str], sink: Sink, on_reconnect: OnReconnect) -> OrderSession:
+            config = VenueConfig(rest_url=at.rest_url, stream_url=at.feed_url, api_url=at.feed_url)
             return coinbase.CoinbaseSession(config, symbols, key, LiveClock(), sink, 5, on_reconnect)
 
         yield Rig(COINBASE, exchange, server, build, server.cut_connections)
@@ -185,7 +185,7 @@ async def _binance_fix(exchange: Exchange) -> AsyncIterator[Rig]:
                         }
                     )
 
-                    def build(symbols: list[str], sink: Sink, on_reconnect: OnReconnect) -> OrderSession:
+                    def build(_: Any, symbols: list[str], sink: Sink, on_reconnect: OnReconnect) -> OrderSession:
                         return BinanceFixSession(config, symbols, key, LiveClock(), sink, 5, on_reconnect)
 
                     rig = Rig(BINANCE_FIX, exchange, server, build, network.cut)

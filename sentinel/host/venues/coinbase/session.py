@@ -228,3 +228,6 @@ class CoinbaseSession:
 
     def _is_linked(self) -> bool:
         return self._keeper.current is not None
+
+    def on_task_died(self) -> None:
+        self._desk.counters["dead_tasks"] += 1

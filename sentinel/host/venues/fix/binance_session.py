@@ -10,6 +10,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from sentinel.config import VenueConfig
 from sentinel.errors import SentinelError, VenueError
 from sentinel.host.ports import Clock, LockstepLink, RecordSink
+from sentinel.host.venues.background import pause_s, watch_over
 from sentinel.host.venues.binance_spot import outcomes
 from sentinel.host.venues.binance_spot.account import BinanceAccount
 from sentinel.host.venues.binance_spot.messages import decode_server_time
@@ -77,7 +79,8 @@ class BinanceFixSession(BinanceAccount):
         self._source = source
         self._entry: FixOrderEntry | None = None
         self._copy: DropCopy | None = None
-        self._watches: list[asyncio.Task[None]] = []
+        self._watches: set[asyncio.Task[None]] = set()
+        self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     # What the host watches
@@ -101,9 +104,11 @@ class BinanceFixSession(BinanceAccount):
         counted |= dict.fromkeys(_DROP_COPY_COUNTERS, 0)
         if self._entry is not None:
             counted["reconnects"] = self._entry.reconnects
+            counted["dead_tasks"] += self._entry.deaths
         if self._copy is not None:
             copied = self._copy.counters
             counted |= {"drop_copy_fills": copied["fills"], "drop_copy_gaps": copied["gaps"]}
+            counted["dead_tasks"] += self._copy.deaths
             counted["drop_copy_only"] = len(self._told.missed)
         return counted
 
@@ -143,15 +148,15 @@ class BinanceFixSession(BinanceAccount):
         )
         await self._entry.connect()
         self._entry.held = False
-        loop = asyncio.get_running_loop()
-        self._watches.append(loop.create_task(self._watch_clock()))
+        self._watch("the watch over the clock", self._watch_clock)
         if venue.drop_copy_url:
             self._copy = DropCopy(fix_address(venue.drop_copy_url), BINANCE, self._copy_logons, instruments, self._clock)
             await self._copy.connect()
-            self._watches.append(loop.create_task(self._watch_copy(self._copy)))
+            self._watch("the watch over the drop copy", partial(self._watch_copy, self._copy))
 
     async def close(self) -> None:
         """Log out. Requests without an answer become AMBIGUOUS. Idempotent."""
+        self._closing = True
         tasks = [*self._tasks, *self._watches]
         for task in tasks:
             task.cancel()
@@ -278,6 +283,25 @@ class BinanceFixSession(BinanceAccount):
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        watch_over(task, "a question to the venue", self._count_death)
+
+    def _count_death(self) -> None:
+        self._desk.counters["dead_tasks"] += 1
+
+    def _watch(self, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run ``work`` from now on. Where a defect ends it the session is cut, to be reconciled, and it begins anew."""
+
+        def died() -> None:
+            self._count_death()
+            if self._entry is not None:
+                self._entry.drop()
+            asyncio.get_running_loop().call_later(pause_s(self._desk.counters["dead_tasks"]), self._watch, what, work)
+
+        if not self._closing:
+            task = asyncio.get_running_loop().create_task(work())
+            self._watches.add(task)
+            task.add_done_callback(self._watches.discard)
+            watch_over(task, what, died)
 
 
 class _ToldFills:
