@@ -260,8 +260,8 @@ class Daemon:
             return
 
     async def _load_account(self, session: OrderSession) -> None:
-        """Instrument filters, then the venue's truth about orders, fills and balances."""
-        self.host.accept(await session.instruments())
+        """Instrument filters, read anew after a reconnect, then the venue's truth about orders, fills and balances."""
+        self.host.accept(await session.instruments(reload=session is self.session))
         await reconcile(session, self.host.state, self.ingress, SOURCE_ORDERS, self.clock)
         if self.patrol is not None:
             self.patrol.accepted()

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import pytest
 
 from sentinel.host import daemon as daemon_module
@@ -170,6 +171,31 @@ def test_a_reconnect_while_the_feed_is_still_starting_does_not_leave_the_daemon_
         reconciling.may_end.set()
         await tasks[0]
         assert _state(daemon) == TradingState.ACTIVE
+        await daemon.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_filters_are_read_anew_at_a_reconnect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        daemon = _daemon(tmp_path, monkeypatch)
+        read: list[bool] = []
+
+        class Account(Session):
+            async def instruments(self, reload: bool = False) -> Any:
+                read.append(reload)
+                return np.empty((0, 8), np.int64)
+
+        async def nothing_new(*_: Any) -> None:
+            pass
+
+        monkeypatch.setattr(daemon_module, "reconcile", nothing_new)
+        session = cast(BinanceSpotSession, Account())
+        await daemon._load_account(session)
+        daemon.session = session
+        daemon.host.control(Command.EPOCH, daemon.clock.now_ns(), id=daemon.host.epoch)
+        await daemon._on_reconnect()
+        assert read == [False, True]
         await daemon.close()
 
     asyncio.run(asyncio.wait_for(scenario(), 20))

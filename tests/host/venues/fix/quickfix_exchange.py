@@ -100,6 +100,10 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
         """Connections of order entry that end, or break off within a message, do so in ``network``, which they go through."""
         self._network = network
 
+    def say(self, kind: str, fields: dict[int, str]) -> None:
+        """A message of the venue to order entry, whatever it holds."""
+        self._send("12", kind, fields, None)
+
     def state_of(self, number: int) -> Any:
         """QuickFIX's own record of session ``-number``: its sequence numbers."""
         return next(fix.Session.lookupSession(one) for sender, one in self._sessions.items() if sender.endswith(f"-{number}"))
@@ -162,6 +166,8 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
                 self._network.breaks_off = True
             if self._strikes(FaultKind.ERROR_AFTER_ACCEPT, method):
                 self._refuse(kind, fields, ApiError(503, -1007, "Timeout waiting for response from backend server."))
+            if self._strikes(FaultKind.UNKNOWN_ERROR, method):
+                self._refuse(kind, fields, ApiError(400, -9999, "The request was not understood."))
             late = self._faults.take(FaultKind.DELAY_RESPONSE, method)
             self._perform(kind, fields, 0.0 if late is None else late.delay_ns / NS_PER_S)
             if self._deaf and self._network is not None:
