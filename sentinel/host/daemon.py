@@ -43,6 +43,7 @@ from sentinel.host.tuning import busy_poll
 from sentinel.host.venues.chosen import Credentials, new_session
 from sentinel.host.venues.contract import OrderSession
 from sentinel.host.venues.key_files import masked
+from sentinel.host.venues.paths import PathReport
 from sentinel.host.warmup import warm_up
 from sentinel.units import NS_PER_MS, NS_PER_S
 from sentinel.wire import Command, Control, TradingState
@@ -131,6 +132,8 @@ class Daemon:
         self._arm_again = self._arm_when_ready = False
         self.state_hash = ""
         self.ring_usage: dict[str, int | str] = {}
+        #: The addresses orders could take, as known at the end of the run.
+        self.paths: list[PathReport] = []
 
     def feed_counters(self) -> dict[str, int]:
         """The feed's counters; empty before it was started."""
@@ -166,6 +169,9 @@ class Daemon:
         if self.card is not None:
             self.card.close()
         if self.session is not None:
+            # As they were while orders could leave: closed ones know nothing any more.
+            self.paths = self.paths or self.session.paths()
+            _log.info("order paths: %s", "; ".join(path.text() for path in self.paths))
             await self.session.close()
         if not self.state_hash:
             ring = self.host.ring

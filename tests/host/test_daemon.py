@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -13,6 +14,7 @@ from sentinel.host import daemon as daemon_module
 from sentinel.host.daemon import Daemon
 from sentinel.host.ports import RecordSink
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
+from sentinel.host.venues.paths import PathReport, only_path
 from sentinel.wire import Command, TradingState
 from tests.host.plain_config import plain_config
 
@@ -22,6 +24,9 @@ class Session:
 
     links: tuple[Any, ...] = ()
     ready = True
+
+    def paths(self) -> list[PathReport]:
+        return only_path("ws://127.0.0.1:9", self.ready)
 
     async def close(self) -> None:
         pass
@@ -174,6 +179,25 @@ def test_a_reconnect_while_the_feed_is_still_starting_does_not_leave_the_daemon_
         await daemon.close()
 
     asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_the_paths_of_orders_are_reported_as_they_were_before_the_session_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Closing(Session):
+        async def close(self) -> None:
+            self.ready = False
+
+    async def scenario() -> None:
+        daemon = _daemon(tmp_path, monkeypatch)
+        daemon.session = cast(BinanceSpotSession, Closing())
+        await daemon.close()
+        await daemon.close()
+        assert daemon.paths == only_path("ws://127.0.0.1:9", True)
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(asyncio.wait_for(scenario(), 20))
+    assert "order paths: ws://127.0.0.1:9 chosen, not measured" in caplog.text
 
 
 def test_filters_are_read_anew_at_a_reconnect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ from sentinel.host.venues.fix.orders import OrderMessages
 from sentinel.host.venues.fix.protocol import Event, LoggedOn
 from sentinel.host.venues.fix.session import FixAddress
 from sentinel.host.venues.order_events import write_status
+from sentinel.host.venues.paths import PathReport, only_path
 from sentinel.units import NS_PER_S
 from sentinel.wire import ORDER_EVENT_1, ORDER_EVENT_2, Kind, OrderEventFlag, OrderEventKind, record_struct
 
@@ -125,6 +126,10 @@ class BinanceFixSession(BinanceAccount):
     def links(self) -> tuple[LockstepLink, ...]:
         """None: FIX has no lock-step."""
         return ()
+
+    def paths(self) -> list[PathReport]:
+        """Order entry's one address, which is not measured."""
+        return only_path(self._venue_config.fix_url, self._entry is not None and self._entry.ready)
 
     # Life
 
