@@ -35,6 +35,9 @@ CANCELLING = ("cancel journaled", "cancel signed", "cancel on the socket", "canc
 ASKING = ("query journaled", "query signed", "query on the socket", "query sent")
 STORING = ("snapshot begun", "snapshot written")
 STARTING = ("epoch bumped", "epoch journaled", "recovering", "reconciled", "recovered", "armed")
+# The coroutines of a dead process are thrown away where they stand, those that wait to say goodbye too.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 _METHODS = {b'"order.place"': "order", b'"order.cancel"': "cancel", b'"order.status"': "query"}
 
 

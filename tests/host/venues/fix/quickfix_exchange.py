@@ -77,6 +77,7 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
         self._exchange, self._account, self._public = exchange, account, public
         self._enter, self._leave = enter, leave
         self._sessions: dict[str, Any] = {}
+        self._known: dict[str, Any] = {}
         self._loop = asyncio.get_running_loop()
         self._publish_user = exchange.publish_user
         exchange.publish_user = self._pass_user  # type: ignore[method-assign]
@@ -106,7 +107,7 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
 
     def state_of(self, number: int) -> Any:
         """QuickFIX's own record of session ``-number``: its sequence numbers."""
-        return next(fix.Session.lookupSession(one) for sender, one in self._sessions.items() if sender.endswith(f"-{number}"))
+        return next(fix.Session.lookupSession(one) for sender, one in self._known.items() if sender.endswith(f"-{number}"))
 
     async def stop(self) -> None:
         await asyncio.to_thread(self._acceptor.stop, True)
@@ -116,7 +117,8 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
 
     # In QuickFIX's threads
 
-    def onCreate(self, session: Any) -> None: ...
+    def onCreate(self, session: Any) -> None:
+        self._known[session.getTargetCompID().getValue()] = session
 
     def onLogon(self, session: Any) -> None:
         self._sessions[session.getTargetCompID().getValue()] = session

@@ -111,7 +111,9 @@ def test_an_order_the_venue_wants_sent_again_is_not_and_a_query_says_that_it_nev
 
 def test_a_logout_by_the_venue_is_answered_and_a_new_session_takes_orders() -> None:
     async def scenario(rig: Rig) -> None:
-        rig.acceptor.state_of(1).logout("maintenance")
+        state = rig.acceptor.state_of(1)
+        await _numbers_settle(state)
+        state.logout("maintenance")
         await until(lambda: rig.reconciled == 1)
         rig.place()
         await until(lambda: rig.bought() == 3 * E8)
