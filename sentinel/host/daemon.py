@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -36,11 +37,13 @@ from sentinel.host.lockstep import LockstepClient, VirtualClock
 from sentinel.host.patrol import Patrol
 from sentinel.host.ports import LockstepLink
 from sentinel.host.reconcile import reconcile
+from sentinel.host.recovery import Recovery
 from sentinel.host.store.audit_position import AuditWatch, RunStart
 from sentinel.host.tuning import busy_poll
 from sentinel.host.venues.chosen import Credentials, new_session
 from sentinel.host.venues.contract import OrderSession
 from sentinel.host.venues.key_files import masked
+from sentinel.host.venues.paths import PathReport
 from sentinel.host.warmup import warm_up
 from sentinel.units import NS_PER_MS, NS_PER_S
 from sentinel.wire import Command, Control, TradingState
@@ -110,6 +113,7 @@ class Daemon:
         self.session: OrderSession | None = None
         self.feed: MarketFeed | None = None
         self.patrol: Patrol | None = None
+        self.recovery = Recovery()
         self.arming = LiveArming(self.host, self.clock, config.live.arming_hours) if config.mode == "live" else None
         key = "" if credentials is None else masked(credentials.api_key)
         live = None if self.arming is None else LiveTerms(config, key, self.host.artifact.crc, self.arming)
@@ -128,6 +132,8 @@ class Daemon:
         self._arm_again = self._arm_when_ready = False
         self.state_hash = ""
         self.ring_usage: dict[str, int | str] = {}
+        #: The addresses orders could take, as known at the end of the run.
+        self.paths: list[PathReport] = []
 
     def feed_counters(self) -> dict[str, int]:
         """The feed's counters; empty before it was started."""
@@ -163,6 +169,9 @@ class Daemon:
         if self.card is not None:
             self.card.close()
         if self.session is not None:
+            # As they were while orders could leave: closed ones know nothing any more.
+            self.paths = self.paths or self.session.paths()
+            _log.info("order paths: %s", "; ".join(path.text() for path in self.paths))
             await self.session.close()
         if not self.state_hash:
             ring = self.host.ring
@@ -231,7 +240,10 @@ class Daemon:
             )
             try:
                 await session.connect()
-                await self._load_account(session)
+                load = partial(self._load_account, session)
+                # Again after a reconnect in the middle of it, which nobody else reconciles yet.
+                while not await self.recovery.load(self.recovery.begin(), load):
+                    pass
             except VenueError as error:
                 await session.close()
                 if session.halted is not None:
@@ -254,15 +266,19 @@ class Daemon:
             return
 
     async def _load_account(self, session: OrderSession) -> None:
-        """Instrument filters, then the venue's truth about orders, fills and balances."""
-        self.host.accept(await session.instruments())
+        """Instrument filters, read anew after a reconnect, then the venue's truth about orders, fills and balances."""
+        self.host.accept(await session.instruments(reload=session is self.session))
         await reconcile(session, self.host.state, self.ingress, SOURCE_ORDERS, self.clock)
         if self.patrol is not None:
             self.patrol.accepted()
 
     async def _on_reconnect(self) -> None:
-        """The session has a new connection: no order leaves before it is reconciled. Raises VenueError to be tried again."""
+        """The session has a new connection: no order leaves before it is reconciled. Raises VenueError to be tried again.
+
+        Superseded by a newer one it does nothing: that one ends RECOVERING.
+        """
         session, host = self.session, self.host
+        number = self.recovery.begin()
         if session is None:
             return
         if self.arming is not None:
@@ -270,7 +286,10 @@ class Daemon:
         self._arm_again = self._arm_again or trading_state(host.state) == TradingState.ACTIVE
         host.control(Command.RECOVERING, self.clock.now_ns())
         self._pass("recovering")
-        await self._load_account(session)
+        if not await self.recovery.load(number, partial(self._load_account, session)):
+            return
+        if not session.ready:
+            raise VenueError("order connection", "lost", "one that outlives its reconciliation", "wait for the reconnect")
         self._pass("reconciled")
         host.control(Command.RECOVERED, self.clock.now_ns())
         if self._arm_again:

@@ -64,6 +64,8 @@ def test_paper_orders_go_to_a_local_exchange_that_follows_the_real_one(exchange:
     assert result["counters"]["decisions"] > 50
     assert result["counters"]["levels"] > 100
     assert result["feed"]["malformed"] == 0
+    assert result["recoveries"]["superseded"] == 0
+    assert [path["is_chosen"] for path in result["paths"]] == [True]
     assert result["feed"]["gaps"] == 0
     replayed = _run("replay", result["journal"])
     assert replayed["state_hash"] == result["state_hash"]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import pytest
 
 from sentinel.host import daemon as daemon_module
 from sentinel.host.daemon import Daemon
 from sentinel.host.ports import RecordSink
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
+from sentinel.host.venues.paths import PathReport, only_path
 from sentinel.wire import Command, TradingState
 from tests.host.plain_config import plain_config
 
@@ -20,6 +23,10 @@ class Session:
     """Takes part in nothing."""
 
     links: tuple[Any, ...] = ()
+    ready = True
+
+    def paths(self) -> list[PathReport]:
+        return only_path("ws://127.0.0.1:9", self.ready)
 
     async def close(self) -> None:
         pass
@@ -169,6 +176,50 @@ def test_a_reconnect_while_the_feed_is_still_starting_does_not_leave_the_daemon_
         reconciling.may_end.set()
         await tasks[0]
         assert _state(daemon) == TradingState.ACTIVE
+        await daemon.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_the_paths_of_orders_are_reported_as_they_were_before_the_session_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Closing(Session):
+        async def close(self) -> None:
+            self.ready = False
+
+    async def scenario() -> None:
+        daemon = _daemon(tmp_path, monkeypatch)
+        daemon.session = cast(BinanceSpotSession, Closing())
+        await daemon.close()
+        await daemon.close()
+        assert daemon.paths == only_path("ws://127.0.0.1:9", True)
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(asyncio.wait_for(scenario(), 20))
+    assert "order paths: ws://127.0.0.1:9 chosen, not measured" in caplog.text
+
+
+def test_filters_are_read_anew_at_a_reconnect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        daemon = _daemon(tmp_path, monkeypatch)
+        read: list[bool] = []
+
+        class Account(Session):
+            async def instruments(self, reload: bool = False) -> Any:
+                read.append(reload)
+                return np.empty((0, 8), np.int64)
+
+        async def nothing_new(*_: Any) -> None:
+            pass
+
+        monkeypatch.setattr(daemon_module, "reconcile", nothing_new)
+        session = cast(BinanceSpotSession, Account())
+        await daemon._load_account(session)
+        daemon.session = session
+        daemon.host.control(Command.EPOCH, daemon.clock.now_ns(), id=daemon.host.epoch)
+        await daemon._on_reconnect()
+        assert read == [False, True]
         await daemon.close()
 
     asyncio.run(asyncio.wait_for(scenario(), 20))

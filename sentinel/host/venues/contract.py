@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from sentinel.host.ports import LockstepLink
+from sentinel.host.venues.paths import PathReport
 from sentinel.wire import FeeAsset, OrderState, Side, Venue
 
 
@@ -76,6 +77,7 @@ class OrderSession(Protocol):
     ``pending_requests`` counts answers awaited outside the counted connection (REST): in lock-step
     a step is complete only when it is 0. ``has_room``: what is not urgent may be asked now. ``halted``:
     why the venue refused our key, None while it has not. ``links``: open connections that count frames, for lock-step.
+    ``paths`` are the addresses orders may take, with the measured round trip of those that are measured.
     ``recall`` tells the session which orders of ours the venue had taken, as the engine holds them.
     """
 
@@ -102,6 +104,8 @@ class OrderSession(Protocol):
 
     @property
     def has_room(self) -> bool: ...
+
+    def paths(self) -> list[PathReport]: ...
 
     def recall(self, orders: Iterable[VenueOrder]) -> None: ...
 

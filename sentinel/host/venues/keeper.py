@@ -16,6 +16,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from sentinel.errors import SentinelError, VenueError
+from sentinel.host.venues.background import pause_s, watch_over
 from sentinel.host.venues.key_refused import KeyRefused
 from sentinel.host.venues.link import Link
 
@@ -39,6 +40,8 @@ class LinkOwner(Protocol):
     def on_key_refused(self, code: int, message: str) -> None: ...
 
     async def on_link_replaced(self) -> None: ...
+
+    def on_task_died(self) -> None: ...
 
 
 class Preparation(Protocol):
@@ -71,6 +74,7 @@ class LinkKeeper:
         self._check = False
         self.refused = False
         self._failed_handovers = 0
+        self._deaths = 0
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -85,7 +89,8 @@ class LinkKeeper:
 
     def start_later(self) -> None:
         """Keep a connection from now on; the first may take as long as it takes."""
-        self._spawn(self._watch())
+        if not self._stopping:
+            watch_over(self._spawn(self._watch()), "the watch over the order connection", self._on_watch_died)
 
     async def stop(self) -> None:
         """Close every connection and end every task."""
@@ -121,10 +126,19 @@ class LinkKeeper:
         self.current = link
         self._owner.on_link_ready()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _on_watch_died(self) -> None:
+        """A connection that nobody watches is not used: begin anew."""
+        self._deaths += 1
+        self._owner.on_task_died()
+        for link in self.links:
+            link.close()
+        asyncio.get_running_loop().call_later(pause_s(self._deaths), self.start_later)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _on_lost(self, link: Link) -> None:
         if link in self._links:

@@ -38,6 +38,17 @@ class PathReport(NamedTuple):
     is_chosen: bool
     rtt_ns: int | None
 
+    def text(self) -> str:
+        """For the log."""
+        state = "chosen" if self.is_chosen else "healthy" if self.is_healthy else "open" if self.is_open else "closed"
+        trip = "not measured" if self.rtt_ns is None else f"round trip {self.rtt_ns / NS_PER_MS:.3f} ms"
+        return f"{self.address} {state}, {trip}"
+
+
+def only_path(address: str, is_open: bool) -> list[PathReport]:
+    """The report of a session with one address, which is not measured."""
+    return [PathReport(address, is_open, is_open, is_open, None)]
+
 
 @dataclass(slots=True)
 class _Path:

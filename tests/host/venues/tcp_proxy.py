@@ -8,15 +8,20 @@ from types import TracebackType
 
 
 class TcpProxy:
-    """``async with TcpProxy(port, delay_s) as proxy``. Bytes keep their order; ``delay_s`` and ``silent`` may change."""
+    """``async with TcpProxy(port, delay_s) as proxy``. Bytes keep their order; ``delay_s`` and ``silent`` may change.
+
+    With ``breaks_off`` set, the venue's next bytes come half, and then nothing more on that connection.
+    """
 
     def __init__(self, port: int, delay_s: float = 0.0) -> None:
         self.delay_s = delay_s
         self.silent = False
+        self.breaks_off = False
         self.port = 0
         self._target = port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._clients: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> TcpProxy:
@@ -47,17 +52,28 @@ class TcpProxy:
         for writer in tuple(self._writers):
             writer.transport.abort()
 
+    def say(self, data: bytes) -> None:
+        """Bytes of our own, to every client, as if the venue had sent them."""
+        for writer in self._clients:
+            if not writer.transport.is_closing():
+                writer.write(data)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         self._writers |= {writer, far_writer}
-        for source, sink in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.create_task(self._relay(source, sink))
+        self._clients.add(writer)
+        for source, sink, inwards in ((reader, far_writer, False), (far_reader, writer, True)):
+            task = asyncio.create_task(self._relay(source, sink, inwards))
             self._tasks.add(task)
 
-    async def _relay(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _relay(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, inwards: bool) -> None:
         loop = asyncio.get_running_loop()
         with contextlib.suppress(ConnectionError):
             while data := await source.read(65536):
+                if inwards and self.breaks_off:
+                    self.breaks_off = False
+                    sink.write(data[: len(data) // 2])
+                    break
                 if not self.silent:
                     loop.call_later(self.delay_s, sink.write, data)
         sink.transport.abort()

@@ -12,18 +12,20 @@ from sentinel.host.reconcile import EngineView, LiveOrder, reconcile
 from sentinel.host.venues import keeper
 from sentinel.host.venues.coinbase import ended
 from sentinel.host.venues.contract import LocalCode
+from sentinel.host.venues.fix import keeper as fix_keeper
 from sentinel.sim.venue.faults import FaultKind
 from sentinel.units import E8, format_e8, notional
 from sentinel.wire import Command, FeeAsset, OrderEventFlag, OrderEventKind, OrderState, OrderType, Side
-from tests.host.venues.venue_rigs import BINANCE, COINBASE, GTC, IOC, ORDER, START_BASE, START_QUOTE, Rig, play
+from tests.host.venues.venue_rigs import GTC, IOC, ORDER, START_BASE, START_QUOTE, VENUES, Rig, play
 from tests.host.waiting import until
 
-pytestmark = pytest.mark.parametrize("venue", [BINANCE, COINBASE])
+pytestmark = pytest.mark.parametrize("venue", VENUES)
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "_BACKOFF_MIN_S", 0.01)
+    monkeypatch.setattr(fix_keeper, "_FIRST_WAIT_S", 0.02)
     monkeypatch.setattr(ended, "SETTLE_S", 0.1)
 
 
@@ -84,8 +86,8 @@ def test_a_fill_that_comes_before_the_answer_counts_once(venue: str) -> None:
         rig.faults.inject(FaultKind.DELAY_RESPONSE, target="order.place", delay_ns=300_000_000)
         rig.place()
         await rig.heard(OrderEventKind.TRADE)
-        assert rig.session.counters["replies"] == 0
-        await until(lambda: rig.session.counters["replies"] == 1)
+        assert rig.answers() == 0
+        await until(lambda: rig.answers() == 1)
         assert rig.bought() == 3 * E8
         assert rig.of(OrderEventKind.ACKED)
         assert not rig.of(OrderEventKind.AMBIGUOUS, OrderEventKind.REJECTED)
@@ -305,7 +307,7 @@ def test_under_faults_at_random_no_fill_is_lost_doubled_or_another_orders(venue:
 
 def test_a_cut_connection_comes_back_is_reconciled_and_takes_orders_again(venue: str) -> None:
     async def scenario(rig: Rig) -> None:
-        rig.server.cut_connections()
+        rig.cut()
         await until(lambda: rig.reconciled == 1)
         assert rig.session.ready
         assert rig.session.counters["reconnects"] == 1
@@ -399,7 +401,7 @@ def test_instruments_describe_what_the_venue_takes(venue: str) -> None:
 def test_nothing_is_pending_and_nothing_unexplained_after_a_quiet_session(venue: str) -> None:
     async def scenario(rig: Rig) -> None:
         rig.place()
-        await until(lambda: rig.bought() == 3 * E8 and rig.session.counters["replies"] == 1)
+        await until(lambda: rig.bought() == 3 * E8 and rig.answers() == 1)
         await until(lambda: rig.session.pending_requests == 0)
         counters = rig.session.counters
         silent = ("not_sent", "rejected", "ambiguous", "malformed", "foreign", "query_errors", "reconnects")

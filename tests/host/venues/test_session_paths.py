@@ -108,6 +108,8 @@ def test_orders_move_to_the_shorter_path_once_both_are_measured() -> None:
         assert rig.chosen() == 0
         await until(lambda: rig.chosen() == 1)
         long, short = rig.session.paths()
+        assert f"{short.address} chosen, round trip" in short.text()
+        assert "healthy" in long.text()
         assert (long.rtt_ns or 0) > 2 * (short.rtt_ns or 0)
         assert rig.session.counters["path_changes"] == 1
         sent = rig.session.links[1].frames_sent

@@ -1,17 +1,29 @@
-"""A session of either venue, connected to the simulated exchange that speaks its protocol on loopback."""
+"""A session of any venue and protocol, connected to the simulated exchange that speaks it on loopback.
+
+FIX is spoken by QuickFIX, an engine that shares no code with ours.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import importlib.util
+import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from sentinel.config import VenueConfig
 from sentinel.host.clock import LiveClock
 from sentinel.host.venues import binance_spot, coinbase
 from sentinel.host.venues.contract import OrderSession
+from sentinel.host.venues.fix.binance_session import BinanceFixSession
 from sentinel.host.venues.fix.dialect import uuid_order_id
 from sentinel.sim.coinbase import CoinbaseKey, CoinbaseServer, QuoteFeeLedger
 from sentinel.sim.market.source import Market
@@ -23,6 +35,7 @@ from sentinel.sim.venue.server import VenueServer
 from sentinel.units import E8
 from sentinel.wire import OrderEventFlag, OrderEventKind, OrderType, Side, TimeInForce, client_key, client_order_id
 from tests.host.venues.offline_session import Event, Sink
+from tests.host.venues.tcp_proxy import TcpProxy
 from tests.host.waiting import until
 from tests.sim.scripted_market import ScriptedSource
 
@@ -31,13 +44,29 @@ ORDER = client_key(2, 1, 9)
 START_BASE, START_QUOTE = 10 * E8, 100_000 * E8
 RATES = CommissionRates(maker=E8 // 2000, taker=E8 // 1000)
 GTC, IOC = TimeInForce.GTC, TimeInForce.IOC
-BINANCE, COINBASE = "binance_spot", "coinbase"
+BINANCE, COINBASE, BINANCE_FIX = "binance_spot", "coinbase", "binance_spot by FIX"
+HAS_QUICKFIX = importlib.util.find_spec("quickfix") is not None
+needs_quickfix = pytest.mark.skipif(not HAS_QUICKFIX, reason="no QuickFIX to accept FIX: its wheels end at Python 3.11")
+#: Every venue and protocol the contract is kept with.
+VENUES = [BINANCE, COINBASE, pytest.param(BINANCE_FIX, marks=needs_quickfix)]
+
+
+OnReconnect = Callable[[], Awaitable[None]]
+Build = Callable[[Any, list[str], Sink, OnReconnect], OrderSession]
 
 
 class Rig:
-    """A session connected to an exchange whose books hold 5 at 99/101 and 50 at 98/102."""
+    """A session connected to an exchange whose books hold 5 at 99/101 and 50 at 98/102.
 
-    def __init__(self, name: str, exchange: Exchange, server: Any) -> None:
+    Args:
+        name: one of ``VENUES``.
+        build: makes a session from server, symbols, sink and what it awaits after a reconnect.
+        cut: ends the connections of the session, as a network does.
+
+    With FIX ``acceptor`` is QuickFIX and ``network`` what order entry goes through to it.
+    """
+
+    def __init__(self, name: str, exchange: Exchange, server: Any, build: Build, cut: Callable[[], None]) -> None:
         self.name = name
         self.exchange = exchange
         self.server = server
@@ -45,20 +74,23 @@ class Rig:
         self.sink = Sink()
         self.reconciled = 0
         self.symbols = [instrument.symbol for instrument in exchange.instruments]
+        self.cut = cut
+        self._build = build
+        self.acceptor: Any = None
+        self.network: Any = None
         self.session: OrderSession = self.new_session()
 
     def new_session(self) -> OrderSession:
         async def on_reconnect() -> None:
             self.reconciled += 1
 
-        if self.name == BINANCE:
-            config = VenueConfig(rest_url=self.server.rest_url, stream_url=self.server.stream_url, api_url=self.server.api_url)
-            key = binance_spot.Credentials(KEY, SECRET)
-            return binance_spot.BinanceSpotSession(config, self.symbols, key, LiveClock(), self.sink, 5, on_reconnect)
-        feed_url = self.server.feed_url
-        config = VenueConfig(rest_url=self.server.rest_url, stream_url=feed_url, api_url=feed_url)
-        credentials = coinbase.Credentials(KEY, "phrase", base64.b64encode(SECRET.encode()).decode())
-        return coinbase.CoinbaseSession(config, self.symbols, credentials, LiveClock(), self.sink, 5, on_reconnect)
+        return self._build(self.server, self.symbols, self.sink, on_reconnect)
+
+    def answers(self) -> int:
+        """How many orders have been answered by now; FIX answers an order by its first report."""
+        if self.name == BINANCE_FIX:
+            return sum(event.kind == OrderEventKind.ACKED for event in self.sink.events)
+        return self.session.counters["replies"]
 
     def place(self, key: int = ORDER, side: int = Side.BUY, price: int = 101 * E8, qty: int = 3 * E8, tif: int = IOC) -> None:
         self.session.place(key, self.symbols[0], side, OrderType.LIMIT, tif, price, qty)
@@ -84,7 +116,7 @@ class Rig:
 
     def client_id(self, key: int) -> str:
         """The id under which the venue knows the order of a key."""
-        return client_order_id(key) if self.name == BINANCE else uuid_order_id(key)
+        return uuid_order_id(key) if self.name == COINBASE else client_order_id(key)
 
     def fills(self, key: int = ORDER) -> list[Event]:
         """Distinct fills."""
@@ -100,9 +132,72 @@ class Rig:
 Scenario = Callable[[Rig], Coroutine[Any, Any, None]]
 
 
+@asynccontextmanager
+async def _binance(exchange: Exchange) -> AsyncIterator[Rig]:
+    async with VenueServer(exchange, [ApiKey(KEY, SECRET, "paper")]) as server:
+        config = VenueConfig(rest_url=server.rest_url, stream_url=server.stream_url, api_url=server.api_url)
+        key = binance_spot.Credentials(KEY, SECRET)
+
+        def build(_: Any, symbols: list[str], sink: Sink, on_reconnect: OnReconnect) -> OrderSession:
+            return binance_spot.BinanceSpotSession(config, symbols, key, LiveClock(), sink, 5, on_reconnect)
+
+        yield Rig(BINANCE, exchange, server, build, server.cut_connections)
+
+
+@asynccontextmanager
+async def _coinbase(exchange: Exchange) -> AsyncIterator[Rig]:
+    secret = base64.b64encode(SECRET.encode()).decode()
+    async with CoinbaseServer(exchange, [CoinbaseKey(KEY, "phrase", secret)]) as server:
+        key = coinbase.Credentials(KEY, "phrase", secret)
+
+        def build(at: Any, symbols: list[str], sink: Sink, on_reconnect: OnReconnect) -> OrderSession:
+            config = VenueConfig(rest_url=at.rest_url, stream_url=at.feed_url, api_url=at.feed_url)
+            return coinbase.CoinbaseSession(config, symbols, key, LiveClock(), sink, 5, on_reconnect)
+
+        yield Rig(COINBASE, exchange, server, build, server.cut_connections)
+
+
+@asynccontextmanager
+async def _binance_fix(exchange: Exchange) -> AsyncIterator[Rig]:
+    # Its import ends the collection of a test file where there is no QuickFIX.
+    from tests.host.venues.fix.quickfix_exchange import ExchangeAcceptor
+
+    private = Ed25519PrivateKey.generate()
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    key = binance_spot.Credentials(KEY, pem, "ed25519")
+    with tempfile.TemporaryDirectory() as folder:
+        async with VenueServer(exchange, [ApiKey(KEY, public, "paper", "ED25519")]) as server:
+            driver = server._driver
+            acceptor = ExchangeAcceptor(
+                Path(folder), exchange, "paper", private.public_key(), driver.touch, driver.settle, faults=server.faults
+            )
+            try:
+                async with TcpProxy(acceptor.port) as network:
+                    acceptor.on_faults(network)
+                    config = VenueConfig.model_validate(
+                        {
+                            "rest_url": server.rest_url,
+                            "stream_url": server.stream_url,
+                            "orders": "fix",
+                            "fix_url": f"tcp://127.0.0.1:{network.port}",
+                            "api_key_type": "ed25519",
+                        }
+                    )
+
+                    def build(_: Any, symbols: list[str], sink: Sink, on_reconnect: OnReconnect) -> OrderSession:
+                        return BinanceFixSession(config, symbols, key, LiveClock(), sink, 5, on_reconnect)
+
+                    rig = Rig(BINANCE_FIX, exchange, server, build, network.cut)
+                    rig.acceptor, rig.network = acceptor, network
+                    yield rig
+            finally:
+                await acceptor.stop()
+
+
 def play(venue: str, scenario: Scenario) -> None:
-    quote = "USDT" if venue == BINANCE else "USD"
-    names = [f"{base}{'' if venue == BINANCE else '-'}{quote}" for base in ("AAA", "BBB")]
+    quote, separator = ("USD", "-") if venue == COINBASE else ("USDT", "")
+    names = [f"{base}{separator}{quote}" for base in ("AAA", "BBB")]
     instruments = tuple(Instrument(name, name[:3], quote, tick=E8 // 100, step=E8 // 1000) for name in names)
 
     def opening(market: Market) -> None:
@@ -114,15 +209,11 @@ def play(venue: str, scenario: Scenario) -> None:
     async def run() -> None:
         source = ScriptedSource(instruments, opening=[opening], start_ns=time.time_ns() // 1_000_000 * 1_000_000)
         accounts = {"paper": {quote: START_QUOTE, "AAA": START_BASE}}
-        if venue == BINANCE:
-            exchange = Exchange(instruments, source, accounts, commission=RATES)
-            server: Any = VenueServer(exchange, [ApiKey(KEY, SECRET, "paper")])
-        else:
+        if venue == COINBASE:
             exchange = Exchange(instruments, source, accounts, ledger=QuoteFeeLedger(accounts, RATES))
-            secret = base64.b64encode(SECRET.encode()).decode()
-            server = CoinbaseServer(exchange, [CoinbaseKey(KEY, "phrase", secret)])
-        async with server:
-            rig = Rig(venue, exchange, server)
+        else:
+            exchange = Exchange(instruments, source, accounts, commission=RATES)
+        async with {BINANCE: _binance, COINBASE: _coinbase, BINANCE_FIX: _binance_fix}[venue](exchange) as rig:
             await rig.session.connect()
             try:
                 await scenario(rig)

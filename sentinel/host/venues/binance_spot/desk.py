@@ -26,7 +26,8 @@ _FORGET_NS = 60 * NS_PER_S
 _MAX_IN_FLIGHT = 4096
 _COUNTERS = (
     "sent not_sent rejected ambiguous replies events malformed unknown_replies duplicate_replies foreign "
-    "foreign_unlisted query_errors query_denied forgotten reconnects shutdowns rest_requests rest_failures path_changes"
+    "foreign_unlisted query_errors query_denied forgotten reconnects shutdowns rest_requests rest_failures path_changes "
+    "dead_tasks"
 )
 
 

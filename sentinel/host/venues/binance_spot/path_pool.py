@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from sentinel.errors import VenueError
+from sentinel.host.venues.background import watch_over
 from sentinel.host.venues.binance_spot.desk import Desk
 from sentinel.host.venues.binance_spot.handshake import Handshake
 from sentinel.host.venues.binance_spot.messages import Frame
@@ -144,6 +145,9 @@ class PathPool:
                 other.keeper.give_up(code, message)
         self._owner.on_key_refused(code, message)
 
+    def on_task_died(self) -> None:
+        self._desk.counters["dead_tasks"] += 1
+
     async def on_replaced(self) -> None:
         async with self._reconciling:
             if self._dark:
@@ -182,6 +186,12 @@ class _Path:
         assert link is not None
         work = watch_path(chooser, self.number, lambda: ping(link), changed, link.abort)
         self._watch = asyncio.get_running_loop().create_task(work)
+        watch_over(self._watch, f"the measuring of {self.url}", lambda: self._on_watch_died(link))
+
+    def _on_watch_died(self, link: Link) -> None:
+        """Nobody would notice its silence: a new connection is measured anew."""
+        self._pool.on_task_died()
+        link.abort()
 
     def end_watch(self) -> None:
         if self._watch is not None:
@@ -204,3 +214,6 @@ class _Path:
 
     async def on_link_replaced(self) -> None:
         await self._pool.on_replaced()
+
+    def on_task_died(self) -> None:
+        self._pool.on_task_died()

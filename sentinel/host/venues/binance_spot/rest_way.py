@@ -11,6 +11,7 @@ import logging
 from typing import Protocol
 
 from sentinel.errors import VenueError
+from sentinel.host.venues.background import watch_over
 from sentinel.host.venues.binance_spot.desk import Desk, Request
 from sentinel.host.venues.binance_spot.signed_rest import SignedRest
 
@@ -71,6 +72,12 @@ class RestWay:
         task = asyncio.get_running_loop().create_task(self._exchange(request, method, params, self._answers))
         self._tasks[task] = request
         task.add_done_callback(self._tasks.pop)
+        answers = self._answers
+        watch_over(task, f"{method} over REST", lambda: self._on_died(request, answers))
+
+    def _on_died(self, request: Request, answers: Answers) -> None:
+        self._desk.counters["dead_tasks"] += 1
+        answers.answer_lost(request)
 
     async def _exchange(self, request: Request, method: str, params: dict[str, str | int], answers: Answers) -> None:
         try:

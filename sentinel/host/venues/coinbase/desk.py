@@ -24,7 +24,8 @@ _RAW_LOG_BYTES = 4096
 _MAX_KNOWN = 16_384
 _COUNTERS = (
     "sent not_sent rejected ambiguous replies events malformed unknown_events unknown_orders duplicate_events missed_fills "
-    "foreign foreign_unlisted query_errors query_denied reconnects rest_requests rest_failures limited venue_errors"
+    "foreign foreign_unlisted query_errors query_denied reconnects rest_requests rest_failures limited venue_errors "
+    "dead_tasks"
 )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from sentinel.errors import ParseError, UnitError, VenueError
+from sentinel.host.venues.background import watch_over
 from sentinel.host.venues.coinbase import messages, outcomes, translate
 from sentinel.host.venues.coinbase.account_rest import AccountRest
 from sentinel.host.venues.coinbase.desk import Desk
@@ -76,7 +77,7 @@ class Outbound:
             self._not_sent(key, index or 0, code)
             return
         desk.placing.add(key)
-        self._spawn(self._place(key, index, body))
+        self._spawn(self._place(key, index, body), lambda: self._on_place_died(key, index))
 
     def deny(self, key: int, symbol: str) -> None:
         self._not_sent(key, self._desk.index.get(symbol, 0), LocalCode.NOT_PERMITTED)
@@ -89,7 +90,7 @@ class Outbound:
             desk.emit(OrderEventKind.CANCEL_REJECTED, key, index or 0, now, code)
             desk.deliver()
             return
-        self._spawn(self._cancel(key, index))
+        self._spawn(self._cancel(key, index), lambda: desk.unconfirmed(key, index, desk.now_ns(), LocalCode.LOST_REPLY))
 
     def query(self, key: int, index: int) -> None:
         """Ask what became of an order: its fills and STATUS, CANCELED for one proven gone, or NOT_FOUND.
@@ -109,10 +110,22 @@ class Outbound:
 
     # Within
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], on_died: Callable[[], None] | None = None) -> None:
+        def died() -> None:
+            self._desk.counters["dead_tasks"] += 1
+            if on_died is not None:
+                on_died()
+            self._desk.deliver()
+
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        watch_over(task, "a request to the venue", died)
+
+    def _on_place_died(self, key: int, index: int) -> None:
+        """Whether its bytes have left is not known either."""
+        self._desk.placing.discard(key)
+        self._desk.ambiguous(key, index, self._desk.now_ns(), LocalCode.LOST_REPLY)
 
     def _not_sent(self, key: int, index: int, code: int) -> None:
         desk = self._desk

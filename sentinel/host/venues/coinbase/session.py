@@ -32,6 +32,7 @@ from sentinel.host.venues.contract import VenueOrder, VenueTrade
 from sentinel.host.venues.instrument import balance_records, instrument_records
 from sentinel.host.venues.keeper import LinkKeeper
 from sentinel.host.venues.link import Link
+from sentinel.host.venues.paths import PathReport, only_path
 from sentinel.wire import Venue
 
 
@@ -67,6 +68,7 @@ class CoinbaseSession:
         self.symbols = list(symbols)
         self.on_reconnect = on_reconnect
         self._credentials = credentials
+        self._rest_url = venue.rest_url
         self._self_trade = self_trade
         self._desk = Desk(self.symbols, clock, sink, source, self.venue)
         self._rest = SignedRest(venue.rest_url, credentials, self._desk)
@@ -111,6 +113,10 @@ class CoinbaseSession:
     def links(self) -> tuple[Link, ...]:
         """The open connections: one, or two while a successor takes over."""
         return self._keeper.links
+
+    def paths(self) -> list[PathReport]:
+        """The venue's one address, which is not measured."""
+        return only_path(self._rest_url, self._is_linked())
 
     # Life
 
@@ -228,3 +234,6 @@ class CoinbaseSession:
 
     def _is_linked(self) -> bool:
         return self._keeper.current is not None
+
+    def on_task_died(self) -> None:
+        self._desk.counters["dead_tasks"] += 1

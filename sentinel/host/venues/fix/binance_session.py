@@ -10,6 +10,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from sentinel.config import VenueConfig
 from sentinel.errors import SentinelError, VenueError
 from sentinel.host.ports import Clock, LockstepLink, RecordSink
+from sentinel.host.venues.background import pause_s, watch_over
+from sentinel.host.venues.binance_spot import outcomes
 from sentinel.host.venues.binance_spot.account import BinanceAccount
 from sentinel.host.venues.binance_spot.messages import decode_server_time
 from sentinel.host.venues.binance_spot.signing import Credentials
@@ -31,6 +34,7 @@ from sentinel.host.venues.fix.orders import OrderMessages
 from sentinel.host.venues.fix.protocol import Event, LoggedOn
 from sentinel.host.venues.fix.session import FixAddress
 from sentinel.host.venues.order_events import write_status
+from sentinel.host.venues.paths import PathReport, only_path
 from sentinel.units import NS_PER_S
 from sentinel.wire import ORDER_EVENT_1, ORDER_EVENT_2, Kind, OrderEventFlag, OrderEventKind, record_struct
 
@@ -76,7 +80,8 @@ class BinanceFixSession(BinanceAccount):
         self._source = source
         self._entry: FixOrderEntry | None = None
         self._copy: DropCopy | None = None
-        self._watches: list[asyncio.Task[None]] = []
+        self._watches: set[asyncio.Task[None]] = set()
+        self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     # What the host watches
@@ -100,9 +105,11 @@ class BinanceFixSession(BinanceAccount):
         counted |= dict.fromkeys(_DROP_COPY_COUNTERS, 0)
         if self._entry is not None:
             counted["reconnects"] = self._entry.reconnects
+            counted["dead_tasks"] += self._entry.deaths
         if self._copy is not None:
             copied = self._copy.counters
             counted |= {"drop_copy_fills": copied["fills"], "drop_copy_gaps": copied["gaps"]}
+            counted["dead_tasks"] += self._copy.deaths
             counted["drop_copy_only"] = len(self._told.missed)
         return counted
 
@@ -119,6 +126,10 @@ class BinanceFixSession(BinanceAccount):
     def links(self) -> tuple[LockstepLink, ...]:
         """None: FIX has no lock-step."""
         return ()
+
+    def paths(self) -> list[PathReport]:
+        """Order entry's one address, which is not measured."""
+        return only_path(self._venue_config.fix_url, self._entry is not None and self._entry.ready)
 
     # Life
 
@@ -142,15 +153,15 @@ class BinanceFixSession(BinanceAccount):
         )
         await self._entry.connect()
         self._entry.held = False
-        loop = asyncio.get_running_loop()
-        self._watches.append(loop.create_task(self._watch_clock()))
+        self._watch("the watch over the clock", self._watch_clock)
         if venue.drop_copy_url:
             self._copy = DropCopy(fix_address(venue.drop_copy_url), BINANCE, self._copy_logons, instruments, self._clock)
             await self._copy.connect()
-            self._watches.append(loop.create_task(self._watch_copy(self._copy)))
+            self._watch("the watch over the drop copy", partial(self._watch_copy, self._copy))
 
     async def close(self) -> None:
         """Log out. Requests without an answer become AMBIGUOUS. Idempotent."""
+        self._closing = True
         tasks = [*self._tasks, *self._watches]
         for task in tasks:
             task.cancel()
@@ -187,9 +198,9 @@ class BinanceFixSession(BinanceAccount):
             self._spawn(self._query(key, symbol))
 
     async def my_trades(self, symbol: str, from_id: int | None = None, venue_order_id: int | None = None) -> list[VenueTrade]:
-        """See ``BinanceAccount``. Who reads them tells the engine, so they count as told. Raises VenueError."""
+        """See ``BinanceAccount``. They count as told once a reconciliation that has read them is complete. Raises VenueError."""
         trades = await super().my_trades(symbol, from_id, venue_order_id)
-        self._told.add((trade.symbol, trade.trade_id) for trade in trades)
+        self._told.read((trade.symbol, trade.trade_id) for trade in trades)
         return trades
 
     # Within
@@ -207,7 +218,8 @@ class BinanceFixSession(BinanceAccount):
             return
         now = desk.now_ns()
         if order is None:
-            desk.batch.order_event(OrderEventKind.NOT_FOUND, key, index, now, flags=OrderEventFlag.FROM_QUERY)
+            flag, code = OrderEventFlag.FROM_QUERY, outcomes.NO_SUCH_ORDER
+            desk.batch.order_event(OrderEventKind.NOT_FOUND, key, index, now, flags=flag, error_code=code)
         else:
             write_status(desk.batch, key, order, trades, now)
         desk.deliver()
@@ -241,8 +253,17 @@ class BinanceFixSession(BinanceAccount):
         await self._measure_clock()
         assert self._entry is not None
         self._entry.held = False
-        if self.on_reconnect is not None:
+        await self._reconcile()
+
+    async def _reconcile(self) -> None:
+        if self.on_reconnect is None:
+            return
+        try:
             await self.on_reconnect()
+        except BaseException:
+            self._told.forget_read()
+            raise
+        self._told.add_read()
 
     async def _watch_copy(self, copy: DropCopy) -> None:
         overdue, wait_s = False, _COMPARE_EVERY_S
@@ -253,8 +274,8 @@ class BinanceFixSession(BinanceAccount):
                 for symbol, trade_id in missed:
                     _log.error("the drop copy tells fill %d on %s, order entry did not", trade_id, self.symbols[symbol])
                 overdue = overdue or bool(missed)
-                if overdue and self.on_reconnect is not None:
-                    await self.on_reconnect()
+                if overdue:
+                    await self._reconcile()
             except Exception as error:
                 # The host stays RECOVERING until a reconciliation succeeds.
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
@@ -267,29 +288,62 @@ class BinanceFixSession(BinanceAccount):
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        watch_over(task, "a question to the venue", self._count_death)
+
+    def _count_death(self) -> None:
+        self._desk.counters["dead_tasks"] += 1
+
+    def _watch(self, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run ``work`` from now on. Where a defect ends it the session is cut, to be reconciled, and it begins anew."""
+
+        def died() -> None:
+            self._count_death()
+            if self._entry is not None:
+                self._entry.drop()
+            asyncio.get_running_loop().call_later(pause_s(self._desk.counters["dead_tasks"]), self._watch, what, work)
+
+        if not self._closing:
+            task = asyncio.get_running_loop().create_task(work())
+            self._watches.add(task)
+            task.add_done_callback(self._watches.discard)
+            watch_over(task, what, died)
 
 
 class _ToldFills:
-    """Hands records on, and remembers which fills order entry or REST has told: what the drop copy is held against."""
+    """Hands records on, and remembers which fills the engine was told: what the drop copy is held against.
+
+    A fill counts only once the engine has it: one lost on the last step would never be asked for again.
+    """
 
     def __init__(self, sink: RecordSink) -> None:
         self.missed: set[tuple[int, int]] = set()
         self._sink = sink
         self._told: dict[tuple[int, int], None] = {}
+        self._read: dict[tuple[int, int], None] = {}
 
     def deliver(self, source: int, records: NDArray[Any]) -> None:
+        self._sink.deliver(source, records)
         raw = records.tobytes()
         for start in range(0, len(raw), _PART_1.size + _PART_2.size):
             first, second = _PART_1.unpack_from(raw, start), _PART_2.unpack_from(raw, start + _PART_1.size)
             if first[3] == Kind.ORDER_EVENT and first[12] == OrderEventKind.TRADE:
-                self.add([(first[8], second[2])])
-        self._sink.deliver(source, records)
+                self._told[first[8], second[2]] = None
+        _bound(self._told)
 
-    def add(self, fills: Iterable[tuple[int, int]]) -> None:
-        """Count fills, (symbol, trade id), as told."""
-        self._told.update(dict.fromkeys(fills))
-        while len(self._told) > _TOLD_FILLS:
-            del self._told[next(iter(self._told))]
+    def read(self, fills: Iterable[tuple[int, int]]) -> None:
+        """Fills, (symbol, trade id), that somebody was given who may yet fail to tell them."""
+        self._read.update(dict.fromkeys(fills))
+        _bound(self._read)
+
+    def add_read(self) -> None:
+        """A reconciliation is complete: what was read is told, or somebody else's and in the balances."""
+        self._told.update(self._read)
+        self._read.clear()
+        _bound(self._told)
+
+    def forget_read(self) -> None:
+        """A reconciliation has failed: what was read may have been told to nobody."""
+        self._read.clear()
 
     def find_missed(self, copy: DropCopy, until_ns: int) -> list[tuple[int, int]]:
         """Fills of the drop copy of before ``until_ns`` that were not told here, each once: (symbol, trade id)."""
@@ -297,6 +351,11 @@ class _ToldFills:
         found = [name for name, fill in copy.fills.items() if fill.t_ns < until_ns and name not in known]
         self.missed.update(found)
         return found
+
+
+def _bound(fills: dict[tuple[int, int], None]) -> None:
+    while len(fills) > _TOLD_FILLS:
+        del fills[next(iter(fills))]
 
 
 def fix_address(url: str) -> FixAddress:

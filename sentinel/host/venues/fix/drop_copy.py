@@ -61,6 +61,11 @@ class DropCopy:
     def up(self) -> bool:
         return self._keeper.current is not None
 
+    @property
+    def deaths(self) -> int:
+        """How often the task that keeps a session up was ended by a defect."""
+        return self._keeper.deaths
+
     async def connect(self) -> None:
         """Log on. Raises VenueError."""
         await self._keeper.start()

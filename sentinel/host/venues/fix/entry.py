@@ -82,6 +82,15 @@ class FixOrderEntry:
         return self._keeper.reconnects
 
     @property
+    def deaths(self) -> int:
+        """How often the task that keeps a session up was ended by a defect."""
+        return self._keeper.deaths
+
+    def drop(self) -> None:
+        """Cut the present session: a new one is opened and reconciled."""
+        self._keeper.drop()
+
+    @property
     def counters(self) -> dict[str, int]:
         """What happened so far, by name."""
         return self._desk.counters

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from sentinel.errors import SentinelError, VenueError
 from sentinel.host.ports import Clock
+from sentinel.host.venues.background import pause_s, watch_over
 from sentinel.host.venues.binance_spot.outcomes import Reaction, reaction
 from sentinel.host.venues.fix.logon import Logon
 from sentinel.host.venues.fix.protocol import Ended, EndReason, Event, LoggedOn, Notice
@@ -42,6 +43,8 @@ class SessionKeeper:
         self.current: FixSession | None = None
         self.halted: str | None = None
         self.reconnects = 0
+        #: How often the task that keeps a session up was ended by a defect, and begun anew.
+        self.deaths = 0
         self._address = address
         self._begin_string = begin_string
         self._logons = list(logons)
@@ -53,19 +56,39 @@ class SessionKeeper:
         self._leaving: FixSession | None = None
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
 
     async def start(self) -> None:
         """Open the first session. Raises VenueError."""
         await self._open()
-        self._task = asyncio.create_task(self._keep())
+        self._begin()
 
     async def stop(self) -> None:
         """Log out everywhere. Idempotent."""
+        self._stopping = True
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await asyncio.gather(*(session.close() for session in list(self._sessions)))
+
+    def drop(self) -> None:
+        """Cut the present session: its successor is reconciled."""
+        if self.current is not None:
+            self.current.abort()
+
+    def _begin(self) -> None:
+        if not self._stopping:
+            self._task = asyncio.create_task(self._keep())
+            watch_over(self._task, "the keeping of a FIX session", self._on_died)
+
+    def _on_died(self) -> None:
+        """A session that nobody keeps up is not used: begin anew."""
+        self.deaths += 1
+        for session in list(self._sessions):
+            session.abort()
+        self._wanted.set()
+        asyncio.get_running_loop().call_later(pause_s(self.deaths), self._begin)
 
     async def _open(self) -> None:
         logon = self._logons[self._opened % len(self._logons)]

@@ -181,4 +181,9 @@ class FixSession(asyncio.Protocol):
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._after(self._protocol.tick(self._clock.now_ns()))
+        try:
+            self._after(self._protocol.tick(self._clock.now_ns()))
+        except Exception:
+            # Without it nobody would notice the venue's silence.
+            _log.exception("the timer of the FIX session has ended by a defect")
+            self.abort()

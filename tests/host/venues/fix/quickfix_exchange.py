@@ -15,6 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sentinel.sim.venue.api_error import ApiError
 from sentinel.sim.venue.exchange import Exchange
+from sentinel.sim.venue.faults import FaultKind, FaultPlan
+from sentinel.units import NS_PER_S
+from tests.host.venues.tcp_proxy import TcpProxy
 
 # Wheels exist up to Python 3.11.
 fix = pytest.importorskip("quickfix")
@@ -38,6 +41,7 @@ TargetCompID={sender}
 _READ = (11, 18, 35, 38, 40, 41, 44, 54, 55, 59)
 _TIFS = {"1": "GTC", "3": "IOC", "4": "FOK"}
 _EXECUTIONS = {"NEW": "0", "TRADE": "F", "CANCELED": "4", "EXPIRED": "C"}
+_METHODS = {"D": "order.place", "F": "order.cancel"}
 _STATES = {"NEW": "0", "PARTIALLY_FILLED": "1", "FILLED": "2", "CANCELED": "4", "EXPIRED": "C"}
 
 
@@ -45,7 +49,9 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
     """Takes orders and cancels of ``account`` and tells every report to order entry and, if asked, to the drop copy.
 
     Sessions are those of ``prefix``: -1 and -2 of order entry, -3 and -4 of the drop copy. ``mute``: order entry is
-    told of no fill any more. Callbacks come in QuickFIX's threads; the exchange is only touched in the loop's.
+    told of no fill any more. ``faults`` strike orders and cancels under the names of the other interfaces
+    (``order.place``, ``order.cancel``) and reports as ``executionReport``; those of connections need ``on_faults``. Callbacks
+    come in QuickFIX's threads; the exchange is only touched in the loop's.
     """
 
     def __init__(
@@ -57,14 +63,21 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
         enter: Callable[[], None],
         leave: Callable[[], None],
         prefix: str = "SNTL",
+        faults: FaultPlan | None = None,
     ) -> None:
         super().__init__()
+        self._faults = faults or FaultPlan()
+        self._network: TcpProxy | None = None
+        self._deaf = False
+        self._answer_after_s = 0.0
+        self._held: list[tuple[dict[int, str], dict[int, str] | None]] = []
         self.mute = False
         self.heard: list[str] = []
         self.errors: list[Exception] = []
         self._exchange, self._account, self._public = exchange, account, public
         self._enter, self._leave = enter, leave
         self._sessions: dict[str, Any] = {}
+        self._known: dict[str, Any] = {}
         self._loop = asyncio.get_running_loop()
         self._publish_user = exchange.publish_user
         exchange.publish_user = self._pass_user  # type: ignore[method-assign]
@@ -84,6 +97,18 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
     def url(self) -> str:
         return f"tcp://127.0.0.1:{self.port}"
 
+    def on_faults(self, network: TcpProxy) -> None:
+        """Connections of order entry that end, or break off within a message, do so in ``network``, which they go through."""
+        self._network = network
+
+    def say(self, kind: str, fields: dict[int, str]) -> None:
+        """A message of the venue to order entry, whatever it holds."""
+        self._send("12", kind, fields, None)
+
+    def state_of(self, number: int) -> Any:
+        """QuickFIX's own record of session ``-number``: its sequence numbers."""
+        return next(fix.Session.lookupSession(one) for sender, one in self._known.items() if sender.endswith(f"-{number}"))
+
     async def stop(self) -> None:
         await asyncio.to_thread(self._acceptor.stop, True)
         # QuickFIX finds sessions by their names in one table: those of the next acceptor must not meet these.
@@ -92,7 +117,8 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
 
     # In QuickFIX's threads
 
-    def onCreate(self, session: Any) -> None: ...
+    def onCreate(self, session: Any) -> None:
+        self._known[session.getTargetCompID().getValue()] = session
 
     def onLogon(self, session: Any) -> None:
         self._sessions[session.getTargetCompID().getValue()] = session
@@ -134,6 +160,28 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
 
     def _take(self, kind: str, fields: dict[int, str]) -> None:
         self._enter()
+        method = _METHODS.get(kind, kind)
+        if not self._strikes(FaultKind.DROP_REQUEST, method):
+            # What is told while nobody hears it is lost: FIX sends nothing again here.
+            self._deaf = self._strikes(FaultKind.RESET_AFTER_ACCEPT, method)
+            if self._network is not None and self._strikes(FaultKind.CLOSE_MID_FRAME, method):
+                self._network.breaks_off = True
+            if self._strikes(FaultKind.ERROR_AFTER_ACCEPT, method):
+                self._refuse(kind, fields, ApiError(503, -1007, "Timeout waiting for response from backend server."))
+            if self._strikes(FaultKind.UNKNOWN_ERROR, method):
+                self._refuse(kind, fields, ApiError(400, -9999, "The request was not understood."))
+            late = self._faults.take(FaultKind.DELAY_RESPONSE, method)
+            self._perform(kind, fields, 0.0 if late is None else late.delay_ns / NS_PER_S)
+            if self._deaf and self._network is not None:
+                self._network.cut()
+            self._deaf = False
+        self._leave()
+
+    def _strikes(self, fault: FaultKind, target: str) -> bool:
+        return self._faults.take(fault, target) is not None
+
+    def _perform(self, kind: str, fields: dict[int, str], answer_after_s: float) -> None:
+        self._answer_after_s = answer_after_s
         try:
             if kind == "D":
                 self._exchange.place(self._account, _placement(fields))
@@ -144,7 +192,7 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
             self._refuse(kind, fields, error)
         except Exception as error:
             self.errors.append(error)
-        self._leave()
+        self._answer_after_s = 0.0
 
     def _refuse(self, kind: str, fields: dict[int, str], error: ApiError) -> None:
         told = {11: fields[11], 55: fields[55], 25016: str(error.code), 58: error.msg}
@@ -156,8 +204,22 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
     def _pass_user(self, account: str, event: dict[str, Any]) -> None:
         if account == self._account and event.get("e") == "executionReport" and event["x"] in _EXECUTIONS:
             report, fee = _report(event)
-            self._send("34" if self.mute and fee is not None else "1234", "8", report, fee)
+            if event["x"] == "NEW" and self._answer_after_s:
+                self._loop.call_later(self._answer_after_s, self._tell, report, fee)
+            elif self._strikes(FaultKind.REORDER_EVENT, "executionReport"):
+                self._held.append((report, fee))
+            else:
+                self._tell(report, fee)
+                held, self._held = self._held, []
+                for one in held:
+                    self._tell(*one)
         self._publish_user(account, event)
+
+    def _tell(self, report: dict[int, str], fee: dict[int, str] | None) -> None:
+        numbers = "34" if self._deaf or (self.mute and fee is not None) else "1234"
+        self._send(numbers, "8", report, fee)
+        if self._strikes(FaultKind.DUPLICATE_EVENT, "executionReport"):
+            self._send(numbers, "8", report, fee)
 
     def _send(self, numbers: str, kind: str, fields: dict[int, str], fee: dict[int, str] | None) -> None:
         for sender, session in list(self._sessions.items()):

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sentinel.config import VenueConfig
-from sentinel.errors import VenueError
+from sentinel.errors import RingError, VenueError
 from sentinel.host.venues.binance_spot import Credentials
 from sentinel.host.venues.contract import LocalCode, VenueTrade
 from sentinel.host.venues.fix import BINANCE, binance_session, keeper
@@ -85,7 +85,7 @@ def test_after_a_reconnect_no_order_leaves_before_reconciliation_begins() -> Non
     asyncio.run(asyncio.wait_for(run(), 20))
 
 
-def test_a_fill_only_the_drop_copy_tells_is_reconciled_until_that_succeeds_and_one_read_over_rest_is_not() -> None:
+def test_a_fill_only_the_drop_copy_tells_is_reconciled_until_that_succeeds_and_one_read_by_a_reconciliation_is_not() -> None:
     fills = [VenueTrade(0, number, 76, Side.BUY, False, 2 * E8, E8, 2 * E8, 0, FeeAsset.QUOTE, 0) for number in (1, 2, 3)]
 
     async def run() -> None:
@@ -101,10 +101,14 @@ def test_a_fill_only_the_drop_copy_tells_is_reconciled_until_that_succeeds_and_o
             if failures:
                 raise failures.pop()
 
+        async def read() -> None:
+            await session.my_trades("AAAUSDT")
+
         session._account.trades = trades  # type: ignore[method-assign, assignment]
-        session.on_reconnect = reconcile
         await session.load_instruments()
-        await session.my_trades("AAAUSDT")
+        session.on_reconnect = read
+        await session._reconcile()
+        session.on_reconnect = reconcile
         watch = asyncio.create_task(session._watch_copy(copy))
         copy.fills[0, 2] = fills[1]
         copy.fills[0, 1] = fills[0]
@@ -118,3 +122,55 @@ def test_a_fill_only_the_drop_copy_tells_is_reconciled_until_that_succeeds_and_o
         await session.close()
 
     asyncio.run(asyncio.wait_for(run(), 20))
+
+
+@pytest.mark.parametrize("reader", ["nobody", "a reconciliation that fails", "somebody who tells nothing"])
+def test_a_fill_that_was_read_but_not_told_is_still_missed(reader: str) -> None:
+    fill = VenueTrade(0, 1, 76, Side.BUY, False, 2 * E8, E8, 2 * E8, 0, FeeAsset.QUOTE, 0)
+
+    async def run() -> None:
+        session = Session()
+        copy = DropCopy(FixAddress("127.0.0.1", 1, None), BINANCE, [], INSTRUMENTS, ManualClock())
+        copy.fills[0, 1] = fill
+
+        async def trades(*_: object) -> list[VenueTrade]:
+            return [fill]
+
+        async def fail() -> None:
+            await session.my_trades("AAAUSDT")
+            raise VenueError("listing", "500", "an answer", "ask again")
+
+        session._account.trades = trades  # type: ignore[method-assign, assignment]
+        await session.load_instruments()
+        if reader == "a reconciliation that fails":
+            session.on_reconnect = fail
+            with pytest.raises(VenueError):
+                await session._reconcile()
+        elif reader == "somebody who tells nothing":
+            await session.my_trades("AAAUSDT")
+        assert session._told.find_missed(copy, 1) == [(0, 1)]
+        await session.close()
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_a_fill_the_engine_did_not_take_is_not_told() -> None:
+    copy = DropCopy(FixAddress("127.0.0.1", 1, None), BINANCE, [], INSTRUMENTS, ManualClock())
+    copy.fills[0, 1] = VenueTrade(0, 1, 76, Side.BUY, False, 2 * E8, E8, 2 * E8, 0, FeeAsset.QUOTE, 0)
+    session = Session()
+    batch = session._desk.batch
+    batch.order_event(OrderEventKind.TRADE, KEY, 0, 1, last_qty=E8, trade_id=1)
+
+    def full(source: int, records: object) -> None:
+        raise RingError("ring.slots", 64, "room for what one batch causes", "raise ring.slots")
+
+    told = session.sink.deliver
+    session.sink.deliver = full  # type: ignore[method-assign]
+    with pytest.raises(RingError):
+        session._desk.deliver()
+    assert session._told.find_missed(copy, 1) == [(0, 1)]
+    session.sink.deliver = told  # type: ignore[method-assign]
+    session._told.missed.clear()
+    batch.order_event(OrderEventKind.TRADE, KEY, 0, 1, last_qty=E8, trade_id=1)
+    session._desk.deliver()
+    assert session._told.find_missed(copy, 1) == []

@@ -1,0 +1,38 @@
+"""Reconciliations with the venue one after another, of which only the newest may end RECOVERING.
+
+A session asks for one after each reconnect, the drop copy's watch for one after a missed fill, and neither knows of the
+other. One that was asked for before a newer loss knows nothing of what happened since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+
+class Recovery:
+    """All methods belong to one event loop.
+
+    ``counters``: ``begun``, ``completed`` ones that could end RECOVERING, and those ``superseded`` by a newer one.
+    """
+
+    def __init__(self) -> None:
+        self.counters = dict.fromkeys(("begun", "completed", "superseded"), 0)
+        self._alone = asyncio.Lock()
+
+    def begin(self) -> int:
+        """What is known of the account is out of date from now on. Returns the reconciliation's number, for ``load``."""
+        self.counters["begun"] += 1
+        return self.counters["begun"]
+
+    async def load(self, number: int, work: Callable[[], Awaitable[None]]) -> bool:
+        """Await ``work()``, never beside another's, and whether this is still the newest: only then is the account known.
+
+        One that is superseded while it waits for its turn does no work. What ``work`` raises is passed on.
+        """
+        async with self._alone:
+            if number == self.counters["begun"]:
+                await work()
+        newest = number == self.counters["begun"]
+        self.counters["completed" if newest else "superseded"] += 1
+        return newest
