@@ -1,0 +1,190 @@
+"""An exchange in this process, a daemon and a kill process in their own: a market in which orders leave all the time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sentinel.config import Config, VenueConfig, load_config
+from sentinel.errors import ControlError
+from sentinel.host.clock import LiveClock
+from sentinel.host.control.client import ask
+from sentinel.host.heartbeat import Heartbeat, read_heartbeat
+from sentinel.host.venues.binance_spot import Credentials
+from sentinel.ops.killswitch.protocol import KillRequest, Status
+from sentinel.ops.killswitch.venue import KillVenue
+from sentinel.sim.venue.auth import ApiKey
+from sentinel.sim.venue.exchange import Exchange
+from sentinel.sim.venue.limits import LimitConfig
+from sentinel.sim.venue.lockstep import PaceConfig
+from sentinel.sim.venue.server import VenueServer
+from sentinel.units import parse_e8
+from tests.e2e.hostile_market import eager_model
+from tests.e2e.wall_clock_rig import ACCOUNT, SPEED, pump_market
+
+MAIN = [sys.executable, "-c", "from sentinel.cli.main import main; main()"]
+BASES = ("NOVA", "LUMI")
+SYMBOLS = [f"{base}USDT" for base in BASES]
+BALANCES = {"USDT": "100000", "NOVA": "120000", "LUMI": "700"}
+KEYS = {
+    "SENTINEL_API_KEY": "d" * 16,
+    "SENTINEL_API_SECRET": "e" * 32,
+    "SENTINEL_KILL_API_KEY": "k" * 16,
+    "SENTINEL_KILL_API_SECRET": "l" * 32,
+}
+
+
+async def until(condition: Callable[[], bool], what: str, within_s: float = 60.0) -> float:
+    """Seconds it took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() < began + within_s, f"waited in vain for {what}"
+        await asyncio.sleep(0.002)
+    return time.monotonic() - began
+
+
+@dataclass
+class Machine:
+    """What runs. ``said`` is where the processes' error output goes."""
+
+    directory: Path
+    venue: VenueServer
+    path: Path
+    processes: list[asyncio.subprocess.Process] = field(default_factory=list)
+
+    @property
+    def config(self) -> Config:
+        return load_config(self.path)
+
+    @property
+    def store(self) -> Path:
+        return Path(self.config.store.directory)
+
+    async def start(self, *arguments: str, environment: dict[str, str] | None = None) -> asyncio.subprocess.Process:
+        said = (self.directory / f"{arguments[0]}-{len(self.processes)}.txt").open("wb")
+        process = await asyncio.create_subprocess_exec(
+            *MAIN, *arguments, "--config", str(self.path), stdout=said, stderr=said, env={**os.environ, **KEYS, **(environment or {})}
+        )
+        said.close()
+        self.processes.append(process)
+        return process
+
+    async def start_daemon(self) -> asyncio.subprocess.Process:
+        process = await self.start("run")
+        await until(lambda: self.beat is not None and self.beat.pid == process.pid, "a daemon")
+        return process
+
+    async def start_kill_process(self) -> asyncio.subprocess.Process:
+        process = await self.start("killswitch", "run")
+        await until(lambda: self.answers(process.pid), "a kill process")
+        return process
+
+    def answers(self, pid: int) -> bool:
+        try:
+            return ask_sync(self, Status())["pid"] == pid
+        except ControlError:
+            return False
+
+    async def ask(self, request: KillRequest, timeout_s: float = 30.0) -> dict[str, Any]:
+        # Not in the loop: the exchange the answer depends on lives there.
+        return await asyncio.to_thread(ask, self.config.killswitch_directory, request, timeout_s)
+
+    @property
+    def beat(self) -> Heartbeat | None:
+        try:
+            return read_heartbeat(self.store)
+        except ControlError:
+            return None
+
+    def orders(self, prefix: str = "") -> list[dict[str, Any]]:
+        """Every order the exchange has had of the account, by the beginning of its client id."""
+        found = [row for symbol in SYMBOLS for row in self.venue.exchange.all_orders(ACCOUNT, {"symbol": symbol})]
+        return [row for row in found if row["clientOrderId"].startswith(prefix)]
+
+    def open_orders(self) -> list[dict[str, Any]]:
+        return self.venue.exchange.open_orders(ACCOUNT, {})
+
+    def balance(self, asset: str) -> int:
+        account = self.venue.exchange.account_status(ACCOUNT, {})
+        return next((parse_e8(row["free"]) + parse_e8(row["locked"]) for row in account["balances"] if row["asset"] == asset), 0)
+
+    async def rest_orders(self, count: int) -> None:
+        """Orders of the daemon's key that stay open: far below the market."""
+        venue = self.other_session()
+        await venue.synchronise()
+        for number in range(count):
+            quote = await venue.quote(SYMBOLS[number % len(SYMBOLS)])
+            tick = 10**4
+            price = quote.bid * 9 // 10 // tick * tick
+            qty = 20 * 10**16 // price // 10**8 * 10**8
+            placed = await venue.place(SYMBOLS[number % len(SYMBOLS)], "BUY", qty, price, f"rest-{number}-{time.time_ns()}", "GTC")
+            assert placed.status == "NEW", placed
+        venue.close()
+
+    def other_session(self) -> KillVenue:
+        """A session under the daemon's key."""
+        venue = VenueConfig(rest_url=self.config.venue.rest_url, stream_url=self.config.venue.stream_url, recv_window_ms=60_000)
+        return KillVenue(venue, Credentials(KEYS["SENTINEL_API_KEY"], KEYS["SENTINEL_API_SECRET"]), LiveClock())
+
+
+def ask_sync(machine: Machine, request: KillRequest) -> dict[str, Any]:
+    return ask(machine.config.killswitch_directory, request, 5.0)
+
+
+@asynccontextmanager
+async def machine(directory: Path, **killswitch: Any) -> AsyncIterator[Machine]:
+    """The exchange runs; the processes are started by whoever wants them, and ended here."""
+    market = pump_market(BASES, "", "USDT")
+    balances = {asset: parse_e8(amount) for asset, amount in BALANCES.items()}
+    exchange = Exchange(market.instruments, market, {ACCOUNT: balances}, 5)
+    keys = [
+        ApiKey(KEYS["SENTINEL_API_KEY"], KEYS["SENTINEL_API_SECRET"], ACCOUNT),
+        ApiKey(KEYS["SENTINEL_KILL_API_KEY"], KEYS["SENTINEL_KILL_API_SECRET"], ACCOUNT),
+    ]
+    pace, limits = PaceConfig(speed=SPEED), LimitConfig(weight_per_minute=1_000_000)
+    async with VenueServer(exchange, keys, pace=pace, limits=limits, seed=5) as venue:
+        path = directory / "run.toml"
+        path.write_text(_toml(venue, directory, killswitch), encoding="utf-8")
+        running = Machine(directory, venue, path)
+        try:
+            yield running
+        finally:
+            for process in running.processes:
+                if process.returncode is None:
+                    process.send_signal(signal.SIGCONT)
+                    process.terminate()
+            for process in running.processes:
+                await asyncio.wait_for(process.wait(), 60.0)
+
+
+def _toml(venue: VenueServer, directory: Path, killswitch: dict[str, Any]) -> str:
+    urls = {key: value for key, value in venue.urls().items() if key in ("rest_url", "stream_url", "api_url")}
+    strategy = {"entry": "immediate", "horizon_ms": 4000, "cooldown_ms": 1000, "alarm_quiet_ms": 0, "exit_retry_ms": 200}
+    sections: dict[str, dict[str, Any]] = {
+        "venue": {**urls, "recv_window_ms": 10_000},
+        "feed": {"symbols": SYMBOLS},
+        # Everything at once: what leaves, leaves as often as the rule hits.
+        "strategy": {**strategy, "slippage_bps": 500, "price_delta_min_bps": 1, "volume_ratio_min_pct": 100},
+        "store": {"directory": str(directory / "store"), "segment_mib": 8},
+        "killswitch": {"enabled": True, **killswitch},
+    }
+    lines = [f"model = {json.dumps(str(eager_model(directory)))}"]
+    for name, values in sections.items():
+        lines.append(f"[{name}]")
+        lines += [f"{key} = {_value(value)}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {json.dumps(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value)
