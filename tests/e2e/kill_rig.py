@@ -4,32 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import multiprocessing
 import os
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from sentinel.config import Config, VenueConfig, load_config
 from sentinel.errors import ControlError
+from sentinel.host import daemon as daemon_module
 from sentinel.host.clock import LiveClock
 from sentinel.host.control.client import ask
+from sentinel.host.daemon import Daemon
 from sentinel.host.heartbeat import Heartbeat, read_heartbeat
 from sentinel.host.venues.binance_spot import Credentials
 from sentinel.ops.killswitch.protocol import KillRequest, Status
 from sentinel.ops.killswitch.venue import KillVenue
+from sentinel.sim.market.coins import COINS
+from sentinel.sim.market.episode import Episode
+from sentinel.sim.market.model import MarketModel
 from sentinel.sim.venue.auth import ApiKey
 from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.limits import LimitConfig
 from sentinel.sim.venue.lockstep import PaceConfig
 from sentinel.sim.venue.server import VenueServer
-from sentinel.units import parse_e8
+from sentinel.units import E8, parse_e8
 from tests.e2e.hostile_market import eager_model
-from tests.e2e.wall_clock_rig import ACCOUNT, SPEED, pump_market
+
+ACCOUNT = "paper"
+#: Virtual seconds a second, for exchange and daemon alike: a pump a minute is one every three seconds.
+SPEED = 20.0
+MINUTES = 60.0
 
 MAIN = [sys.executable, "-c", "from sentinel.cli.main import main; main()"]
 BASES = ("NOVA", "LUMI")
@@ -41,6 +54,72 @@ KEYS = {
     "SENTINEL_KILL_API_KEY": "k" * 16,
     "SENTINEL_KILL_API_SECRET": "l" * 32,
 }
+
+
+class FastClock(LiveClock):
+    """As fast as the exchange."""
+
+    def __init__(self, not_before_ns: int = 0) -> None:
+        super().__init__(not_before_ns)
+        self._began_ns = super().now_ns()
+
+    def now_ns(self) -> int:
+        now_ns = super().now_ns()
+        return now_ns + round((SPEED - 1.0) * (now_ns - self._began_ns))
+
+
+def _live(said: Path, config: Path) -> None:
+    with said.open("w", buffering=1) as sys.stderr:
+        daemon_module.LiveClock = FastClock  # type: ignore[misc]
+        logging.basicConfig(stream=sys.stderr)
+        stop = asyncio.Event()
+        credentials = Credentials(KEYS["SENTINEL_API_KEY"], KEYS["SENTINEL_API_SECRET"])
+        daemon = Daemon(load_config(config), credentials)
+
+        async def live() -> None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+            await daemon.run(stop)
+
+        uvloop.run(live())
+
+
+class DaemonChild:
+    """A daemon, forked from a process that has everything imported."""
+
+    def __init__(self, said: Path, config: Path) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        self._process = context.Process(target=_live, args=(said, config))
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def lives(self) -> bool:
+        return self._process.is_alive()
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    async def end(self) -> None:
+        if self.lives:
+            self.send_signal(signal.SIGCONT)
+            self.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(self._process.join, 60.0)
+        assert not self.lives
+
+
+def market() -> MarketModel:
+    """Two coins, pumped and dumped in turn, from two virtual minutes on."""
+    coins = [replace(coin, trades_per_s=2.0) for coin in COINS if coin.instrument.symbol in SYMBOLS]
+    events = [
+        Episode(SYMBOLS[k % 2], 130.0 + 60.0 * k, direction=1 if k % 4 < 2 else -1, decay_s=40.0)
+        for k in range(round(MINUTES) - 4)
+    ]
+    return MarketModel(5, coins, MINUTES, events, start_ns=time.time_ns() // 1_000_000 * 1_000_000)
 
 
 async def until(condition: Callable[[], bool], what: str, within_s: float = 60.0) -> float:
@@ -60,6 +139,7 @@ class Machine:
     venue: VenueServer
     path: Path
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
+    daemons: list[DaemonChild] = field(default_factory=list)
 
     @property
     def config(self) -> Config:
@@ -69,19 +149,20 @@ class Machine:
     def store(self) -> Path:
         return Path(self.config.store.directory)
 
-    async def start(self, *arguments: str, environment: dict[str, str] | None = None) -> asyncio.subprocess.Process:
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
         said = (self.directory / f"{arguments[0]}-{len(self.processes)}.txt").open("wb")
         process = await asyncio.create_subprocess_exec(
-            *MAIN, *arguments, "--config", str(self.path), stdout=said, stderr=said, env={**os.environ, **KEYS, **(environment or {})}
+            *MAIN, *arguments, "--config", str(self.path), stdout=said, stderr=said, env={**os.environ, **KEYS}
         )
         said.close()
         self.processes.append(process)
         return process
 
-    async def start_daemon(self) -> asyncio.subprocess.Process:
-        process = await self.start("run")
-        await until(lambda: self.beat is not None and self.beat.pid == process.pid, "a daemon")
-        return process
+    async def start_daemon(self) -> DaemonChild:
+        child = DaemonChild(self.directory / f"daemon-{len(self.daemons)}.txt", self.path)
+        self.daemons.append(child)
+        await until(lambda: self.beat is not None and self.beat.pid == child.pid, "a daemon", 240.0)
+        return child
 
     async def start_kill_process(self) -> asyncio.subprocess.Process:
         process = await self.start("killswitch", "run")
@@ -122,11 +203,11 @@ class Machine:
         venue = self.other_session()
         await venue.synchronise()
         for number in range(count):
-            quote = await venue.quote(SYMBOLS[number % len(SYMBOLS)])
-            tick = 10**4
-            price = quote.bid * 9 // 10 // tick * tick
-            qty = 20 * 10**16 // price // 10**8 * 10**8
-            placed = await venue.place(SYMBOLS[number % len(SYMBOLS)], "BUY", qty, price, f"rest-{number}-{time.time_ns()}", "GTC")
+            instrument = self.venue.exchange.instruments[number % len(SYMBOLS)]
+            quote = await venue.quote(instrument.symbol)
+            price = quote.bid * 9 // 10 // instrument.tick * instrument.tick
+            qty = 20 * E8 * E8 // price // instrument.step * instrument.step
+            placed = await venue.place(instrument.symbol, "BUY", qty, price, f"rest-{number}-{time.time_ns()}", "GTC")
             assert placed.status == "NEW", placed
         venue.close()
 
@@ -143,9 +224,9 @@ def ask_sync(machine: Machine, request: KillRequest) -> dict[str, Any]:
 @asynccontextmanager
 async def machine(directory: Path, **killswitch: Any) -> AsyncIterator[Machine]:
     """The exchange runs; the processes are started by whoever wants them, and ended here."""
-    market = pump_market(BASES, "", "USDT")
+    source = market()
     balances = {asset: parse_e8(amount) for asset, amount in BALANCES.items()}
-    exchange = Exchange(market.instruments, market, {ACCOUNT: balances}, 5)
+    exchange = Exchange(source.instruments, source, {ACCOUNT: balances}, 5)
     keys = [
         ApiKey(KEYS["SENTINEL_API_KEY"], KEYS["SENTINEL_API_SECRET"], ACCOUNT),
         ApiKey(KEYS["SENTINEL_KILL_API_KEY"], KEYS["SENTINEL_KILL_API_SECRET"], ACCOUNT),
@@ -158,6 +239,8 @@ async def machine(directory: Path, **killswitch: Any) -> AsyncIterator[Machine]:
         try:
             yield running
         finally:
+            for child in running.daemons:
+                await child.end()
             for process in running.processes:
                 if process.returncode is None:
                     process.send_signal(signal.SIGCONT)
@@ -172,8 +255,7 @@ def _toml(venue: VenueServer, directory: Path, killswitch: dict[str, Any]) -> st
     sections: dict[str, dict[str, Any]] = {
         "venue": {**urls, "recv_window_ms": 10_000},
         "feed": {"symbols": SYMBOLS},
-        # Everything at once: what leaves, leaves as often as the rule hits.
-        "strategy": {**strategy, "slippage_bps": 500, "price_delta_min_bps": 1, "volume_ratio_min_pct": 100},
+        "strategy": {**strategy, "slippage_bps": 500},
         "store": {"directory": str(directory / "store"), "segment_mib": 8},
         "killswitch": {"enabled": True, **killswitch},
     }

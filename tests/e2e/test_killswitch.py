@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from pathlib import Path
 
 import pytest
 
+from sentinel.errors import ControlError
 from sentinel.host.control.client import ask
 from sentinel.host.control.protocol import Arm
-from sentinel.errors import ControlError
-from sentinel.ops.killswitch.protocol import KillTo, Status
+from sentinel.ops.killswitch.protocol import KillTo
 from sentinel.wire import TradingState
 from tests.e2e.kill_rig import Machine, machine, until
 from tests.e2e.lockstep_rig import run
@@ -49,8 +48,8 @@ def test_cancel_all_is_verified_within_a_second_while_the_daemon_is_stopped_and_
             assert m.open_orders() == []
             assert m.beat is not None
             assert (m.beat.trading_state, m.beat.killed) == (TradingState.HALTED, 1)
+            nonce = (await asyncio.to_thread(ask, m.store, Arm()))["nonce"]
             with pytest.raises(ControlError, match="kill word"):
-                nonce = (await asyncio.to_thread(ask, m.store, Arm()))["nonce"]
                 await asyncio.to_thread(ask, m.store, Arm(nonce))
 
     run(scenario())
