@@ -78,3 +78,26 @@ def confirm(
         return implementation.confirm(console, config=config, nonce=nonce, name=name, text=text, key=key)
 
     execute(as_json, job)
+
+
+def drill(
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Of a paper daemon that runs.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Start exchange, kill process and daemon for it.")] = False,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="With --demo: where its store and logs go.")] = Path("drill-out"),
+    as_json: Json = False,
+) -> None:
+    """Kill a paper daemon level by level, time it, and keep a record. Ends with code 1 where a bound is missed.
+
+    With --config it leaves the kill standing at level 3: re-arm it afterwards.
+    """
+    found: Result = {}
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import drill as implementation
+
+        found.update(implementation.execute(console, config=config, demo=demo, out=out))
+        return found
+
+    execute(as_json, job)
+    if not found["passed"]:
+        raise typer.Exit(1)

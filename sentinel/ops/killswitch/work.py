@@ -50,7 +50,7 @@ class KillWork:
         self.sweep = SweepReport()
         self.late_orders = 0
         self.flattening: Flattening | None = None
-        self.flat_ns = 0
+        self.flat_ns = self.disconnected_ns = 0
         self.disconnected = False
         self.flattened = False
 
@@ -161,6 +161,7 @@ class KillWork:
     def _disconnect(self) -> None:
         self._venue.close()
         self.disconnected = True
+        self.disconnected_ns = time.monotonic_ns()
         self.session = "disconnected: level 4"
         for line in self.revoke:
             _log.error("%s", line)
@@ -182,7 +183,6 @@ class KillWork:
         """For status and reports."""
         switch, report = self._switch, self.sweep
         took_ms = report.took_ms(switch.killed_ns) if self.verified_empty else None
-        flat_ms = (self.flat_ns - switch.killed_ns) / NS_PER_MS if self.flat_ns else None
         return {
             "session": self.session,
             "verified_empty": self.verified_empty,
@@ -192,9 +192,10 @@ class KillWork:
             "late_orders": self.late_orders,
             "failures": list(report.failures),
             "flat": bool(self.flattening is not None and self.flattened and self.flattening.is_flat),
-            "flat_ms": None if flat_ms is None else round(flat_ms, 3),
+            "flat_ms": _ms(self.flat_ns, switch.killed_ns),
             "flatten": [] if self.flattening is None else [one.shown() for one in self.flattening.reports],
             "disconnected": self.disconnected,
+            "disconnected_ms": _ms(self.disconnected_ns, switch.killed_ns),
             "revoke": self.revoke if switch.level == KillLevel.DISCONNECT else [],
         }
 
@@ -205,3 +206,7 @@ class KillWork:
         if level >= KillLevel.FLATTEN and not self.flattened:
             return False
         return level < KillLevel.DISCONNECT or self.disconnected
+
+
+def _ms(ns: int, since_ns: int) -> float | None:
+    return round((ns - since_ns) / NS_PER_MS, 3) if ns > since_ns > 0 else None
