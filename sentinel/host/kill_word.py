@@ -204,15 +204,14 @@ class KillWordReader:
             identity = (found.st_dev, found.st_ino) if found.st_size == _BYTES else None
         except OSError:
             identity = None
+        # A file of another size is no word, but somebody put it there.
+        self._required = self._required or identity is not None or self._path.exists()
         if identity == self._identity and (identity is None) == (self._words is None):
             return
         self.close()
         self._identity = identity
         if identity is None:
-            # A file of another size is no word, but somebody put it there.
-            self._required = self._required or self._path.exists()
             return
-        self._required = True
         with contextlib.suppress(OSError, ValueError), open(self._path, "rb") as file:
             self._mapping = mmap.mmap(file.fileno(), _BYTES, access=mmap.ACCESS_READ)
             self._words = memoryview(self._mapping).cast("Q")

@@ -83,7 +83,10 @@ class KillSwitch:
             generation = max(record.generation, word.generation)
             if (level, generation) != (record.level, record.generation) or lost or self.latch.damaged:
                 changes = {"trigger": trigger, "t_ns": time.time_ns(), "generation": generation}
-                self.latch.write("recovered", self.latch.take(level=level, **changes))
+                try:
+                    self.latch.write("recovered", self.latch.take(level=level, **changes))
+                except ControlError as error:
+                    _log.error("latch: %s; the kill stands in the word", error)
         stored_ns = self.word.store(self.record.state)
         self.word.sync()
         if self.level > KillLevel.OPEN:
