@@ -19,7 +19,7 @@ from typing import Any
 import uvloop
 
 from sentinel.config import Config, VenueConfig, load_config
-from sentinel.errors import ControlError
+from sentinel.errors import ControlError, SentinelError
 from sentinel.host import daemon as daemon_module
 from sentinel.host.clock import LiveClock
 from sentinel.host.control.client import ask
@@ -80,13 +80,17 @@ def _live(said: Path, config: Path) -> None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
             await daemon.run(stop)
 
-        uvloop.run(live())
+        try:
+            uvloop.run(live())
+        except SentinelError as error:
+            sys.stderr.write(f"{error}\n")
 
 
 class DaemonChild:
     """A daemon, forked from a process that has everything imported."""
 
     def __init__(self, said: Path, config: Path) -> None:
+        self.said = said
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         self._process = context.Process(target=_live, args=(said, config))
@@ -159,9 +163,13 @@ class Machine:
         return process
 
     async def start_daemon(self) -> DaemonChild:
+        child = self.spawn_daemon()
+        await until(lambda: self.beat is not None and self.beat.pid == child.pid, "a daemon", 240.0)
+        return child
+
+    def spawn_daemon(self) -> DaemonChild:
         child = DaemonChild(self.directory / f"daemon-{len(self.daemons)}.txt", self.path)
         self.daemons.append(child)
-        await until(lambda: self.beat is not None and self.beat.pid == child.pid, "a daemon", 240.0)
         return child
 
     async def start_kill_process(self) -> asyncio.subprocess.Process:
@@ -197,6 +205,19 @@ class Machine:
     def balance(self, asset: str) -> int:
         account = self.venue.exchange.account_status(ACCOUNT, {})
         return next((parse_e8(row["free"]) + parse_e8(row["locked"]) for row in account["balances"] if row["asset"] == asset), 0)
+
+    def dust(self, symbol: str) -> int:
+        """Quantity too small to be traded now, int64 e8, and a little more: the price moves."""
+        instrument = next(one for one in self.venue.exchange.instruments if one.symbol == symbol)
+        price = parse_e8(self.venue.exchange.ticker_book([symbol])[0]["bidPrice"])
+        return 2 * instrument.min_notional * E8 // price + instrument.step
+
+    async def flattened(self) -> None:
+        """Wait until a kill of level 3 has done what it can."""
+        deadline = time.monotonic() + 120.0
+        while not (await self.ask(Status()))["flatten_ended"]:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
 
     async def rest_orders(self, count: int) -> None:
         """Orders of the daemon's key that stay open: far below the market."""

@@ -141,7 +141,7 @@ class KillProcess:
             _log.warning("operator (user %d, process %d): %s", peer.uid, peer.pid, type(request).__name__)
         if isinstance(request, KillTo):
             return await self._kill_to(request, peer)
-        beat = self._watch.beat
+        beat = self._watch.refresh()
         if isinstance(request, Rearm):
             answer = self.switch.ask_rearm(Person(request.name, peer.uid), request.reason, beat)
             if answer["rearmed"]:

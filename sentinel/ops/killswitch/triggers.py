@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -43,6 +44,12 @@ class Watch:
             wanted.append(self._daemon(self.beat, level, acknowledged))
         asked = [one for one in wanted if one is not None and one.level > level]
         return max(asked, key=lambda one: one.level, default=None)
+
+    def refresh(self) -> Heartbeat | None:
+        """The page as it is now, or the last one that could be read."""
+        with contextlib.suppress(ControlError):
+            self.beat = read_heartbeat(self._store) or self.beat
+        return self.beat
 
     def _file(self) -> Wanted | None:
         try:

@@ -191,6 +191,7 @@ class KillWork:
             "orders_left": list(report.left),
             "late_orders": self.late_orders,
             "failures": list(report.failures),
+            "flatten_ended": self.flattened,
             "flat": bool(self.flattening is not None and self.flattened and self.flattening.is_flat),
             "flat_ms": _ms(self.flat_ns, switch.killed_ns),
             "flatten": [] if self.flattening is None else [one.shown() for one in self.flattening.reports],
