@@ -40,8 +40,8 @@ from sentinel.units import E8, parse_e8
 from tests.e2e.hostile_market import eager_model
 
 ACCOUNT = "paper"
-#: Virtual seconds a second, for exchange and daemon alike: a pump a minute is one every three seconds.
-SPEED = 20.0
+#: Virtual seconds a second, for exchange and daemon alike: thirteen seconds until the first pump.
+SPEED = 10.0
 MINUTES = 60.0
 
 MAIN = [sys.executable, "-c", "from sentinel.cli.main import main; main()"]
@@ -117,11 +117,11 @@ class DaemonChild:
 
 
 def market() -> MarketModel:
-    """Two coins, pumped and dumped in turn, from two virtual minutes on."""
+    """Two coins, pumped and dumped in turn, from two virtual minutes on, one every three seconds."""
     coins = [replace(coin, trades_per_s=2.0) for coin in COINS if coin.instrument.symbol in SYMBOLS]
     events = [
-        Episode(SYMBOLS[k % 2], 130.0 + 60.0 * k, direction=1 if k % 4 < 2 else -1, decay_s=40.0)
-        for k in range(round(MINUTES) - 4)
+        Episode(SYMBOLS[k % 2], 130.0 + 30.0 * k, direction=1 if k % 4 < 2 else -1, decay_s=40.0)
+        for k in range(2 * round(MINUTES) - 8)
     ]
     return MarketModel(5, coins, MINUTES, events, start_ns=time.time_ns() // 1_000_000 * 1_000_000)
 

@@ -25,7 +25,7 @@ from tests.e2e.lockstep_rig import run
 
 async def _trading(machine: Machine) -> None:
     await until(lambda: machine.beat is not None and machine.beat.trading_state == TradingState.ACTIVE, "an armed daemon")
-    await until(lambda: machine.beat is not None and machine.beat.places > 5, "orders")
+    await until(lambda: machine.beat is not None and machine.beat.places > 5, "orders", 150.0)
 
 
 def test_cancel_all_is_verified_within_a_second_while_the_daemon_is_stopped_and_afterwards_it_sends_nothing(
@@ -125,7 +125,9 @@ def test_an_armed_daemon_that_gives_no_sign_of_life_is_cancelled_and_persons_let
             assert m.beat.places == places
             nonce = (await asyncio.to_thread(ask, m.store, Arm()))["nonce"]
             await asyncio.to_thread(ask, m.store, Arm(nonce))
-            await until(lambda: m.beat is not None and m.beat.places > places, "orders again")
+            await until(lambda: m.beat is not None and m.beat.trading_state == TradingState.ACTIVE, "an armed daemon")
+            await asyncio.sleep(0.5)
+            assert m.beat.trading_state == TradingState.ACTIVE
             assert (await m.ask(Status()))["level"] == 0
 
     run(scenario())
