@@ -60,6 +60,7 @@ def test_cancel_all_is_verified_within_a_second_while_the_daemon_is_stopped_and_
     run(scenario())
 
 
+@pytest.mark.full
 def test_kill_by_kill_up_to_disconnected_and_no_session_starts_until_two_persons_rearm(tmp_path: Path) -> None:
     async def scenario() -> None:
         baselines = {"NOVAUSDT": "100000", "LUMIUSDT": "720"}
@@ -133,6 +134,7 @@ def test_an_armed_daemon_that_gives_no_sign_of_life_is_cancelled_and_persons_let
     run(scenario())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("trigger", ["signal", "file", "daemon"])
 def test_other_triggers_cancel_everything(trigger: str, tmp_path: Path) -> None:
     async def scenario() -> None:
@@ -156,6 +158,7 @@ def test_other_triggers_cancel_everything(trigger: str, tmp_path: Path) -> None:
     run(scenario())
 
 
+@pytest.mark.full
 def test_a_kill_process_that_dies_at_any_moment_of_a_kill_ends_it_after_its_restart(tmp_path: Path) -> None:
     """Killed again and again while it cancels and flattens: what it began is finished, no coin is sold twice."""
 
