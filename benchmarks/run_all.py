@@ -36,6 +36,7 @@ QUICK = {
     "order_rate": ["--minutes", "0.02"],
     "risk_gate": ["--orders", "2000", "--runs", "1"],
     "audit": ["--records", "3000", "--runs", "1"],
+    "kill": ["--rounds", "40"],
 }
 
 #: What is measured, its target, the benchmark that measures it, and where its figures stand in the output.
@@ -123,6 +124,14 @@ ROWS = [
     ("... sqlite3 WAL with the same hashes", "", "audit", r"^sqlite3.*? ([\d,]+) \( *(\S+)\)", "{}/s (best {})"),
     ("... JSON lines with the same hashes", "", "audit", r"^json lines.*? ([\d,]+) \( *(\S+)\)", "{}/s (best {})"),
     ("... memory after the first minute", "<= 4096 KiB", "order_rate", r"^memory .*: (\S+) KiB", "{} KiB"),
+    (
+        "kill word stored -> gate closed, full load",
+        "<= 1 ms p99",
+        "kill",
+        r"^quiet core, gate closed +(\S+) +(\S+)",
+        "p50 {}, p99 {} ms",
+    ),
+    ("... last order at the socket", "", "kill", r"^quiet core, last order at the socket +(\S+) +(\S+)", "p50 {}, p99 {} ms"),
 ]
 
 

@@ -17,6 +17,7 @@ from sentinel.cli.audit_commands import audit_app, trace
 from sentinel.cli.card_commands import card_app
 from sentinel.cli.hdl_commands import hdl_app
 from sentinel.cli.image_commands import build_afi, doctor_app
+from sentinel.cli.killswitch_commands import drill, killswitch_app
 from sentinel.cli.operator_commands import register as register_operator_commands
 from sentinel.cli.shared import CONTEXT, ConfigFile, Json, Result, execute, group
 from sentinel.errors import ConfigError
@@ -39,6 +40,8 @@ app.add_typer(doctor_app, name="doctor")
 app.command("build-afi", epilog="Example: sentinel build-afi --stop-after lint")(build_afi)
 app.add_typer(card_app, name="card")
 app.add_typer(audit_app, name="audit")
+app.add_typer(killswitch_app, name="killswitch")
+app.command("drill", epilog="Example: sentinel drill --demo --out drill-out")(drill)
 app.command("trace", epilog="Example: sentinel trace STL-0G00000000001 --store demo-out/journal")(trace)
 register_operator_commands(app)
 

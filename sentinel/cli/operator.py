@@ -1,4 +1,4 @@
-"""``sentinel orders|positions|reconcile|cancel-all|kill|arm``: a running daemon, asked over its control socket."""
+"""``sentinel orders|positions|reconcile|cancel-all|arm``: a running daemon, asked over its control socket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from sentinel.cli.shared import live_prefix
 from sentinel.config import load_config
 from sentinel.host.control.client import ask
-from sentinel.host.control.protocol import Arm, CancelAll, Kill, Orders, Positions, Reconcile
+from sentinel.host.control.protocol import Arm, CancelAll, Orders, Positions, Reconcile
 from sentinel.host.live import settings_hash
 
 _RECONCILE_TIMEOUT_S = 60.0
@@ -52,13 +52,6 @@ def cancel_all(console: Console, *, config: Path, within_s: float) -> dict[str, 
     _print(
         console, f"{answer['left']} not final after {answer['seconds']} s; {answer['foreign_orders']} foreign orders left alone"
     )
-    return answer
-
-
-def kill(console: Console, *, config: Path) -> dict[str, Any]:
-    answer = ask(_store(config), Kill())
-    _print(console, f"killed; {answer['live_orders']} orders are being cancelled")
-    _print_state(console, answer)
     return answer
 
 

@@ -66,15 +66,34 @@ def cancel_all(
     execute(as_json, job)
 
 
-def kill(config: ConfigFile, as_json: Json = False) -> None:
-    """Trip a running daemon's kill switch: no new order, every open one cancelled, until an operator arms."""
+def kill(
+    config: ConfigFile,
+    level: Annotated[
+        int, typer.Option(metavar="1-4", min=1, max=4, help="1 stop, 2 and cancel all, 3 and flatten, 4 and disconnect.")
+    ] = 2,
+    flatten: Annotated[bool, typer.Option("--flatten", help="As --level 3.")] = False,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the log.")] = "",
+    within: Annotated[
+        float, typer.Option("--within", metavar="S", min=0.0, max=120.0, help="Wait at most so long for the kill process.")
+    ] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Kill: no new order, every open one cancelled, until an operator arms. The kill process first, then the daemon.
+
+    Ends with code 1 where the daemon alone was reached and more than level 2 was asked for.
+    """
+    found: Result = {}
 
     def job(console: Console) -> Result:
-        from sentinel.cli import operator as implementation
+        from sentinel.cli import killswitch as implementation
 
-        return implementation.kill(console, config=config)
+        wanted = max(level, 3) if flatten else level
+        found.update(implementation.kill(console, config=config, level=wanted, reason=reason, within_s=within))
+        return found
 
     execute(as_json, job)
+    if not found["reached"]:
+        raise typer.Exit(1)
 
 
 def arm(

@@ -32,6 +32,7 @@ from sentinel.host.feeds.chosen import MarketFeed, new_feed
 from sentinel.host.feeds.rest import RestClient
 from sentinel.host.gateway import Gateway
 from sentinel.host.ingress import SOURCE_ORDERS, LiveIngress, LockstepIngress, TimedSink
+from sentinel.host.kill_guard import KillGuard
 from sentinel.host.live import LiveArming, check_mode
 from sentinel.host.lockstep import LockstepClient, VirtualClock
 from sentinel.host.patrol import Patrol
@@ -122,6 +123,8 @@ class Daemon:
         asked = None if card is None or card.gate is None else card.permit
         permits = (self.arming or self.host).permits
         self.gateway = Gateway(None, config.feed.symbols, self.host.latency, on_effect, boundary, permits, asked)
+        dead_man_s = config.killswitch.dead_man_s
+        self.guard = KillGuard(self.host, self.gateway, self._card_lost, config.killswitch.enabled, dead_man_s)
         self.audit = AuditWatch(config.audit_directory, config.audit.max_backlog_ms) if config.audit.required else None
         self._last_tick_ns = 0
         self._last_snapshot_ns = 0
@@ -182,10 +185,14 @@ class Daemon:
                 "pages": ring.pages,
             }
             self.state_hash = self.host.state_hash()
+        self.guard.close()
         self.host.close()
 
     async def _start(self, stop: asyncio.Event) -> None:
         host = self.host
+        if self.guard.must_disconnect:
+            remedy = "revoke the keys that were in use, then sentinel killswitch rearm"
+            raise ConfigError("kill word", "level 4", "a level at which sessions may start", remedy)
         try:
             self.control.start()
         except ControlError as error:
@@ -301,7 +308,10 @@ class Daemon:
         account = self.host.state.glob[0]
         if self.arming is not None and not self.arming.holds(self.clock.now_ns()):
             return
-        if int(account["killed"]):
+        objection = self.guard.objection()
+        if objection is not None:
+            _log.error("%s: staying HALTED until an operator arms", objection)
+        elif int(account["killed"]):
             _log.error("the kill switch was tripped before: staying HALTED until an operator arms")
         elif int(account["trading_state"]) == TradingState.RECOVERING:
             self._arm_again = True
@@ -318,6 +328,9 @@ class Daemon:
         account = host.state.glob[0]
         if trading_state(host.state) == TradingState.RECOVERING or not int(account["recovered"]):
             raise ControlError("trading state", "RECOVERING", "a reconciled session", "wait until it is, then try again")
+        objection = self.guard.objection()
+        if objection is not None:
+            raise objection
         if self.card is not None and not (self.card.ready(now_ns) and self.card.arm(now_ns)):
             raise ControlError("card", "tripped", "a card that can be armed", "see sentinel card status, then try again")
         until_ns = 0 if self.arming is None else self.arming.begin(now_ns)
@@ -373,6 +386,9 @@ class Daemon:
             self._stop_polling = busy_poll(loop)
         while not stop.is_set():
             self._tick(self.clock.now_ns())
+            if self.guard.must_disconnect:
+                _log.error("kill word: level 4; disconnecting from the venue")
+                return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), TICK_NS / NS_PER_S)
 
@@ -392,6 +408,7 @@ class Daemon:
         if self.arming is not None:
             self.arming.tick(now_ns)
         self.host.control(Command.TICK, now_ns)
+        self.guard.tick(now_ns)
         self.host.tend_journal(now_ns)
         if self.audit is not None:
             self.host.hold_for_audit(self.audit.look(self.host.journal.next_sequence - 1))
@@ -407,6 +424,9 @@ class Daemon:
             if self._last_snapshot_ns:
                 self.host.snapshot()
             self._last_snapshot_ns = now_ns
+
+    def _card_lost(self) -> bool:
+        return self.card is not None and self.card.permits_lost
 
     def _tend_card(self, card: AttachedCard, now_ns: int) -> None:
         card.tick(now_ns)

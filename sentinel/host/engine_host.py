@@ -23,6 +23,7 @@ from sentinel.engine.state import EngineSpec, EngineState, configure, load_state
 from sentinel.engine.state_hash import state_hash
 from sentinel.errors import JournalError, RingError
 from sentinel.host.decider import DeciderFactory, Deciders, need_factory
+from sentinel.host.kill_word import KillWordReader
 from sentinel.host.latency import new_latency_table
 from sentinel.host.replay import JournalReplay
 from sentinel.host.ring import MIN_SLOTS, Ring
@@ -36,7 +37,7 @@ from sentinel.host.store.spare_frames import SpareFrames
 from sentinel.host.turn import RESERVED_FRAMES, bind_frame, turn
 from sentinel.model.artifact import load_model
 from sentinel.units import NS_PER_S
-from sentinel.wire import CONTROL_EVENT, NO_SYMBOL, Command, FrameType, Kind, TradingState, empty_slots
+from sentinel.wire import CONTROL_EVENT, NO_SYMBOL, Command, Control, FrameType, Kind, TradingState, empty_slots
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +46,8 @@ _RETRY_NS = 5 * NS_PER_S
 _AUDIT_LATE = 2
 
 _ACTIVE, _REDUCE_ONLY = int(TradingState.ACTIVE), int(TradingState.REDUCE_ONLY)
-_ARM_EPOCH, _TRADING_STATE, _KILLED, _JOURNAL_FAULT = (
-    (GLOBAL.names or ()).index(name) for name in ("arm_epoch", "trading_state", "killed", "journal_fault")
+_EPOCH, _ARM_EPOCH, _TRADING_STATE, _KILLED, _JOURNAL_FAULT = (
+    (GLOBAL.names or ()).index(name) for name in ("epoch", "arm_epoch", "trading_state", "killed", "journal_fault")
 )
 
 
@@ -78,6 +79,8 @@ class EngineHost:
     start's, already durable.
     ``journal_faults`` counts how often the disk stopped taking the journal; ``frames_in_memory`` says how much waits for it.
     ``audit_late``: orders wait for the audit trail.
+    ``kill_word`` is obeyed before each turn and each order; ``kills_obeyed`` counts the words that killed, ``kill_seen_ns``
+    is CLOCK_MONOTONIC at which the one that stands was seen, 0 while it is open.
     Raises ConfigError, JournalError, ModelError or RingError when the host cannot be built.
     """
 
@@ -108,6 +111,7 @@ class EngineHost:
         self._retry_ns = self._service_ns = 0
         self.journal_faults = 0
         self.audit_late = False
+        self.kills_obeyed = self.kill_seen_ns = self._level_obeyed = 0
         self._store_thread = ThreadPoolExecutor(1, "store")
         self._store_job: Future[None] | None = None
 
@@ -124,6 +128,7 @@ class EngineHost:
             self.replayed = self._recover()
             # After recovery: the replay had bound the frame to buffers of its own.
             self._bind(self.ring)
+            self.kill_word = KillWordReader(self.directory, config.killswitch.enabled)
             self.epoch = bump_epoch(self.directory, int(self.state.glob["epoch"][0]))
             if int(self.state.glob["journal_fault"][0]):
                 # The process before this one ended in a fault of the journal; this one has just opened it.
@@ -174,11 +179,39 @@ class EngineHost:
         return replay.inputs
 
     def permits(self, arm_epoch: int, reduce_only: bool) -> bool:
-        """Whether an order decided under ``arm_epoch`` may leave now: nothing since has disarmed, killed or halted."""
+        """Whether an order decided under ``arm_epoch`` may leave now: nothing since has disarmed, killed or halted.
+
+        The kill word is read last: no order is sent whose pass began after it was stored.
+        """
         words = self._account_words
         needed = _REDUCE_ONLY if reduce_only else _ACTIVE
         armed = words[_ARM_EPOCH] == arm_epoch and words[_TRADING_STATE] >= needed
-        return armed and not words[_KILLED] and not words[_JOURNAL_FAULT]
+        return armed and not words[_KILLED] and not words[_JOURNAL_FAULT] and self._word_is_open()
+
+    def _word_is_open(self) -> bool:
+        is_open = self.kill_word.is_open
+        if not is_open and not self.kill_seen_ns:
+            self.kill_seen_ns = time.monotonic_ns()
+        return is_open
+
+    def obey_kill_word(self) -> None:
+        """Have the engine latch what the kill word says, journaled and before everything that waits in the ring. Idempotent."""
+        if self._word_is_open():
+            self.kill_seen_ns = self._level_obeyed = 0
+            return
+        if self._account_words[_EPOCH] != self.epoch:
+            # This start is not in the journal yet: nothing leaves before it is.
+            return
+        state = self.kill_word.state
+        if state.level <= self._level_obeyed:
+            return
+        self._level_obeyed = int(state.level)
+        self.kills_obeyed += 1
+        _log.error("kill word: level %d, %s; no new order leaves", state.level, state.trigger.name)
+        if not self._has_room():
+            self._make_room()
+        fields = {"value": int(Control.OPERATOR), "value2": int(state.trigger), "id": state.generation}
+        self._step_ahead(Command.KILL, self.now_ns, version=int(state.level), **fields)
 
     @property
     def now_ns(self) -> int:
@@ -213,6 +246,7 @@ class EngineHost:
         self._pumping = True
         try:
             while True:
+                self.obey_kill_word()
                 left = self._turn(self.ring)
                 filled = int(self._effects.cursor[0])
                 if filled:
@@ -374,6 +408,7 @@ class EngineHost:
         self._closed = True
         self._store_thread.shutdown()
         self.journal.abandon()
+        self.kill_word.close()
         self.ring.close()
         self._ahead.close()
 
@@ -392,6 +427,7 @@ class EngineHost:
             except JournalError as error:
                 _log.error("journal: %s", error)
         self.journal.close()
+        self.kill_word.close()
         self.ring.close()
         self._ahead.close()
 

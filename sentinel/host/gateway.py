@@ -43,7 +43,8 @@ class Gateway:
         on_effect: sees each effect's slots (int64[1 or 2, 8]) after it was dispatched.
         boundary: called with "journaled" before and "sent" after each order leaves, where a process may die.
         permits: asked with (arm epoch, reduce only) of each PLACE as it is to leave. What was decided may have been
-            overtaken by a kill in the same batch of records; it is then denied, and the engine told so. ``denied`` counts.
+            overtaken by a kill in the same batch of records; it is then denied, and the engine told so. ``denied`` counts,
+            ``last_place_ns`` is CLOCK_MONOTONIC after the last one that left.
         card: asked last, with (key, symbol, side, price, qty, reduce only); what it does not permit is denied as well.
     """
 
@@ -60,7 +61,7 @@ class Gateway:
         self.session = session
         self.permits = permits
         self.card = card
-        self.denied = 0
+        self.denied = self.last_place_ns = 0
         self.on_effect = on_effect
         self.boundary = boundary
         self.counts = dict.fromkeys(("places", "cancels", "queries", "signals", "advice_requests"), 0)
@@ -120,7 +121,8 @@ class Gateway:
             self.counts["places"] += 1
             if session is not None:
                 session.place(key, name, side, order_type, tif, price, qty)
-                count_latency(self._latency, int(Stage.EXECUTION), time.monotonic_ns() - ready_ns)
+                self.last_place_ns = time.monotonic_ns()
+                count_latency(self._latency, int(Stage.EXECUTION), self.last_place_ns - ready_ns)
         elif kind == _CANCEL:
             self.counts["cancels"] += 1
             if session is not None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 from sentinel.errors import ControlError
 from sentinel.host.control import endpoint
-from sentinel.host.control.protocol import Request, decode_answer, encode_request
+from sentinel.host.control.protocol import decode_answer, encode_request
 
 _MAX_ANSWER_BYTES = 16 << 20
 
 
-def ask(directory: Path, request: Request, timeout_s: float = 15.0) -> dict[str, Any]:
+def ask(directory: Path, request: Struct, timeout_s: float = 15.0) -> dict[str, Any]:
     """The daemon's answer to ``request``. Raises ControlError where none runs in ``directory``, or it refuses or is silent."""
     with endpoint.connect(directory, timeout_s) as connection:
         answer = b""

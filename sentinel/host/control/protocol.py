@@ -72,7 +72,7 @@ _request = msgspec.json.Decoder(Request)
 _answer = msgspec.json.Decoder(Answer)
 
 
-def encode_request(request: Request) -> bytes:
+def encode_request(request: msgspec.Struct) -> bytes:
     return _encode(request) + b"\n"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from sentinel.errors import ControlError, SentinelError
 from sentinel.host.control import endpoint
 from sentinel.host.control.endpoint import Peer
-from sentinel.host.control.protocol import MAX_REQUEST_BYTES, Request, decode_request, encode_error, encode_result
+from sentinel.host.control.protocol import MAX_REQUEST_BYTES, decode_request, encode_error, encode_result
 
 _log = logging.getLogger(__name__)
 
@@ -29,16 +29,22 @@ class ControlServer:
         directory: the store's, whose lock this process holds.
         answer: what to do with a request; raises SentinelError to refuse.
         owner_uid: who may connect besides root; None for the user of this process.
+        decode: reads a request's line; raises ControlError for what is none.
 
     ``refused`` counts connections of other users and requests that were none.
     """
 
     def __init__(
-        self, directory: Path, answer: Callable[[Request, Peer], Awaitable[dict[str, Any]]], owner_uid: int | None = None
+        self,
+        directory: Path,
+        answer: Callable[[Any, Peer], Awaitable[dict[str, Any]]],
+        owner_uid: int | None = None,
+        decode: Callable[[bytes], Any] = decode_request,
     ) -> None:
         self.refused = 0
         self._directory = directory
         self._answer = answer
+        self._decode = decode
         self._allowed = frozenset({0, os.geteuid() if owner_uid is None else owner_uid})
         self._listener: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
@@ -112,7 +118,7 @@ class ControlServer:
 
     async def _reply(self, line: bytes, peer: Peer) -> bytes:
         try:
-            request = decode_request(line)
+            request = self._decode(line)
         except ControlError as error:
             self.refused += 1
             return encode_error(error)

@@ -63,6 +63,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     common.add_argument("--balance", action="append", default=[], metavar="ASSET=AMOUNT", help="of the paper account; repeatable")
     common.add_argument("--api-key-env", default="SENTINEL_API_KEY", help="environment variable that holds the account's key")
     common.add_argument("--api-secret-env", default="SENTINEL_API_SECRET", help="and the one that holds its HMAC secret")
+    common.add_argument("--second-key-env", default="", help="environment variable of a second key of the account")
+    common.add_argument("--second-secret-env", default="", help="and of its HMAC secret")
     common.add_argument("--fault", action="append", default=[], metavar="KIND=RATE", help=f"KIND: {', '.join(FaultKind)}")
     common.add_argument("--exit-with-stdin", action="store_true", help="stop when stdin is closed, as when the parent dies")
 
@@ -118,6 +120,17 @@ def account_key(options: argparse.Namespace) -> ApiKey:
     )
 
 
+def account_keys(options: argparse.Namespace) -> list[ApiKey]:
+    """Every key of the paper account. Raises VenueError where a second one is named and not set."""
+    keys = [account_key(options)]
+    if options.second_key_env:
+        name, secret = os.environ.get(options.second_key_env), os.environ.get(options.second_secret_env)
+        if not name or not secret:
+            raise VenueError("--second-key-env", options.second_key_env, "two set environment variables", "export key and secret")
+        keys.append(ApiKey(name, secret, ACCOUNT))
+    return keys
+
+
 async def _open_source(options: argparse.Namespace) -> MarketSource:
     if options.source == "model":
         return demo_market(options.seed, options.minutes)
@@ -165,7 +178,7 @@ async def serve(options: argparse.Namespace, announce: Callable[[dict[str, Any]]
         loop.add_signal_handler(number, stopped.set)
     venue = VenueServer(
         exchange,
-        [account_key(options)],
+        account_keys(options),
         lockstep=options.lockstep,
         host=options.host,
         port=options.port,

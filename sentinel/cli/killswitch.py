@@ -1,0 +1,155 @@
+"""``sentinel killswitch run|status|rearm|confirm``, and the way of ``sentinel kill`` to the kill process and to the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from rich.console import Console
+from rich.markup import escape
+
+from sentinel.config import Config, load_config
+from sentinel.errors import ConfigError, ControlError
+from sentinel.host.control.client import ask
+from sentinel.host.control.endpoint import SOCKET_NAME
+from sentinel.host.control.protocol import Kill
+from sentinel.host.venues.binance_spot import Credentials
+from sentinel.host.venues.chosen import read_credentials
+from sentinel.ops.killswitch.persons import sign
+from sentinel.ops.killswitch.process import KillProcess, kill_venue_config
+from sentinel.ops.killswitch.protocol import Confirm, KillRequest, KillTo, Rearm, Status
+
+#: A daemon that hangs is not waited for.
+_DAEMON_TIMEOUT_S = 2.0
+_MARGIN_S = 5.0
+#: What a daemon alone does: it stops and cancels its own orders.
+_DAEMON_LEVEL = 2
+
+
+def run(console: Console, *, config: Path) -> dict[str, Any]:
+    """Until SIGTERM or Ctrl-C. Raises ConfigError, ControlError or VenueError before anything starts."""
+    settings = load_config(config)
+    credentials = read_credentials(kill_venue_config(settings))
+    if not isinstance(credentials, Credentials):
+        raise ConfigError("venue.name", settings.venue.name, "binance_spot", "see docs/killswitch.md")
+    return uvloop.run(_run(console, settings, credentials))
+
+
+async def _run(console: Console, settings: Config, credentials: Credentials) -> dict[str, Any]:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    process = KillProcess(settings, credentials)
+    _print(console, f"kill process {os.getpid()} for {settings.store.directory}; level {int(process.switch.level)}")
+    await process.run(stop)
+    return process.status()
+
+
+def status(console: Console, *, config: Path) -> dict[str, Any]:
+    answer = _ask(load_config(config), Status())
+    _print_status(console, answer)
+    return answer
+
+
+def rearm(console: Console, *, config: Path, name: str, reason: str) -> dict[str, Any]:
+    answer = _ask(load_config(config), Rearm(name, reason))
+    if not answer["rearmed"]:
+        nonce = answer["nonce"]
+        _print(console, "the second person, within 10 minutes, as another user or with --key FILE:")
+        _print(console, f"  sentinel killswitch confirm --config {config} --nonce {nonce} --name NAME")
+        _print(console, f"what a key would sign: {answer['to_sign']!r}")
+    _print_status(console, answer)
+    return answer
+
+
+def confirm(console: Console, *, config: Path, nonce: str, name: str, text: str, key: Path | None) -> dict[str, Any]:
+    signature = "" if key is None else sign(key, text.encode().decode("unicode_escape").encode())
+    answer = _ask(load_config(config), Confirm(name, nonce, signature))
+    _print_status(console, answer)
+    return answer
+
+
+def kill(console: Console, *, config: Path, level: int, reason: str, within_s: float) -> dict[str, Any]:
+    """The kill process first, then the daemon. Raises ControlError where neither can be reached."""
+    settings = load_config(config)
+    killed, kill_error = _tell_process(settings, level, reason, within_s)
+    daemon: dict[str, Any] = {}
+    daemon_error: ControlError | None = None
+    try:
+        daemon = ask(settings.store.directory, Kill(), _DAEMON_TIMEOUT_S if killed else 15.0)
+    except ControlError as error:
+        daemon_error = error
+        if killed is None:
+            raise
+    _print_kill(console, killed, kill_error, daemon, daemon_error)
+    return daemon | {
+        "level": level,
+        "reached": killed is not None or level <= _DAEMON_LEVEL,
+        "killswitch": killed or {},
+        "killswitch_error": kill_error,
+        "daemon_error": "" if daemon_error is None else str(daemon_error),
+    }
+
+
+def _tell_process(settings: Config, level: int, reason: str, within_s: float) -> tuple[dict[str, Any] | None, str]:
+    if not settings.killswitch.enabled and not (settings.killswitch_directory / SOCKET_NAME).exists():
+        return None, "no kill process is configured"
+    try:
+        return _ask(settings, KillTo(level, reason, within_s), within_s + _MARGIN_S), ""
+    except ControlError as error:
+        return None, str(error)
+
+
+def _ask(settings: Config, request: KillRequest, timeout_s: float = 15.0) -> dict[str, Any]:
+    directory = settings.killswitch_directory
+    try:
+        return ask(directory, request, timeout_s)
+    except ControlError as error:
+        if error.field != "store.directory":
+            raise
+        raise ControlError(
+            "killswitch.directory",
+            str(directory),
+            "the directory of a running kill process of this user",
+            "start it with sentinel killswitch run, or name its settings with --config",
+        ) from None
+
+
+def _print_kill(
+    console: Console, killed: dict[str, Any] | None, kill_error: str, daemon: dict[str, Any], daemon_error: ControlError | None
+) -> None:
+    if killed is None:
+        _print(console, f"kill process: not reached ({kill_error}); the daemon alone stops and cancels its own orders")
+    else:
+        _print(console, f"kill process: level {killed['level']}" + ("" if killed["done"] else ", still at work"))
+        _print_status(console, killed)
+    if daemon:
+        cause = f", killed: {daemon['kill_cause']}" if daemon["killed"] else ""
+        _print(console, f"daemon: {daemon['trading_state']}{cause}; {daemon['live_orders']} orders are being cancelled")
+    else:
+        _print(console, f"daemon: no answer ({daemon_error}); it obeys the kill word as soon as it runs")
+
+
+def _print_status(console: Console, answer: dict[str, Any]) -> None:
+    if not answer["level"]:
+        _print(console, f"open, generation {answer['generation']}; session: {answer['session']}")
+        return
+    _print(console, f"killed: level {answer['level']}, {answer['trigger']}, by {answer['actor']}: {answer['reason']}")
+    if answer["verified_ms"] is not None:
+        _print(
+            console, f"open orders: none, verified {answer['verified_ms']} ms after the kill; {answer['orders_found']} were open"
+        )
+    elif answer["orders_left"]:
+        _print(console, f"still open: {', '.join(answer['orders_left'])}")
+    for row in answer["flatten"]:
+        _print(console, f"{row['symbol']}: {'flat' if row['flat'] else 'NOT FLAT'}; {row['why']}")
+    for line in (*answer["failures"], *answer["revoke"]):
+        _print(console, line)
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(escape(text), highlight=False, soft_wrap=True)

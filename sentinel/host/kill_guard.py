@@ -1,0 +1,138 @@
+"""What ties a daemon to its kill process: the word it obeys, the page it publishes, what stands against arming."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.engine.readout import trading_state
+from sentinel.errors import ControlError
+from sentinel.host.engine_host import EngineHost
+from sentinel.host.gateway import Gateway
+from sentinel.host.heartbeat import Heartbeat, HeartbeatWriter, save_baselines
+from sentinel.host.kill_word import KillLevel, KillTrigger
+from sentinel.units import NS_PER_S
+from sentinel.wire import Command, Control, TradingState
+
+_log = logging.getLogger(__name__)
+
+#: Touched in the store, it kills; while it is there nothing can be armed.
+KILL_FILE_NAME = "KILL"
+
+
+class KillGuard:
+    """Belongs to the daemon's loop; ``tick`` is called with each of its ticks.
+
+    Args:
+        host: the engine's host, which obeys the word in each turn and before each order.
+        gateway: whose orders are counted.
+        card_lost: whether a card that must permit orders does not.
+        process_required: whether arming and new exposure need a kill process that gives signs of life.
+        dead_man_s: for how long it may be silent.
+    """
+
+    def __init__(
+        self, host: EngineHost, gateway: Gateway, card_lost: Callable[[], bool], process_required: bool, dead_man_s: float
+    ) -> None:
+        self._host = host
+        self._gateway = gateway
+        self._card_lost = card_lost
+        self._process_required = process_required
+        self._dead_man_ns = round(dead_man_s * NS_PER_S)
+        self._directory = Path(host.directory)
+        self._page: HeartbeatWriter | None = HeartbeatWriter(self._directory)
+        self._file_seen = False
+        self._baselines: NDArray[np.int64] | None = None
+
+    @property
+    def must_disconnect(self) -> bool:
+        """Whether the kill has gone so far that no session may be open."""
+        return self._host.kill_word.state.level == KillLevel.DISCONNECT
+
+    def objection(self) -> ControlError | None:
+        """What stands against arming; None where nothing does."""
+        word = self._host.kill_word
+        word.look()
+        state = word.state
+        if not state.is_open:
+            shown = f"level {int(state.level)}, {state.trigger.name}"
+            return ControlError("kill word", shown, "an open kill word", "re-arm it by sentinel killswitch rearm, then arm")
+        if (self._directory / KILL_FILE_NAME).exists():
+            return ControlError("kill file", KILL_FILE_NAME, "no such file in the store", "remove it, then arm again")
+        if self.process_silent:
+            return ControlError("kill process", "silent", "a kill process that runs", "start sentinel killswitch run, then arm")
+        return None
+
+    @property
+    def process_silent(self) -> bool:
+        """Whether a kill process is required and gives no sign of life."""
+        silence_ns = self._host.kill_word.silence_ns
+        return self._process_required and (silence_ns is None or silence_ns > self._dead_man_ns)
+
+    def tick(self, now_ns: int) -> None:
+        """Look at word and file, stop new exposure without a kill process, publish."""
+        self._host.kill_word.look()
+        self._host.obey_kill_word()
+        self._look_for_file(now_ns)
+        if self.process_silent and trading_state(self._host.state) == TradingState.ACTIVE:
+            _log.error("kill process: silent; positions are only reduced until an operator arms")
+            epoch = int(self._host.state.glob["arm_epoch"][0]) + 1
+            self._host.control(Command.ARM, now_ns, id=epoch, value=int(TradingState.REDUCE_ONLY))
+        self._publish()
+
+    def close(self) -> None:
+        """Say that this daemon has ended in order: its silence from now on means nothing. Idempotent."""
+        if self._page is not None:
+            self._publish(ended=True)
+            self._page.close()
+            self._page = None
+
+    def _look_for_file(self, now_ns: int) -> None:
+        seen, self._file_seen = self._file_seen, (self._directory / KILL_FILE_NAME).exists()
+        if self._file_seen and not seen:
+            _log.error("kill file %s: killed", self._directory / KILL_FILE_NAME)
+            self._host.control(Command.KILL, now_ns, value=int(Control.OPERATOR), value2=int(KillTrigger.FILE))
+
+    def _publish(self, ended: bool = False) -> None:
+        if self._page is None:
+            return
+        host = self._host
+        account: Any = host.state.glob[0]
+        self._page.publish(
+            Heartbeat(
+                pid=os.getpid(),
+                t_ns=time.monotonic_ns(),
+                epoch=host.epoch,
+                trading_state=int(TradingState.HALTED) if ended else int(account["trading_state"]),
+                killed=int(account["killed"]),
+                kill_cause=int(account["kill_cause"]),
+                kills=int(host.state.counters["kills"][0]),
+                obeyed=host.kills_obeyed,
+                card_lost=int(self._card_lost()),
+                places=self._gateway.counts["places"],
+                last_place_ns=self._gateway.last_place_ns,
+                closed_ns=host.kill_seen_ns,
+            )
+        )
+        if int(account["recovered"]):
+            self._publish_baselines()
+
+    def _publish_baselines(self) -> None:
+        # A fill moves inventory and position alike: this changes by deposits, withdrawals and what is accepted as found.
+        now = self._host.state.symbols["inventory"] - self._host.state.symbols["position"]
+        if self._baselines is not None and np.array_equal(now, self._baselines):
+            return
+        symbols = self._host.config.feed.symbols
+        try:
+            save_baselines(self._directory, dict(zip(symbols, now.tolist(), strict=False)))
+        except OSError as error:
+            _log.warning("baselines: %s", error)
+            return
+        self._baselines = now.copy()

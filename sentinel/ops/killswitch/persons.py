@@ -1,0 +1,96 @@
+"""Who re-arms: one person with a reason, and from level 2 on a second one, who is not the first.
+
+A person is a name with the user the kernel says he connects as. The second proves to be another by another user, or by an
+Ed25519 signature of the key that the directory of persons holds under his name.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from sentinel.errors import ControlError
+from sentinel.host.kill_word import KillLevel
+from sentinel.host.venues.key_files import read_secret
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_MIN_REASON, _MAX_REASON = 4, 400
+
+
+class Person(NamedTuple):
+    """``key``: raw public key whose signature was verified, empty where he is known by his user alone."""
+
+    name: str
+    uid: int
+    key: bytes = b""
+
+
+def check_rearm(level: KillLevel, first: Person, second: Person | None, reason: str, keys: Path | None) -> None:
+    """Raise ControlError where these persons may not re-arm after a kill of ``level``. ``keys``: directory of NAME.pem."""
+    check_name(first.name)
+    if not _MIN_REASON <= len(reason.strip()) <= _MAX_REASON:
+        raise ControlError("reason", reason, f"{_MIN_REASON} to {_MAX_REASON} characters", "say why trading may go on")
+    if level < KillLevel.CANCEL_ALL:
+        return
+    if second is None:
+        raise ControlError("second person", None, f"another person, after a kill of level {int(level)}", "have him confirm")
+    check_name(second.name)
+    first_key = first.key or (registered_key(keys, first.name) if keys is not None else None)
+    same = second.name == first.name or (second.key and second.key == first_key)
+    if same or not (second.key or second.uid != first.uid):
+        raise ControlError(
+            "second person",
+            f"{second.name}, user {second.uid}",
+            f"another than {first.name}, by another user or a signature",
+            "have another person confirm, as another user or by --key",
+        )
+
+
+def check_name(name: str) -> None:
+    """Raises ControlError for what is no name."""
+    if _NAME.fullmatch(name) is None:
+        raise ControlError("name", name, "letters, digits, dot, dash and underscore, at most 64", "give your name so")
+
+
+def message(nonce: str, level: int, generation: int, first: str, reason: str) -> bytes:
+    """What the second person signs."""
+    return f"sentinel killswitch rearm 1\n{nonce}\n{level}\n{generation}\n{first}\n{reason}".encode()
+
+
+def registered_key(keys: Path, name: str) -> bytes | None:
+    """The raw public key of ``name``; None without one, or for one that cannot be read."""
+    try:
+        key = load_pem_public_key((keys / f"{name}.pem").read_bytes())
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    return key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else None
+
+
+def verified_key(keys: Path | None, name: str, signature: str, text: bytes) -> bytes:
+    """The key of ``name`` that made ``signature`` (hex) over ``text``. Raises ControlError."""
+    check_name(name)
+    key = None if keys is None else registered_key(keys, name)
+    if key is None:
+        raise ControlError("name", name, "one with a key in killswitch.persons", "put NAME.pem there, or confirm as another user")
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(bytes.fromhex(signature), text)
+    except (InvalidSignature, ValueError):
+        raise ControlError("signature", signature[:16], f"one by the key of {name}", "sign what was shown, by that key") from None
+    return key
+
+
+def sign(key_file: Path, text: bytes) -> str:
+    """The signature (hex) of a private key's file, PKCS#8 in PEM. Raises ConfigError, ControlError."""
+    try:
+        key = load_pem_private_key(read_secret("--key", key_file).encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        # The reason is left out: a parser's message may quote what it could not parse.
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ControlError("--key", str(key_file), "an Ed25519 private key, PKCS#8 in PEM", "make one by openssl genpkey")
+    return key.sign(text).hex()

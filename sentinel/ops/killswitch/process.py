@@ -1,0 +1,194 @@
+"""The kill process: switch, triggers, control socket and work at the venue, from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from sentinel.config import Config, VenueConfig
+from sentinel.errors import CardError, ConfigError
+from sentinel.host.cards.kill_slot import kill_slot
+from sentinel.host.cards.slots import Tree, find_slot
+from sentinel.host.clock import LiveClock
+from sentinel.host.control.endpoint import Peer
+from sentinel.host.control.server import ControlServer
+from sentinel.host.kill_word import KillLevel, KillTrigger
+from sentinel.host.live import check_mode
+from sentinel.host.venues.binance_spot import Credentials
+from sentinel.host.venues.key_files import masked
+from sentinel.ops.killswitch.persons import Person
+from sentinel.ops.killswitch.protocol import Confirm, KillRequest, KillTo, Rearm, Status, decode_kill_request
+from sentinel.ops.killswitch.switch import KillSwitch, process_user
+from sentinel.ops.killswitch.triggers import Watch
+from sentinel.ops.killswitch.venue import KillVenue
+from sentinel.ops.killswitch.work import KillWork
+from sentinel.units import NS_PER_MS
+from sentinel.wire import TradingState
+
+_log = logging.getLogger(__name__)
+
+_LOOK_S = 0.02
+_CARDS = frozenset({"f1", "f2"})
+
+
+def kill_venue_config(config: Config) -> VenueConfig:
+    """The venue's settings under the kill process's own key. Raises ConfigError where it cannot have a session there."""
+    own = config.killswitch
+    if config.venue.name != "binance_spot":
+        raise ConfigError("venue.name", config.venue.name, "binance_spot", "this kill process speaks Binance's REST only")
+    if not config.venue.takes_orders:
+        raise ConfigError("venue.api_url", "", "an exchange's address for orders", "the built-in paper exchange has one key only")
+    keys = {"api_key_env": own.api_key_env, "api_secret_env": own.api_secret_env, "api_secret_file": own.api_secret_file}
+    venue = config.venue.model_copy(update={**keys, "api_key_type": own.api_key_type})
+    # In live trading its key is one of live trading too.
+    check_mode(config.model_copy(update={"venue": venue}))
+    return venue
+
+
+class KillProcess:
+    """Runs on its own, beside a daemon that may hang, be stopped or be gone.
+
+    Args:
+        config: the daemon's settings; of ``killswitch`` its own.
+        credentials: its own key.
+
+    Raises ConfigError, ControlError or VenueError where it cannot start.
+    """
+
+    def __init__(self, config: Config, credentials: Credentials) -> None:
+        self.config = config
+        venue = kill_venue_config(config)
+        store = Path(config.store.directory)
+        store.mkdir(parents=True, exist_ok=True)
+        self._keys = Path(config.killswitch.persons) if config.killswitch.persons else None
+        self._watch = Watch(store, config.killswitch.dead_man_s)
+        self.switch = KillSwitch(store, config.killswitch_directory, self._keys, lambda: self.work.verified_empty)
+        key_names = [f"{venue.api_key_env} ({masked(credentials.api_key)})", config.venue.api_key_env]
+        self.work = KillWork(config, self.switch, KillVenue(venue, credentials, LiveClock()), key_names)
+        self._server = ControlServer(config.killswitch_directory, self._answer, decode=decode_kill_request)
+        self._card: dict[str, str] | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Watch and serve until ``stop`` is set. The word stays as it is. Raises ControlError where its socket cannot be made."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, self._on_signal)
+        try:
+            self._server.start()
+            self._tasks.append(loop.create_task(self.work.run()))
+            if self.switch.level < KillLevel.DISCONNECT:
+                self._tasks.append(loop.create_task(self.work.keep_warm()))
+            else:
+                self.work.disconnected, self.work.session = True, "disconnected: level 4"
+            while not stop.is_set():
+                self._look()
+                failed = next((task for task in self._tasks if task.done() and not task.cancelled()), None)
+                if failed is not None and failed.exception() is not None:
+                    self._revive(failed)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), _LOOK_S)
+        finally:
+            loop.remove_signal_handler(signal.SIGUSR1)
+            await self._server.stop()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self.switch.close()
+
+    def kill(self, level: KillLevel, trigger: KillTrigger, actor: str, reason: str) -> None:
+        """Kill up to ``level``; what was killed that far before stays as it is."""
+        if not self.switch.kill(level, trigger, actor, reason):
+            return
+        self.work.wake()
+        if self._card is None and {self.config.decider, self.config.gate} & _CARDS:
+            self._card = {}
+            self._tasks.append(asyncio.get_running_loop().create_task(self._trip_card()))
+
+    def _look(self) -> None:
+        self.switch.word.beat()
+        record = self.switch.record
+        wanted = self._watch.look(self.switch.level, record.acknowledged, record.acknowledged_beat_ns)
+        if wanted is not None:
+            self.kill(wanted.level, wanted.trigger, process_user(), wanted.reason)
+
+    def _on_signal(self) -> None:
+        self.kill(KillLevel.CANCEL_ALL, KillTrigger.SIGNAL, process_user(), "SIGUSR1")
+
+    def _revive(self, failed: asyncio.Task[Any]) -> None:
+        # A defect of this program: the word stands, and the work begins anew.
+        _log.error("kill process: %r", failed.exception(), exc_info=failed.exception())
+        self._tasks.remove(failed)
+        coroutine = self.work.keep_warm() if failed.get_coro().__name__ == "keep_warm" else self.work.run()  # type: ignore[union-attr]
+        self._tasks.append(asyncio.get_running_loop().create_task(coroutine))
+
+    async def _trip_card(self) -> None:
+        try:
+            slot = find_slot(Tree.from_environment(), self.config.card.slot)
+            self._card = await asyncio.to_thread(kill_slot, slot)
+        except CardError as error:
+            self._card = {"card": str(error)}
+        _log.warning("card: %s", self._card)
+        self.switch.note("card", outcome=self._card)
+
+    async def _answer(self, request: KillRequest, peer: Peer) -> dict[str, Any]:
+        if not isinstance(request, Status):
+            _log.warning("operator (user %d, process %d): %s", peer.uid, peer.pid, type(request).__name__)
+        if isinstance(request, KillTo):
+            return await self._kill_to(request, peer)
+        beat = self._watch.refresh()
+        if isinstance(request, Rearm):
+            answer = self.switch.ask_rearm(Person(request.name, peer.uid), request.reason, beat)
+            if answer["rearmed"]:
+                self._rearmed()
+            return answer | self.status()
+        if isinstance(request, Confirm):
+            self.switch.confirm_rearm(request.nonce, request.name, peer.uid, request.signature, beat)
+            self._rearmed()
+            return {"rearmed": True} | self.status()
+        return self.status()
+
+    async def _kill_to(self, request: KillTo, peer: Peer) -> dict[str, Any]:
+        level = KillLevel(request.level)
+        self.kill(level, KillTrigger.OPERATOR, f"user {peer.uid}", request.reason)
+        until = time.monotonic() + request.within_s
+        while not self.work.done(level) and time.monotonic() < until:
+            await asyncio.sleep(0.002)
+        return self.status() | {"done": self.work.done(level)}
+
+    def _rearmed(self) -> None:
+        self._card = None
+        was_disconnected, self.work.disconnected = self.work.disconnected, False
+        self.work.rearmed()
+        if was_disconnected:
+            self._tasks.append(asyncio.get_running_loop().create_task(self.work.keep_warm()))
+
+    def status(self) -> dict[str, Any]:
+        """What holds, and how far it has come."""
+        record, beat = self.switch.record, self._watch.beat
+        daemon = None
+        if beat is not None:
+            state = TradingState(beat.trading_state).name
+            seen_ms = (beat.closed_ns - self.switch.killed_ns) / NS_PER_MS if beat.closed_ns and self.switch.killed_ns else None
+            last_ms = (beat.last_place_ns - self.switch.killed_ns) / NS_PER_MS if self.switch.killed_ns else None
+            daemon = {"pid": beat.pid, "age_ms": beat.age_ns() // NS_PER_MS, "trading_state": state, "orders_sent": beat.places}
+            daemon |= {
+                "saw_kill_after_ms": None if seen_ms is None else round(seen_ms, 3),
+                "last_order_after_ms": round(last_ms, 3) if last_ms is not None and beat.last_place_ns else None,
+            }
+        return {
+            "pid": os.getpid(),
+            "level": int(self.switch.level),
+            "trigger": KillTrigger(record.trigger).name,
+            "generation": record.generation,
+            "actor": record.actor,
+            "reason": record.reason,
+            **self.work.shown(),
+            "card": self._card or {},
+            "daemon": daemon,
+        }

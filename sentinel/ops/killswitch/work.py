@@ -1,0 +1,213 @@
+"""What a kill does at the venue, level by level, until it is done: cancel, flatten, disconnect; then watch."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from typing import Any
+
+from sentinel.config import Config
+from sentinel.errors import ConfigError, VenueError
+from sentinel.host.heartbeat import load_baselines
+from sentinel.host.kill_word import KillLevel
+from sentinel.host.venues.instrument import Instrument
+from sentinel.ops.killswitch.flatten import Flattening
+from sentinel.ops.killswitch.reduce_gate import FlattenLimits
+from sentinel.ops.killswitch.sweep import SweepReport, sweep
+from sentinel.ops.killswitch.switch import KillSwitch
+from sentinel.ops.killswitch.venue import KillVenue
+from sentinel.units import NS_PER_MS
+
+_log = logging.getLogger(__name__)
+
+_WARM_S = 20.0
+_RETRY_S = 1.0
+#: Between looks at the account while a kill stands.
+_WATCH_S = 10.0
+
+
+class KillWork:
+    """Does what ``switch`` says with ``venue``.
+
+    Args:
+        venue: the session; ``revoke`` says what an operator must do at the venue itself after level 4.
+        key_names: the environment variables of every key that was in use, masked values beside them.
+    """
+
+    def __init__(self, config: Config, switch: KillSwitch, venue: KillVenue, key_names: list[str]) -> None:
+        self._config = config
+        self._switch = switch
+        self._venue = venue
+        self._key_names = key_names
+        self._wake = asyncio.Event()
+        self._numbers = itertools.count(1)
+        self._started_s = int(time.time())
+        self._swept_level = 0
+        self.instruments: list[Instrument] = []
+        self.session = "not begun"
+        self.sweep = SweepReport()
+        self.late_orders = 0
+        self.flattening: Flattening | None = None
+        self.flat_ns = self.disconnected_ns = 0
+        self.disconnected = False
+        self.flattened = False
+
+    @property
+    def verified_empty(self) -> bool:
+        """Whether, since the kill, the venue has said that nothing is open."""
+        return bool(self.sweep.verified_ns) and self.sweep.verified_ns >= self._switch.killed_ns
+
+    def wake(self) -> None:
+        """The level has changed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        after_restart = self._switch.record.flattening
+        while True:
+            self._wake.clear()
+            level = self._switch.level
+            if level >= KillLevel.CANCEL_ALL and not self.disconnected:
+                await self._cancel()
+                if level >= KillLevel.FLATTEN and not self.flattened and self._switch.level >= KillLevel.FLATTEN:
+                    await self._flatten(after_restart)
+                    after_restart = False
+                if self._switch.level >= KillLevel.DISCONNECT and self.flattened:
+                    self._disconnect()
+            if self._switch.level > level:
+                continue
+            await self._idle(level)
+
+    async def keep_warm(self) -> None:
+        """Keep a connection open and the key proven, until cancelled."""
+        while not self.disconnected:
+            try:
+                await self._venue.synchronise()
+                if not self.instruments:
+                    self.instruments = await self._venue.instruments(self._config.feed.symbols)
+                await self._venue.open_orders()
+                self.session = "ready"
+                await asyncio.sleep(_WARM_S)
+            except (VenueError, ConfigError) as error:
+                if self.session != str(error):
+                    _log.error("kill session: %s", error)
+                self.session = str(error)
+                await asyncio.sleep(_RETRY_S)
+
+    async def _idle(self, level: KillLevel) -> None:
+        """Wait for a change, and while a kill stands look whether something has come since."""
+        if level < KillLevel.CANCEL_ALL or self.disconnected:
+            await self._wake.wait()
+            return
+        # What had left before the word may arrive until the venue takes it no more.
+        settled_s = self._venue.recv_window_ms / 1000 + 0.5
+        age_s = (time.monotonic_ns() - self._switch.killed_ns) / 1e9
+        try:
+            await asyncio.wait_for(self._wake.wait(), 0.25 if age_s < settled_s else _WATCH_S)
+        except TimeoutError:
+            if not self._switch.level:
+                return
+            again = SweepReport()
+            await sweep(self._venue, self._config.feed.symbols, again)
+            if again.found:
+                self.late_orders += again.found
+                _log.error("%d orders came after the sweep, and were cancelled", again.found)
+                self._switch.note("late orders", found=again.found)
+
+    async def _cancel(self) -> None:
+        if self.verified_empty and self._swept_level:
+            return
+        self.sweep = SweepReport()
+        since_ns = self._switch.killed_ns
+        await sweep(self._venue, self._config.feed.symbols, self.sweep)
+        self._swept_level = int(self._switch.level)
+        took_ms = self.sweep.took_ms(since_ns)
+        _log.warning("open orders: none, verified %.1f ms after the kill; %d were open", took_ms, self.sweep.found)
+        self._switch.note("verified empty", took_ms=took_ms, found=self.sweep.found, rounds=self.sweep.rounds)
+
+    async def _flatten(self, after_restart: bool) -> None:
+        settings, record = self._config.killswitch, self._switch.record
+        while not self.instruments:
+            try:
+                self.instruments = await self._venue.instruments(self._config.feed.symbols)
+            except (VenueError, ConfigError) as error:
+                self.session = str(error)
+                await asyncio.sleep(_RETRY_S)
+        limits = FlattenLimits(settings.flatten_bound_bps, settings.flatten_slice_bps, settings.flatten_slice_notional)
+        baselines = record.baselines if record.baselines is not None else self.baselines()
+        self._switch.keep("flattening", flattening=True, baselines=baselines)
+        pause_s = settings.flatten_pause_ms / 1000
+        self.flattening = Flattening(self._venue, limits, pause_s, dict(record.anchors), self._keep_anchor, self._name)
+        await self.flattening.run(self.instruments, baselines, after_restart)
+        self.flat_ns = time.monotonic_ns() if self.flattening.is_flat else 0
+        self.flattened = True
+        rows = [report.shown() for report in self.flattening.reports]
+        self._switch.keep("flattened", flattening=False)
+        self._switch.note("flat" if self.flattening.is_flat else "not flat", symbols=rows)
+
+    def baselines(self) -> dict[str, int]:
+        """Symbol -> what the account owns when flat: the settings', else as the daemon last published it."""
+        return (load_baselines(self._config.store.directory) or {}) | self._config.killswitch.baselines
+
+    def _keep_anchor(self, symbol: str, price: int) -> None:
+        self._switch.keep("anchor", anchors={**self._switch.record.anchors, symbol: price})
+
+    def _name(self) -> str:
+        # Never one used before: the second of this start, and a count.
+        return f"STK-{self._switch.record.generation:x}-{self._started_s:x}-{next(self._numbers):x}"
+
+    def _disconnect(self) -> None:
+        self._venue.close()
+        self.disconnected = True
+        self.disconnected_ns = time.monotonic_ns()
+        self.session = "disconnected: level 4"
+        for line in self.revoke:
+            _log.error("%s", line)
+        self._switch.note("disconnected", revoke=self.revoke)
+
+    @property
+    def revoke(self) -> list[str]:
+        """What a person must do at the venue, which has no request for it."""
+        return [f"revoke at the exchange, by its web page: the key of {name}" for name in self._key_names]
+
+    def rearmed(self) -> None:
+        """A new life begins."""
+        self.sweep, self.flattening, self.flat_ns, self.late_orders = SweepReport(), None, 0, 0
+        self.flattened = False
+        self._swept_level = 0
+        self.wake()
+
+    def shown(self) -> dict[str, Any]:
+        """For status and reports."""
+        switch, report = self._switch, self.sweep
+        took_ms = report.took_ms(switch.killed_ns) if self.verified_empty else None
+        return {
+            "session": self.session,
+            "verified_empty": self.verified_empty,
+            "verified_ms": None if took_ms is None else round(took_ms, 3),
+            "orders_found": report.found,
+            "orders_left": list(report.left),
+            "late_orders": self.late_orders,
+            "failures": list(report.failures),
+            "flatten_ended": self.flattened,
+            "flat": bool(self.flattening is not None and self.flattened and self.flattening.is_flat),
+            "flat_ms": _ms(self.flat_ns, switch.killed_ns),
+            "flatten": [] if self.flattening is None else [one.shown() for one in self.flattening.reports],
+            "disconnected": self.disconnected,
+            "disconnected_ms": _ms(self.disconnected_ns, switch.killed_ns),
+            "revoke": self.revoke if switch.level == KillLevel.DISCONNECT else [],
+        }
+
+    def done(self, level: KillLevel) -> bool:
+        """Whether what ``level`` does has been done, or has ended for good."""
+        if level >= KillLevel.CANCEL_ALL and not self.verified_empty:
+            return False
+        if level >= KillLevel.FLATTEN and not self.flattened:
+            return False
+        return level < KillLevel.DISCONNECT or self.disconnected
+
+
+def _ms(ns: int, since_ns: int) -> float | None:
+    return round((ns - since_ns) / NS_PER_MS, 3) if ns > since_ns > 0 else None
