@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from sentinel.config_venue import Section, VenueConfig, is_test_endpoint
+from sentinel.config_watch import AlarmsConfig, ClockConfig
 from sentinel.errors import ConfigError, UnitError
 from sentinel.units import BPS, E8, INT64_MAX, format_e8, parse_e8
 from sentinel.wire import MAX_SYMBOLS
@@ -326,6 +327,8 @@ class Config(Section):
     reconcile: ReconcileConfig = ReconcileConfig()
     live: LiveConfig = LiveConfig()
     card: CardConfig = CardConfig()
+    clock: ClockConfig = ClockConfig()
+    alarms: AlarmsConfig = AlarmsConfig()
 
     @model_validator(mode="after")
     def _cross_section(self) -> Config:
@@ -357,14 +360,14 @@ class Config(Section):
     def digest(self) -> str:
         """SHA-256 of the settings that decide behaviour (hex).
 
-        Paths, URLs, where a card is, the audit trail, how often the venue is asked and how long an arming holds are left
-        out: a replay needs none of them.
+        Paths, URLs, where a card is, the audit trail, how often the venue is asked, how long an arming holds, how the clock is
+        asked and the alarms are left out: a replay needs none of them.
         """
         where = {"rest_url", "stream_url", "api_url", "api_urls", "api_key_env", "api_secret_env"}
         where |= {"api_passphrase_env", "api_passphrase_file", "orders", "fix_url", "drop_copy_url", "fix_sender"}
-        kept = self.model_dump(
-            mode="json", exclude={"venue": where, **dict.fromkeys(("store", "audit", "reconcile", "live", "card"), True)}
-        )
+        asked = set(ClockConfig.model_fields) - {"max_clock_error_us"}
+        others = ("store", "audit", "reconcile", "live", "card", "alarms")
+        kept = self.model_dump(mode="json", exclude={"venue": where, "clock": asked, **dict.fromkeys(others, True)})
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

@@ -16,6 +16,7 @@ from sentinel.native import JIT, mul_high
 
 E8 = 100_000_000
 INT64_MAX = (1 << 63) - 1
+NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 #: One cycle of a card at 250 MHz, the tick of its time.

@@ -192,6 +192,8 @@ class Command(IntEnum):
     FEED_LIVE = 17
     JOURNAL_FAULT = 18  # value: 0 = restored, 1 = failed, 2 = the audit trail is too far behind
     CANCEL_ALL = 19  # every live order of ours is cancelled, whatever the trading state; actor = who asked
+    CLOCK = 21  # value = error bound in ns, -1 unknown; value2 = 1 after a step
+    ALARM = 22  # value = 1: REDUCE_ONLY wanted, 2: kill wanted; id = alarm number
 
 
 class InstrumentField(IntEnum):
@@ -269,6 +271,8 @@ class Control(IntEnum):
     MEMORY_FAULT = 20
     OPERATOR = 21  # killed by hand
     DISARMED = 22  # a live run that no operator has armed yet; gives way to any other cause
+    CLOCK = 23
+    ALARM = 25
 
 
 class TradingState(IntEnum):
