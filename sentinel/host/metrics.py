@@ -80,6 +80,7 @@ class MetricsReader:
     def __init__(self, daemon: Measured, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._daemon = daemon
         self._clock = clock
+        self._began_ns = daemon.clock.now_ns()
         self._samples: deque[_Sample] = deque(maxlen=WINDOW_S)
 
     def read(self, look: ClockLook | None) -> Metrics:
@@ -95,7 +96,7 @@ class MetricsReader:
             "feed_error_pct": _share_pct(now.malformed - then.malformed, now.messages - then.messages),
             "position_delta_per_min": _position_delta(state, now.positions - then.positions),
             "risk_rejects_per_min": now.rejects - then.rejects,
-            "feed_age_ms": _feed_age_ms(state, daemon.clock.now_ns()),
+            "feed_age_ms": self._feed_age_ms(state),
             "unknown_order_age_ms": _unknown_order_age_ms(state, daemon.clock.now_ns()),
             "clock_error_us": None if look is None or look.bound_ns < 0 else -(-look.bound_ns // NS_PER_US),
             "clock_stepped": None if look is None else int(look.stepped),
@@ -131,6 +132,11 @@ class MetricsReader:
             return None
         return sum(summarize(counted[stage])["p99_ns"] for stage in Stage) / NS_PER_US
 
+    def _feed_age_ms(self, state: EngineState) -> int:
+        """Of the newest quote, or of this start where that is newer."""
+        newest = max(int(state.symbols["bbo_t"].max()), self._began_ns)
+        return max(self._daemon.clock.now_ns() - newest, 0) // NS_PER_MS
+
     def _mismatches(self, state: EngineState) -> int | None:
         patrol = self._daemon.patrol
         halted = int(np.count_nonzero(state.symbols["halt"] & HALT_MISMATCH))
@@ -158,11 +164,6 @@ def _position_delta(state: EngineState, change: NDArray[np.int64]) -> int:
     rows = np.flatnonzero(change).tolist()
     prices = state.symbols["last_price"]
     return sum(abs(int(change[k])) * int(prices[k]) for k in rows) // (E8 * E8)
-
-
-def _feed_age_ms(state: EngineState, now_ns: int) -> int | None:
-    newest = int(state.symbols["bbo_t"].max())
-    return None if newest == 0 else max(now_ns - newest, 0) // NS_PER_MS
 
 
 def _unknown_order_age_ms(state: EngineState, now_ns: int) -> int:

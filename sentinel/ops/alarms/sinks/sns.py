@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sentinel.errors import AlarmError
 from sentinel.ops.alarms.alert import Alert
 
-#: SNS takes a subject of less than 100 characters of ASCII.
+#: SNS takes a subject of less than 100 characters of ASCII, without control characters.
 _SUBJECT_CHARS = 99
 
 
@@ -28,7 +28,7 @@ class SnsSink:
         try:
             self._client.publish(
                 TopicArn=self._topic,
-                Subject=alert.summary.encode("ascii", "replace").decode()[:_SUBJECT_CHARS],
+                Subject=_subject(alert.summary),
                 Message=msgspec.json.encode(alert).decode(),
                 MessageAttributes={
                     name: {"DataType": "String", "StringValue": value}
@@ -37,3 +37,7 @@ class SnsSink:
             )
         except (BotoCoreError, ClientError) as error:
             raise AlarmError("alarms.sns_topic", self._topic, "a topic that can be published to", f"{error}") from None
+
+
+def _subject(summary: str) -> str:
+    return "".join(char if char.isascii() and char.isprintable() else "?" for char in summary)[:_SUBJECT_CHARS]
