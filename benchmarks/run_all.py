@@ -35,6 +35,7 @@ QUICK = {
     "order_encode": ["--orders", "20", "--runs", "1"],
     "order_rate": ["--minutes", "0.02"],
     "audit": ["--records", "3000", "--runs", "1"],
+    "alarms": ["--events", "3", "--silences", "1"],
 }
 
 #: What is measured, its target, the benchmark that measures it, and where its figures stand in the output.
@@ -48,6 +49,8 @@ _PEER_FIGURES = "p50 {}, p99 {} us, {} M/s"
 _ORDER = r" +(\S+) +(\S+) +\S+ +(\S+)"
 _ORDER_FIGURES = "p50 {}, p99 {} us; paced p50 {} us"
 _RING = r"^ring, 64 Ki slots, processes, 64 a push +"
+_ALERT = r" +(\d+) +(\d+) +(\d+)"
+_ALERT_FIGURES = "p50 {}, p99 {}, max {} ms"
 ROWS = [
     ("forest, one row, 100 trees x depth 6", "<= 600 ns p50", "forest", r"^ours, skewed +(\d+) +(\d+)", "{} ns p50, {} ns p99"),
     ("... xgboost inplace_predict takes", ">= 150 x", "forest", r"^xgboost inplace_predict.*? (\d+\.\d) ", "{} x"),
@@ -114,6 +117,8 @@ ROWS = [
     ("... sqlite3 WAL with the same hashes", "", "audit", r"^sqlite3.*? ([\d,]+) \( *(\S+)\)", "{}/s (best {})"),
     ("... JSON lines with the same hashes", "", "audit", r"^json lines.*? ([\d,]+) \( *(\S+)\)", "{}/s (best {})"),
     ("... memory after the first minute", "<= 4096 KiB", "order_rate", r"^memory .*: (\S+) KiB", "{} KiB"),
+    ("event to alert, process to webhook", "<= 1 s", "alarms", r"^event to alert" + _ALERT, _ALERT_FIGURES),
+    ("... from the limit of a daemon's silence", "<= 1 s", "alarms", r"^limit of silence to alert" + _ALERT, _ALERT_FIGURES),
 ]
 
 

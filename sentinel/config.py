@@ -365,9 +365,8 @@ class Config(Section):
         """
         where = {"rest_url", "stream_url", "api_url", "api_urls", "api_key_env", "api_secret_env"}
         where |= {"api_passphrase_env", "api_passphrase_file", "orders", "fix_url", "drop_copy_url", "fix_sender"}
-        asked = set(ClockConfig.model_fields) - {"max_clock_error_us"}
-        others = ("store", "audit", "reconcile", "live", "card", "alarms")
-        kept = self.model_dump(mode="json", exclude={"venue": where, "clock": asked, **dict.fromkeys(others, True)})
+        others = ("store", "audit", "reconcile", "live", "card", "clock", "alarms")
+        kept = self.model_dump(mode="json", exclude={"venue": where, **dict.fromkeys(others, True)})
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

@@ -13,11 +13,8 @@ RuleAction = Literal["inform", "reduce_only", "kill"]
 
 
 class ClockConfig(Section):
-    """How far the system clock may be wrong, and who is asked."""
+    """Who is asked how far the system clock may be wrong, and how often."""
 
-    max_clock_error_us: int = Field(
-        default=100, ge=1, le=10_000_000, description="error bound above which a live run sends no new order; cancels go on"
-    )
     chronyd: str = Field(
         default="127.0.0.1:323",
         pattern=r"^([0-9.]{7,15}:[0-9]{1,5})?$",
@@ -28,7 +25,6 @@ class ClockConfig(Section):
     step_us: int = Field(
         default=1_000, ge=10, le=10_000_000, description="a jump of the clock between two looks that counts as a step"
     )
-    step_hold_s: int = Field(default=10, ge=1, le=3_600, description="how long a step is reported after it was seen")
 
 
 class RuleChange(Section):

@@ -16,7 +16,7 @@ from sentinel.units import NS_PER_MS
 HEARTBEAT_NAME = "alarms.heartbeat"
 #: ``id`` of the ALARM that the silence of the alarm process raises.
 ALARMS_SILENT = 1
-_MAGIC = int.from_bytes(b"STLBEAT1", "little")
+_MAGIC = int.from_bytes(b"STLALIV1", "little")
 _WORDS = 4  # magic, count, epoch of the daemon's start whose status was read last, check
 _BYTES = 8 * _WORDS
 

@@ -28,6 +28,7 @@ class ClockLooks:
         self._monotonic_ns = monotonic_ns
         self._last = (UNKNOWN, monotonic_ns())
         self._taken_ns = 0
+        self._steps = self._steps_taken = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
 
@@ -42,7 +43,9 @@ class ClockLooks:
 
     def once(self) -> None:
         """Look now, in the caller's thread."""
-        self._last = (self._look(), self._monotonic_ns())
+        look = self._look()
+        self._steps += look.stepped
+        self._last = (look, self._monotonic_ns())
 
     @property
     def latest(self) -> ClockLook:
@@ -51,12 +54,17 @@ class ClockLooks:
         return look if self._monotonic_ns() - looked_ns <= _PATIENCE * self._every_ns else UNKNOWN
 
     def take(self) -> ClockLook | None:
-        """The last look, once; where looks stay away, an unknown one for each that is missing."""
+        """The last look, once; where looks stay away, an unknown one for each that is missing.
+
+        A step of a look that nobody took is one of the next that is taken.
+        """
         look, looked_ns = self._last
         now_ns = self._monotonic_ns()
         if looked_ns > self._taken_ns:
             self._taken_ns = looked_ns
-            return look
+            steps = self._steps
+            stepped, self._steps_taken = steps > self._steps_taken, steps
+            return look._replace(stepped=stepped)
         if now_ns - max(looked_ns, self._taken_ns) > _PATIENCE * self._every_ns:
             self._taken_ns = now_ns - (_PATIENCE - 1) * self._every_ns
             return UNKNOWN

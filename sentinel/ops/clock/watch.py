@@ -83,16 +83,13 @@ class ClockWatch:
         self._kernel = kernel
         self._clocks = clocks
         self._steps = StepDetector(settings.step_us)
-        self._stepped_until_ns: int | None = None
         self._trouble = ""
 
     def look(self) -> ClockLook:
-        """One look; never raises. ``stepped`` stays for ``clock.step_hold_s`` after a step."""
-        pair = self._clocks()
-        step_ns = self._steps.step_ns(pair)
+        """One look; never raises. ``stepped``: since the last one."""
+        step_ns = self._steps.step_ns(self._clocks())
         if step_ns:
             _log.error("the system clock was set by %.6f s", step_ns / NS_PER_S)
-            self._stepped_until_ns = pair.raw_ns + self._settings.step_hold_s * NS_PER_S
         try:
             bound_ns, trouble = self._bound_ns(), ""
         except ClockError as error:
@@ -100,8 +97,7 @@ class ClockWatch:
         if trouble != self._trouble:
             self._trouble = trouble
             _log.warning("clock: %s", trouble or "its error is known again")
-        stepped = self._stepped_until_ns is not None and pair.raw_ns < self._stepped_until_ns
-        return ClockLook(bound_ns, stepped)
+        return ClockLook(bound_ns, step_ns != 0)
 
     def _bound_ns(self) -> int:
         kernel = self._kernel()

@@ -75,13 +75,11 @@ def test_an_unknown_key_or_a_value_that_is_none_is_a_config_error(tmp_path: Path
 def test_limits_that_other_sections_state_are_the_rules_too(tmp_path: Path) -> None:
     config = plain_config(
         tmp_path,
-        clock={"max_clock_error_us": 250},
         audit={"required": True, "max_backlog_ms": 700},
         feed={"symbols": ["BTCUSDT"], "stale_after_ms": 900},
     )
     backlog = _rule(config, "audit_backlog")
     assert (backlog.threshold, backlog.required) == (700, True)
-    assert _rule(config, "clock_error").threshold == 250
     assert _rule(config, "feed_age").threshold == 900
 
 

@@ -81,16 +81,13 @@ def test_a_chronyd_that_falls_silent_and_speaks_again_is_unknown_in_between() ->
 
 
 @pytest.mark.parametrize("step_ns", [NS_PER_S, -NS_PER_S, 3 * NS_PER_MS, -3 * NS_PER_MS])
-def test_a_step_is_reported_for_its_time_and_then_no_more(step_ns: int) -> None:
+def test_a_step_is_reported_by_the_look_that_sees_it(step_ns: int) -> None:
     clocks = Clocks()
-    watch = ClockWatch(ClockConfig(step_hold_s=10), lambda *_: _tracking(10), lambda: KEPT, clocks)
+    watch = ClockWatch(ClockConfig(), lambda *_: _tracking(10), lambda: KEPT, clocks)
     assert not watch.look().stepped
     clocks.pass_s(1)
     clocks.real_ns += step_ns
     assert watch.look().stepped
-    for _ in range(9):
-        clocks.pass_s(1)
-        assert watch.look().stepped
     clocks.pass_s(1)
     assert not watch.look().stepped
 
@@ -151,6 +148,18 @@ def test_each_look_is_taken_once() -> None:
     assert looks.take() == ClockLook(100, False)
     assert looks.take() is None
     assert looks.latest == ClockLook(100, False)
+
+
+def test_a_step_that_nobody_took_is_one_of_the_next_look_taken() -> None:
+    time, found = Time(), iter([ClockLook(1, False), ClockLook(2, True), ClockLook(3, False), ClockLook(4, False)])
+    looks = ClockLooks(lambda: next(found), 1_000, time)
+    for _ in range(3):
+        time.ns += 1
+        looks.once()
+    assert looks.take() == ClockLook(3, True)
+    time.ns += 1
+    looks.once()
+    assert looks.take() == ClockLook(4, False)
 
 
 def test_where_looks_stay_away_an_unknown_one_comes_for_each() -> None:
