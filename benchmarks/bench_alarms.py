@@ -106,7 +106,7 @@ def _alarms(directory: Path, url: str) -> Iterator[None]:
     off = "".join(f"[alarms.rules.{rule}]\nenabled = false\n" for rule in ("cpu_steal", "disk_free"))
     settings.write_text(
         '[venue]\nrest_url = "http://127.0.0.1:9"\nstream_url = "ws://127.0.0.1:9"\n[feed]\nsymbols = ["NOVAUSDT"]\n'
-        f'[store]\ndirectory = "{directory}"\n[alarms]\nwebhook_url = "{url}"\n{off}'
+        f'[store]\ndirectory = "{directory}"\n[alarms]\nclear_after_s = 0\nwebhook_url = "{url}"\n{off}'
     )
     command = [sys.executable, "-c", "from sentinel.cli.main import main; main()", "alarms", "run", "--config", str(settings)]
     environment = {**os.environ, "SENTINEL_WEBHOOK_SECRET": "of the benchmark"}

@@ -52,6 +52,12 @@ class AlarmsConfig(Section):
     repeat_every_s: int = Field(
         default=300, ge=10, le=86_400, description="an alarm that stands and nobody has acknowledged is told again after this"
     )
+    clear_after_s: int = Field(
+        default=10,
+        ge=0,
+        le=3_600,
+        description="how long an alarm must be clear to be over; one that comes back meanwhile is the same",
+    )
     log_file: str = Field(
         default="", description="file every alert is appended to, a line of JSON each; empty: alarms.jsonl in store.directory"
     )

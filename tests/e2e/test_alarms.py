@@ -70,7 +70,8 @@ class Scene:
             f'[feed]\nsymbols = {json.dumps(urls["symbols"])}\n[paper]\nquote_balance = "5000"\n'
             f'[store]\ndirectory = "{self.store}"\nsegment_mib = 8\n'
             f'[clock]\nchronyd = "{host}:{port}"\nlook_every_ms = 200\n'
-            f'[alarms]\nrequired = true\nsilence_ms = {round(SILENCE_S * 1_000)}\nwebhook_url = "{alerts.url}"\n{rules}'
+            "[alarms]\nrequired = true\nclear_after_s = 0\n"
+            f'silence_ms = {round(SILENCE_S * 1_000)}\nwebhook_url = "{alerts.url}"\n{rules}'
         )
         self._log = (directory / "log.txt").open("w")
 

@@ -48,6 +48,7 @@ class _Windows:
         self.rule = rule
         self.breaches: deque[bool] = deque(maxlen=rule.of_windows)
         self.clear_in_a_row = 0
+        self.clear_since_ns = 0
         self.value: float | None = None
         self._worst: float | None = None
         self._missing = self._seen = False
@@ -70,20 +71,32 @@ class _Windows:
         self._missing = False
         if counts:
             self.breaches.append(self.rule.breaches(self.value))
-            self.clear_in_a_row = self.clear_in_a_row + 1 if self.rule.is_clear(self.value) else 0
+            if not self.rule.is_clear(self.value):
+                self.clear_in_a_row = 0
+            else:
+                self.clear_since_ns = self.clear_since_ns if self.clear_in_a_row else monotonic_ns
+                self.clear_in_a_row += 1
         return counts
 
 
 class Evaluator:
     """Evaluates rules. ``states`` (by rule id) holds what is known of each; kept ones of rules that are no more are dropped.
 
-    An alarm that fires is told once, and again every ``repeat_every_s`` while it stands and nobody has acknowledged it.
+    An alarm that fires is told once, and again every ``repeat_every_s`` while it stands and nobody has acknowledged it. It is
+    over once its windows have been clear for ``clear_after_s``: what flaps is one alarm.
     """
 
-    def __init__(self, rules: tuple[Rule, ...], repeat_every_s: int, states: Mapping[str, AlarmState] | None = None) -> None:
+    def __init__(
+        self,
+        rules: tuple[Rule, ...],
+        repeat_every_s: int,
+        clear_after_s: int,
+        states: Mapping[str, AlarmState] | None = None,
+    ) -> None:
         self.rules = rules
         self.states = {rule.id: (states or {}).get(rule.id) or AlarmState() for rule in rules}
         self._repeat_ns = repeat_every_s * NS_PER_S
+        self._clear_ns = clear_after_s * NS_PER_S
         self._windows = [_Windows(rule) for rule in rules]
 
     def evaluate(self, metrics: Mapping[str, float | None], monotonic_ns: int, t_ns: int) -> list[Transition]:
@@ -101,7 +114,8 @@ class Evaluator:
             if not state.firing and sum(windows.breaches) >= rule.windows:
                 self.states[rule.id] = AlarmState(True, t_ns, t_ns, windows.value)
                 return Transition(rule, Change.FIRED, windows.value, t_ns, t_ns)
-            if state.firing and windows.clear_in_a_row >= rule.of_windows:
+            long_enough = monotonic_ns - windows.clear_since_ns >= self._clear_ns
+            if state.firing and windows.clear_in_a_row >= rule.of_windows and long_enough:
                 self.states[rule.id] = AlarmState()
                 return Transition(rule, Change.CLEARED, windows.value, t_ns, state.since_ns)
             if state.firing:

@@ -45,8 +45,10 @@ class AlarmWatcher:
         self.directory = Path(config.store.directory)
         self.metrics: dict[str, float | None] = {}
         self.alerts = self.looks = self._looked_ns = 0
-        self._name = config.alarms.name
-        self.evaluator = Evaluator(rules_of(config), config.alarms.repeat_every_s, load_states(self.directory))
+        settings = config.alarms
+        self._name = settings.name
+        states = load_states(self.directory)
+        self.evaluator = Evaluator(rules_of(config), settings.repeat_every_s, settings.clear_after_s, states)
         self._machine = Machine((self.directory, config.audit_directory))
         self._daemons = [rule.metric for rule in self.evaluator.rules if rule.metric not in OWN_METRICS]
         self._lock = _lock(self.directory)

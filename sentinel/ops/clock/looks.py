@@ -86,8 +86,9 @@ class ClockLooks:
 
 @contextmanager
 def clock_looks(settings: ClockConfig) -> Iterator[ClockLooks]:
-    """Looks by the settings, until the end of the context."""
+    """Looks by the settings, until the end of the context; the first has ended when it begins."""
     looks = ClockLooks(ClockWatch(settings).look, settings.look_every_ms)
+    looks.once()
     looks.start()
     try:
         yield looks

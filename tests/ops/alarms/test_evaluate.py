@@ -22,8 +22,10 @@ def rule(name: str = "hot", **changes: Any) -> Rule:
 class Run:
     """An evaluator of one rule, a look every 100 ms."""
 
-    def __init__(self, one: Rule, repeat_every_s: int = 300, states: dict[str, AlarmState] | None = None) -> None:
-        self.evaluator = Evaluator((one,), repeat_every_s, states)
+    def __init__(
+        self, one: Rule, repeat_every_s: int = 300, clear_after_s: int = 0, states: dict[str, AlarmState] | None = None
+    ) -> None:
+        self.evaluator = Evaluator((one,), repeat_every_s, clear_after_s, states)
         self.metric = one.metric
         self.ns = 0
 
@@ -75,7 +77,7 @@ def test_a_missing_metric_is_passed_over_where_it_is_not_required() -> None:
 
 def test_a_metric_whose_reporter_is_silent_is_not_looked_at_even_if_required() -> None:
     one = rule(required=True)
-    evaluator = Evaluator((one,), 300)
+    evaluator = Evaluator((one,), 300, 0)
     assert evaluator.evaluate({}, 0, UTC_NS) == []
     assert evaluator.evaluate({"hot": None}, 1, UTC_NS) != []
 
@@ -125,6 +127,14 @@ def test_flapping_within_the_hysteresis_is_one_alarm() -> None:
     assert said == [FIRED]
 
 
+def test_an_alarm_is_over_once_it_was_clear_for_its_time_and_flapping_meanwhile_is_one_alarm() -> None:
+    run = Run(rule(), repeat_every_s=3_600, clear_after_s=10)
+    said = [change for _ in range(100) for change, _ in run.look(11) + run.look(1, 99)]
+    assert said == [FIRED]
+    assert run.look(1) == []
+    assert run.look(1) == [(CLEARED, 1)]
+
+
 def test_an_acknowledged_alarm_is_told_no_more_and_wants_nothing_until_it_has_cleared() -> None:
     run = Run(rule(action="reduce_only"), repeat_every_s=10)
     assert not run.evaluator.acknowledge("hot", 7, "too early")
@@ -150,7 +160,7 @@ def test_a_restart_neither_tells_a_standing_alarm_anew_nor_forgets_it() -> None:
 
 def test_a_wall_clock_set_back_does_not_silence_an_alarm() -> None:
     one = rule()
-    evaluator = Evaluator((one,), 300)
+    evaluator = Evaluator((one,), 300, 0)
     evaluator.evaluate({"hot": 11}, 0, UTC_NS)
     found = evaluator.evaluate({"hot": 11}, 1, UTC_NS - 3_600 * NS_PER_S)
     assert [one.change for one in found] == [REPEATED]
@@ -158,6 +168,6 @@ def test_a_wall_clock_set_back_does_not_silence_an_alarm() -> None:
 
 def test_the_hardest_action_comes_first_and_informing_is_none() -> None:
     rules = tuple(rule(name, action=action) for name, action in (("a", "inform"), ("b", "reduce_only"), ("c", "kill")))
-    evaluator = Evaluator(rules, 300)
+    evaluator = Evaluator(rules, 300, 0)
     evaluator.evaluate(dict.fromkeys("abc", 11), 0, UTC_NS)
     assert [one.id for one in evaluator.wanted()] == ["c", "b"]

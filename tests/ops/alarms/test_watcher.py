@@ -37,7 +37,7 @@ class Scene:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.status = StatusFile(directory)
-        self.config = plain_config(directory, alarms={"rules": QUIET})
+        self.config = plain_config(directory, alarms={"rules": QUIET, "clear_after_s": 0})
         self.watcher = self.start()
 
     def start(self) -> AlarmWatcher:
