@@ -192,6 +192,7 @@ class Command(IntEnum):
     FEED_LIVE = 17
     JOURNAL_FAULT = 18  # value: 0 = restored, 1 = failed, 2 = the audit trail is too far behind
     CANCEL_ALL = 19  # every live order of ours is cancelled, whatever the trading state; actor = who asked
+    APPROVE = 20  # id = approval request; value = 1 granted, 0 refused; t2 = until when; actor = who
     CLOCK = 21  # value = error bound in ns, -1 unknown; value2 = 1 after a step
     ALARM = 22  # value = 1: REDUCE_ONLY wanted, 2: kill wanted; id = alarm number
 
@@ -271,8 +272,9 @@ class Control(IntEnum):
     MEMORY_FAULT = 20
     OPERATOR = 21  # killed by hand
     DISARMED = 22  # a live run that no operator has armed yet; gives way to any other cause
-    CLOCK = 23
-    ALARM = 25
+    CLOCK = 23  # the clock's error is unknown, old or too large, or it stepped
+    APPROVAL = 24  # waits for a person's approval
+    ALARM = 25  # an alarm wants positions only reduced, or everything stopped
 
 
 class TradingState(IntEnum):
