@@ -71,7 +71,6 @@ class _Sample(NamedTuple):
     malformed: int
     rejects: int
     positions: NDArray[np.int64]
-    latency: NDArray[np.int64]
 
 
 class MetricsReader:
@@ -82,6 +81,8 @@ class MetricsReader:
         self._clock = clock
         self._began_ns = daemon.clock.now_ns()
         self._samples: deque[_Sample] = deque(maxlen=WINDOW_S)
+        self._tables: deque[NDArray[np.int64]] = deque(maxlen=_LATENCY_S + 1)
+        self._p99_us: float | None = None
 
     def read(self, look: ClockLook | None) -> Metrics:
         """All of them; None where one cannot be said. ``look``: the last look at the clock, None where nobody looks."""
@@ -91,7 +92,7 @@ class MetricsReader:
         then = self._samples[0]
         killed = bool(account["killed"]) and int(account["kill_cause"]) != Control.DISARMED
         return {
-            "latency_p99_us": self._latency_p99_us(now),
+            "latency_p99_us": self._p99_us,
             "order_error_pct": _order_error_pct(state, daemon.clock.now_ns()),
             "feed_error_pct": _share_pct(now.malformed - then.malformed, now.messages - then.messages),
             "position_delta_per_min": _position_delta(state, now.positions - then.positions),
@@ -109,7 +110,7 @@ class MetricsReader:
         }
 
     def _sample(self) -> _Sample:
-        """Counters now; kept once a second."""
+        """Counters now. Once a second they are kept, and the latencies looked at: that takes longer than all the rest."""
         host, now_ns = self._daemon.host, self._clock()
         feed = self._daemon.feed_counters()
         sample = _Sample(
@@ -118,19 +119,12 @@ class MetricsReader:
             feed.get("malformed", 0),
             int(host.state.counters["risk_rejects"][0]),
             host.state.symbols["position"].copy(),
-            host.latency.copy(),
         )
         if not self._samples or now_ns - self._samples[-1].t_ns >= NS_PER_S:
             self._samples.append(sample)
+            self._tables.append(host.latency.copy())
+            self._p99_us = _p99_us(self._tables[-1] - self._tables[0])
         return sample
-
-    def _latency_p99_us(self, now: _Sample) -> float | None:
-        """The stages' 99th percentiles of the last seconds, added up: what one event needs from the socket to the order."""
-        then = self._samples[-min(_LATENCY_S, len(self._samples))]
-        counted = now.latency - then.latency
-        if not counted[Stage.INGRESS].any():
-            return None
-        return sum(summarize(counted[stage])["p99_ns"] for stage in Stage) / NS_PER_US
 
     def _feed_age_ms(self, state: EngineState) -> int:
         """Of the newest quote, or of this start where that is newer."""
@@ -141,6 +135,13 @@ class MetricsReader:
         patrol = self._daemon.patrol
         halted = int(np.count_nonzero(state.symbols["halt"] & HALT_MISMATCH))
         return None if patrol is None else max(halted, len(patrol.unexplained))
+
+
+def _p99_us(counted: NDArray[np.int64]) -> float | None:
+    """The stages' 99th percentiles, added up: what one event needs from the socket to the order. None without any event."""
+    if not counted[Stage.INGRESS].any():
+        return None
+    return sum(summarize(counted[stage])["p99_ns"] for stage in Stage) / NS_PER_US
 
 
 def _share_pct(part: int, whole: int) -> float:
