@@ -64,8 +64,7 @@ def test_nothing_else_in_the_host_reads_the_wall_clock() -> None:
     found = set()
     for path in Path(host.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            named = isinstance(node, ast.Attribute) and isinstance(node.value, (ast.Name, ast.Attribute))
-            if named:
+            if isinstance(node, ast.Attribute) and isinstance(node.value, (ast.Name, ast.Attribute)):
                 owner = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
                 if (owner, node.attr) in wall:
                     found.add(path.name)
