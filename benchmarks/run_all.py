@@ -37,6 +37,7 @@ QUICK = {
     "risk_gate": ["--orders", "2000", "--runs", "1"],
     "audit": ["--records", "3000", "--runs", "1"],
     "kill": ["--rounds", "40"],
+    "alarms": ["--events", "3", "--silences", "1"],
 }
 
 #: What is measured, its target, the benchmark that measures it, and where its figures stand in the output.
@@ -50,6 +51,8 @@ _PEER_FIGURES = "p50 {}, p99 {} us, {} M/s"
 _ORDER = r" +(\S+) +(\S+) +\S+ +(\S+)"
 _ORDER_FIGURES = "p50 {}, p99 {} us; paced p50 {} us"
 _RING = r"^ring, 64 Ki slots, processes, 64 a push +"
+_ALERT = r" +(\d+) +(\d+) +(\d+)"
+_ALERT_FIGURES = "p50 {}, p99 {}, max {} ms"
 ROWS = [
     ("forest, one row, 100 trees x depth 6", "<= 600 ns p50", "forest", r"^ours, skewed +(\d+) +(\d+)", "{} ns p50, {} ns p99"),
     ("... xgboost inplace_predict takes", ">= 150 x", "forest", r"^xgboost inplace_predict.*? (\d+\.\d) ", "{} x"),
@@ -132,6 +135,8 @@ ROWS = [
         "p50 {}, p99 {} ms",
     ),
     ("... last order at the socket", "", "kill", r"^quiet core, last order at the socket +(\S+) +(\S+)", "p50 {}, p99 {} ms"),
+    ("event to alert, process to webhook", "<= 1 s", "alarms", r"^event to alert" + _ALERT, _ALERT_FIGURES),
+    ("... from the limit of a daemon's silence", "<= 1 s", "alarms", r"^limit of silence to alert" + _ALERT, _ALERT_FIGURES),
 ]
 
 

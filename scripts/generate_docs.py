@@ -98,6 +98,8 @@ def _plain_type(kind: Any) -> str:
         return "choice"
     if origin is Annotated:
         return _plain_type(get_args(kind)[0])
+    if origin is dict:
+        return "table"
     if origin is list:
         return f"list of {_plain_type(get_args(kind)[0])}"
     if origin in (Union, UnionType):

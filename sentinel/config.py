@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
 
+from sentinel.config_killswitch import KillSwitchConfig
 from sentinel.config_risk import LIVE_APPROVAL, BasisPoints, MoneyE8, RiskConfig
 from sentinel.config_venue import Section, VenueConfig, is_test_endpoint
+from sentinel.config_watch import AlarmsConfig, ClockConfig
 from sentinel.errors import ConfigError
 from sentinel.units import BPS
 from sentinel.wire import MAX_SYMBOLS
@@ -221,45 +223,6 @@ class LiveConfig(Section):
     )
 
 
-class KillSwitchConfig(Section):
-    """The kill process: `sentinel killswitch run`, with a venue session and a key of its own."""
-
-    enabled: bool = Field(
-        default=False, description="arming and new exposure need the kill process; its word is read before each order either way"
-    )
-    directory: str = Field(
-        default="", description="its own store: latch, socket, drill records; empty: killswitch in store.directory"
-    )
-    api_key_env: str = Field(
-        default="SENTINEL_KILL_API_KEY",
-        description="name of the environment variable of its key, which must be another than the daemon's",
-    )
-    api_secret_env: str = Field(default="SENTINEL_KILL_API_SECRET", description="name of the environment variable of its secret")
-    api_secret_file: str = Field(
-        default="", description="file that holds the secret instead, readable by its owner alone; empty: the environment variable"
-    )
-    api_key_type: Literal["hmac", "ed25519"] = Field(default="hmac", description="as venue.api_key_type")
-    dead_man_s: float = Field(
-        default=5.0,
-        ge=1.0,
-        le=300.0,
-        description="an armed daemon, or the kill process, that gives no sign of life for longer is dead",
-    )
-    flatten_bound_bps: int = Field(
-        default=200, ge=1, le=5_000, description="how far from the price at its begin flattening may trade; there it stops"
-    )
-    flatten_slice_bps: int = Field(default=2_500, ge=100, le=10_000, description="share of what is to be flattened in one slice")
-    flatten_slice_notional: MoneyE8 = Field(default=5_000, description="largest value of one slice, quote asset")
-    flatten_pause_ms: int = Field(default=200, ge=10, le=60_000, description="wait between two slices of a symbol")
-    baselines: dict[str, MoneyE8] = Field(
-        default_factory=dict,
-        description="symbol -> what the account owns of its base asset when flat; others: as the daemon last published",
-    )
-    persons: str = Field(
-        default="", description="directory of NAME.pem, Ed25519 public keys of those who may confirm a re-arming; empty: none"
-    )
-
-
 class CardConfig(Section):
     """The card of the deciders and gates f2, f1 and pynq."""
 
@@ -305,6 +268,8 @@ class Config(Section):
     live: LiveConfig = LiveConfig()
     killswitch: KillSwitchConfig = KillSwitchConfig()
     card: CardConfig = CardConfig()
+    clock: ClockConfig = ClockConfig()
+    alarms: AlarmsConfig = AlarmsConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -357,15 +322,13 @@ class Config(Section):
     def digest(self) -> str:
         """SHA-256 of the settings that decide behaviour (hex).
 
-        Paths, URLs, where a card is, the audit trail, the kill process, how often the venue is asked and how long an arming
-        holds are left out: a replay needs none of them.
+        Paths, URLs, where a card is, the audit trail, the kill process, how often the venue is asked, how long an arming
+        holds, how the clock is asked and the alarms are left out: a replay needs none of them.
         """
         where = {"rest_url", "stream_url", "api_url", "api_urls", "api_key_env", "api_secret_env"}
         where |= {"api_passphrase_env", "api_passphrase_file", "orders", "fix_url", "drop_copy_url", "fix_sender"}
-        kept = self.model_dump(
-            mode="json",
-            exclude={"venue": where, **dict.fromkeys(("store", "audit", "reconcile", "live", "killswitch", "card"), True)},
-        )
+        others = ("store", "audit", "reconcile", "live", "killswitch", "card", "clock", "alarms")
+        kept = self.model_dump(mode="json", exclude={"venue": where, **dict.fromkeys(others, True)})
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

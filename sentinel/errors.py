@@ -65,6 +65,14 @@ class ControlError(FieldError):
     """A request to a running daemon that cannot be made, or that it refuses."""
 
 
+class ClockError(FieldError):
+    """A clock source that cannot be read. A clock nobody can vouch for counts as wrong."""
+
+
+class AlarmError(FieldError):
+    """An alarm rule that makes no sense, or a sink that does not take an alert."""
+
+
 class RouteError(FieldError):
     """A route that cannot be planned, or a plan that the safety check refuses."""
 

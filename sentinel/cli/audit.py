@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 from collections import deque
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,11 @@ from sentinel.host.replay import state_of
 from sentinel.ops.audit.export import export_trail
 from sentinel.ops.audit.fields import read_trail
 from sentinel.ops.audit.follower import AuditFollower
-from sentinel.ops.audit.records import AuditKind
+from sentinel.ops.audit.records import CLOCK_ERROR_UNKNOWN, AuditKind
 from sentinel.ops.audit.signing import load_public_key
 from sentinel.ops.audit.trace import trace_order
 from sentinel.ops.audit.verify import Verification, verify_trail
+from sentinel.ops.clock.looks import clock_looks
 from sentinel.wire import parse_client_order_id
 
 
@@ -29,16 +32,19 @@ def follow(console: Console, *, config: Path | None, store: Path | None, out: Pa
     if out is not None and store is None:
         raise ConfigError("--out", str(out), "nothing beside --config", "set audit.directory in the file")
     settings = _settings(config, store, out)
-    follower = AuditFollower(settings)
-    try:
+    with ExitStack() as stack:
+        # What is caught up with happened under a clock nobody measured.
+        looks = None if once else stack.enter_context(clock_looks(settings.clock))
+        follower = (
+            AuditFollower(settings) if looks is None else AuditFollower(settings, partial(looks.error_us, CLOCK_ERROR_UNKNOWN))
+        )
+        stack.callback(follower.abandon)
         if once:
             follower.catch_up()
         else:
             _print(console, f"following {settings.store.directory} into {follower.directory}")
             _until_told(follower)
         follower.close()
-    finally:
-        follower.abandon()
     _print(console, f"{follower.records} records of {follower.frames} journal frames in {follower.directory}")
     return {
         "records": follower.records,

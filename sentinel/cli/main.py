@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sentinel.cli.alarm_commands import alarms_app
 from sentinel.cli.audit_commands import audit_app, trace
 from sentinel.cli.card_commands import card_app
 from sentinel.cli.hdl_commands import hdl_app
@@ -42,6 +43,7 @@ app.add_typer(card_app, name="card")
 app.add_typer(audit_app, name="audit")
 app.add_typer(killswitch_app, name="killswitch")
 app.command("drill", epilog="Example: sentinel drill --demo --out drill-out")(drill)
+app.add_typer(alarms_app, name="alarms")
 app.command("trace", epilog="Example: sentinel trace STL-0G00000000001 --store demo-out/journal")(trace)
 register_operator_commands(app)
 

@@ -30,6 +30,7 @@ from sentinel.host.live import check_mode
 from sentinel.host.tuning import quiet_process
 from sentinel.host.venues.binance_spot import Credentials as BinanceCredentials
 from sentinel.host.venues.chosen import Credentials, read_credentials
+from sentinel.ops.clock.looks import clock_looks
 from sentinel.units import format_e8, format_e8_short
 
 _REFRESH_S = 0.5
@@ -55,8 +56,15 @@ async def _run(console: Console, config: Config, seconds: float, lockstep_url: s
         # From here on there is a state to save; until here a signal just ends the process.
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
+        looks = None if lockstep_url else stack.enter_context(clock_looks(config.clock))
         daemon = Daemon(
-            config, credentials, lockstep_url, orders_at=orders_at, decider_factory=choice.factory, card=choice.attached
+            config,
+            credentials,
+            lockstep_url,
+            orders_at=orders_at,
+            decider_factory=choice.factory,
+            card=choice.attached,
+            clock_source=looks,
         )
         choice.begin()
         quiet_process()

@@ -30,6 +30,7 @@ _EXTRA_OF_MODULE = {
     "systemrdl": "hdl",
     "wavedrom": "hdl",
     "boto3": "aws",
+    "botocore": "aws",
 }
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout; progress goes to stderr.")]

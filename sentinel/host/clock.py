@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import NamedTuple, Protocol
 
 from sentinel.units import NS_PER_S
 
 _log = logging.getLogger(__name__)
 
 _SAMPLES = 9
+#: ``bound_ns`` of a clock whose error nobody knows.
+UNKNOWN_NS = -1
+
+
+class ClockLook(NamedTuple):
+    """What one look at the system clock found: the largest error it can have, and whether it was set of late."""
+
+    bound_ns: int
+    stepped: bool
+
+
+UNKNOWN = ClockLook(UNKNOWN_NS, False)
+
+
+class ClockSource(Protocol):
+    """Who looks at the system clock."""
+
+    def take(self) -> ClockLook | None:
+        """The newest look, once; None until there is another."""
 
 
 class LiveClock:
@@ -30,6 +50,10 @@ class LiveClock:
 
     def now_ns(self) -> int:
         return time.monotonic_ns() + self._anchor_ns
+
+    def strayed_ns(self) -> int:
+        """How far this clock is from the system's, which was set after the start; as much is to be added to its error."""
+        return abs(_offset_ns() - self._anchor_ns)
 
 
 def _offset_ns() -> int:

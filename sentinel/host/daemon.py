@@ -22,7 +22,7 @@ from sentinel.engine.readout import trading_state
 from sentinel.errors import ConfigError, ControlError, FeedError, VenueError
 from sentinel.host.book_watch import BookWatch
 from sentinel.host.cards.attached import AttachedCard
-from sentinel.host.clock import LiveClock
+from sentinel.host.clock import ClockSource, LiveClock
 from sentinel.host.control.live_terms import LiveTerms
 from sentinel.host.control.operator import Operator
 from sentinel.host.control.server import ControlServer
@@ -46,6 +46,7 @@ from sentinel.host.venues.contract import OrderSession
 from sentinel.host.venues.key_files import masked
 from sentinel.host.venues.paths import PathReport
 from sentinel.host.warmup import warm_up
+from sentinel.host.watched import Watched
 from sentinel.units import NS_PER_MS, NS_PER_S
 from sentinel.wire import Command, Control, TradingState
 
@@ -72,6 +73,7 @@ class Daemon:
         orders_at: where orders go when that is not ``config.venue`` (a paper exchange that follows it).
         decider_factory: makes the decider that ``config.decider`` names; None for the CPU's.
         card: the card that ``config.decider`` or ``config.gate`` names; None where neither does.
+        clock_source: who looks at the system clock; None where nobody does, or time is virtual.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Daemon:
         orders_at: VenueConfig | None = None,
         decider_factory: DeciderFactory | None = None,
         card: AttachedCard | None = None,
+        clock_source: ClockSource | None = None,
     ) -> None:
         if config.gate != "software" and card is None:
             raise ConfigError("gate", config.gate, "software", "start it by `sentinel run`, which provides the card")
@@ -126,6 +129,7 @@ class Daemon:
         dead_man_s = config.killswitch.dead_man_s
         self.guard = KillGuard(self.host, self.gateway, self._card_lost, config.killswitch.enabled, dead_man_s)
         self.audit = AuditWatch(config.audit_directory, config.audit.max_backlog_ms) if config.audit.required else None
+        self.watched = None if self.lockstep else Watched(self, clock_source)
         self._last_tick_ns = 0
         self._last_snapshot_ns = 0
         self._tasks: list[asyncio.Task[Any]] = []
@@ -171,6 +175,8 @@ class Daemon:
             await self.feed.stop()
         if self.card is not None:
             self.card.close()
+        if self.watched is not None:
+            self.watched.close()
         if self.session is not None:
             # As they were while orders could leave: closed ones know nothing any more.
             self.paths = self.paths or self.session.paths()
@@ -331,6 +337,8 @@ class Daemon:
         objection = self.guard.objection()
         if objection is not None:
             raise objection
+        if self.watched is not None:
+            self.watched.require_alarms()
         if self.card is not None and not (self.card.ready(now_ns) and self.card.arm(now_ns)):
             raise ControlError("card", "tripped", "a card that can be armed", "see sentinel card status, then try again")
         until_ns = 0 if self.arming is None else self.arming.begin(now_ns)
@@ -414,6 +422,8 @@ class Daemon:
             self.host.hold_for_audit(self.audit.look(self.host.journal.next_sequence - 1))
         if self.card is not None:
             self._tend_card(self.card, now_ns)
+        if self.watched is not None:
+            self.watched.tick(now_ns)
         if self.patrol is not None:
             self.patrol.tick(now_ns)
         self.gateway.rehearse()

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +15,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sentinel.cli.main import app
+from sentinel.config_watch import ClockConfig
+from sentinel.host.clock import ClockLook
+from sentinel.host.store.audit_position import read_position
+from sentinel.host.store.journal_reader import read_segments
 from sentinel.ops.audit.export import COLUMNS
 from sentinel.ops.audit.fields import read_trail
 from sentinel.ops.audit.segment import list_segments
+from sentinel.ops.clock import looks
 from tests.json_keys import documented_keys
 from tests.ops.audit.journals import make_trail, open_journal, write_records
 
@@ -34,6 +43,44 @@ def _run(*arguments: object, code: int = 0) -> Result:
 
 def _json(*arguments: object, code: int = 0) -> dict[str, Any]:
     return dict(json.loads(_run(*arguments, "--json", code=code).stdout.splitlines()[-1]))
+
+
+class OneLook:
+    """A clock watch that has seen a clock 41.2 us off."""
+
+    def __init__(self, settings: ClockConfig) -> None:
+        self.settings = settings
+
+    def look(self) -> ClockLook:
+        return ClockLook(41_200, False)
+
+
+def test_each_record_made_beside_a_daemon_holds_the_error_bound_of_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looks, "ClockWatch", OneLook)
+    make_trail(tmp_path / "store", 1, 50)
+    settings = tmp_path / "run.toml"
+    settings.write_text(
+        '[venue]\nrest_url = "http://127.0.0.1:9"\nstream_url = "ws://127.0.0.1:9"\n[feed]\nsymbols = ["NOVAUSDT"]\n'
+        f'[store]\ndirectory = "{tmp_path / "store"}"\n'
+        f'[audit]\ndirectory = "{tmp_path / "trail"}"\nanchors = "{tmp_path / "anchors"}"\n'
+    )
+    frames = sum(len(segment.frames) for segment in read_segments(tmp_path / "store"))
+
+    def end_it() -> None:
+        deadline = time.monotonic() + 20.0
+        while read_position(tmp_path / "trail") != frames and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    ender = threading.Thread(target=end_it)
+    ender.start()
+    _json("audit", "follow", "--config", settings)
+    ender.join()
+    rows = list(read_trail(tmp_path / "trail"))
+    assert len(rows) > 10
+    assert {row["clock_error_us"] for row in rows} == {42}
 
 
 def test_whole_trail_ends_with_code_0_and_counts(trail: Path) -> None:

@@ -206,9 +206,13 @@ class Machine:
         account = self.venue.exchange.account_status(ACCOUNT, {})
         return next((parse_e8(row["free"]) + parse_e8(row["locked"]) for row in account["balances"] if row["asset"] == asset), 0)
 
+    def _instruments(self) -> Any:
+        assert isinstance(self.venue.exchange, Exchange)
+        return self.venue.exchange.instruments
+
     def dust(self, symbol: str) -> int:
         """Quantity too small to be traded now, int64 e8, and a little more: the price moves."""
-        instrument = next(one for one in self.venue.exchange.instruments if one.symbol == symbol)
+        instrument = next(one for one in self._instruments() if one.symbol == symbol)
         price = parse_e8(self.venue.exchange.ticker_book([symbol])[0]["bidPrice"])
         return 2 * instrument.min_notional * E8 // price + instrument.step
 
@@ -224,7 +228,7 @@ class Machine:
         venue = self.other_session()
         await venue.synchronise()
         for number in range(count):
-            instrument = self.venue.exchange.instruments[number % len(SYMBOLS)]
+            instrument = self._instruments()[number % len(SYMBOLS)]
             quote = await venue.quote(instrument.symbol)
             price = quote.bid * 9 // 10 // instrument.tick * instrument.tick
             qty = 20 * E8 * E8 // price // instrument.step * instrument.step

@@ -446,7 +446,7 @@ def test_trade_ids_are_remembered_over_generations() -> None:
 
 
 def test_finished_orders_give_their_slots_back_and_live_ones_never_do() -> None:
-    limits = {
+    limits: Any = {
         "max_orders_per_10s": 10_000,
         "max_trades_per_minute": 1000,
         "max_repeats_per_minute": 1000,

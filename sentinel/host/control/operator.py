@@ -17,10 +17,11 @@ from sentinel.engine.state import EngineState
 from sentinel.errors import ControlError
 from sentinel.host.control.endpoint import Peer
 from sentinel.host.control.live_terms import LiveTerms, Terms, require_unchanged
-from sentinel.host.control.protocol import Arm, CancelAll, Kill, Orders, Positions, Reconcile, Request
+from sentinel.host.control.protocol import Alarm, Arm, CancelAll, Kill, Orders, Positions, Reconcile, Request
 from sentinel.host.discrepancy import KEY_BITS, describe
 from sentinel.host.patrol import Patrol
 from sentinel.host.ports import Clock
+from sentinel.host.watched import Watched
 from sentinel.units import NS_PER_MS, format_e8
 from sentinel.wire import (
     TERMINAL_STATES,
@@ -65,6 +66,9 @@ class Operated(Protocol):
     @property
     def patrol(self) -> Patrol | None: ...
 
+    @property
+    def watched(self) -> Watched | None: ...
+
     def arm_by_hand(self, actor: int) -> None: ...
 
 
@@ -94,6 +98,8 @@ class Operator:
             return await self._cancel_all(request.within_s, peer.uid)
         if isinstance(request, Kill):
             return self._kill(peer.uid)
+        if isinstance(request, Alarm):
+            return self._alarm(request, peer.uid)
         return await self._arm(request, peer.uid)
 
     @property
@@ -220,6 +226,12 @@ class Operator:
         self._kills_asked += 1
         self._daemon.host.control(Command.KILL, self._daemon.clock.now_ns(), value=int(Control.OPERATOR), actor=actor)
         return self._account() | {"live_orders": len(self._live_orders())}
+
+    def _alarm(self, request: Alarm, actor: int) -> dict[str, Any]:
+        if self._daemon.watched is None:
+            raise ControlError("alarm", request.number, "a daemon on the wall clock", "virtual time has no alarms")
+        self._daemon.watched.raise_alarm(request.number, request.wanted, self._daemon.clock.now_ns(), actor)
+        return self._account()
 
     async def _arm(self, request: Arm, actor: int) -> dict[str, Any]:
         if self._live is not None:

@@ -46,7 +46,14 @@ class Arm(msgspec.Struct, tag_field="do", tag="arm", forbid_unknown_fields=True)
     config_hash: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
-Request = Orders | Positions | Reconcile | CancelAll | Kill | Arm
+class Alarm(msgspec.Struct, tag_field="do", tag="alarm", forbid_unknown_fields=True):
+    """The alarm process wants trading stopped: alarm ``number``, ``wanted`` 1 REDUCE_ONLY, 2 kill."""
+
+    number: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    wanted: Annotated[int, msgspec.Meta(ge=1, le=2)]
+
+
+Request = Orders | Positions | Reconcile | CancelAll | Kill | Arm | Alarm
 
 
 class Failure(msgspec.Struct):

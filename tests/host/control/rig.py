@@ -11,6 +11,7 @@ from sentinel.errors import ControlError
 from sentinel.host.control.operator import Operator
 from sentinel.host.patrol import Patrol
 from sentinel.host.venues.binance_spot import BinanceSpotSession
+from sentinel.host.watched import Watched
 from sentinel.wire import NO_SYMBOL, Command, Kind, OrderEventKind
 from tests.engine.world import World
 from tests.host.venues.offline_session import SYMBOLS, ManualClock
@@ -23,6 +24,7 @@ class Rig:
         self.world = World().start()
         self.session: BinanceSpotSession | None = None
         self.patrol: Patrol | None = None
+        self.watched: Watched | None = None
         self.clock = ManualClock()
         self.clock.ns = self.world.now
         self.actors: list[int] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,7 +12,7 @@ from sentinel.errors import ControlError
 from sentinel.host.clock import LiveClock
 from sentinel.host.control import operator
 from sentinel.host.control.endpoint import Peer
-from sentinel.host.control.protocol import Arm, CancelAll, Kill, Orders, Positions, Reconcile, Request
+from sentinel.host.control.protocol import Alarm, Arm, CancelAll, Kill, Orders, Positions, Reconcile, Request, decode_request
 from sentinel.host.venues import keeper
 from sentinel.host.venues.binance_spot import BinanceSpotSession
 from sentinel.units import format_e8
@@ -75,6 +75,37 @@ def test_killing_is_latched_named_and_told_who_and_twice_is_once() -> None:
         )
     assert rig.actors == [1000, 1000]
     assert int(rig.world.c["kills"]) == 1
+
+
+class Watched:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.raised: list[tuple[int, int, int, int]] = []
+
+    def raise_alarm(self, number: int, wanted: int, now_ns: int, actor: int = 0) -> None:
+        self.raised.append((number, wanted, now_ns, actor))
+
+
+def test_an_alarm_is_raised_with_its_number_and_who_asked() -> None:
+    rig = Rig()
+    watched = Watched()
+    rig.watched = cast(Any, watched)
+    assert ask(rig, Alarm(4, 2))["trading_state"] == "ACTIVE"
+    assert watched.raised == [(4, 2, rig.clock.ns, PEER.uid)]
+
+
+def test_virtual_time_has_no_alarms() -> None:
+    with pytest.raises(ControlError, match="wall clock"):
+        ask(Rig(), Alarm(4, 1))
+
+
+@pytest.mark.parametrize(
+    "fields", ['"number": 0, "wanted": 1', '"number": 4, "wanted": 3', '"number": 4, "wanted": 0', '"number": 4']
+)
+def test_an_alarm_of_no_number_or_that_wants_something_else_is_no_request(fields: str) -> None:
+    with pytest.raises(ControlError):
+        decode_request(b'{"do": "alarm", %s}' % fields.encode())
 
 
 def test_arming_after_a_kill_takes_the_nonce_that_was_given() -> None:

@@ -1,0 +1,129 @@
+"""The daemon as others watch it: its clock, its status for the alarm process, and whether that process lives."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Protocol
+
+from sentinel.config import Config
+from sentinel.engine.readout import trading_state
+from sentinel.engine.state import EngineState
+from sentinel.errors import AlarmError, ControlError
+from sentinel.host.alarm_heartbeat import ALARMS_SILENT, HeartbeatWatch
+from sentinel.host.clock import UNKNOWN, UNKNOWN_NS, ClockLook, ClockSource, LiveClock
+from sentinel.host.metrics import EngineHost as MeasuredHost
+from sentinel.host.metrics import Measured, MetricsReader
+from sentinel.host.ports import Clock
+from sentinel.host.status import StatusFile
+from sentinel.units import NS_PER_MS
+from sentinel.wire import Command, Control, TradingState
+
+_log = logging.getLogger(__name__)
+
+#: What an ALARM wants, its ``value``.
+WANTS_REDUCE_ONLY, WANTS_KILL = 1, 2
+
+
+class EngineHost(MeasuredHost, Protocol):
+    """What of the engine's host is needed."""
+
+    @property
+    def epoch(self) -> int: ...
+
+    def control(self, command: Command, t: int, **fields: int) -> None: ...
+
+
+class WatchedDaemon(Measured, Protocol):
+    """What of the daemon is needed."""
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def host(self) -> EngineHost: ...
+
+
+class Watched:
+    """Everything of it that happens at a tick.
+
+    Args:
+        daemon: with its store opened.
+        source: who looks at the system clock; None where nobody does.
+
+    Where the status file cannot be made, the alarm process finds a silent daemon.
+    """
+
+    def __init__(self, daemon: WatchedDaemon, source: ClockSource | None) -> None:
+        settings, directory = daemon.config.alarms, daemon.config.store.directory
+        self.look: ClockLook | None = None if source is None else UNKNOWN
+        self._daemon = daemon
+        self._source = source
+        self._metrics = MetricsReader(daemon)
+        self._every_ns = settings.status_every_ms * NS_PER_MS
+        self._due_ns = 0
+        self._heartbeat = HeartbeatWatch(directory, settings.silence_ms, daemon.host.epoch) if settings.required else None
+        self._status: StatusFile | None = None
+        try:
+            self._status = StatusFile(directory)
+        except AlarmError as error:
+            _log.error("alarms: %s", error)
+
+    def tick(self, now_ns: int) -> None:
+        """Look at everything; ten times a second."""
+        self._tend_clock(now_ns)
+        state = self._daemon.host.state
+        if self._heartbeat is not None and self._heartbeat.silent() and trading_state(state) == TradingState.ACTIVE:
+            _log.error("the alarm process is silent: positions are only reduced")
+            self.raise_alarm(ALARMS_SILENT, WANTS_REDUCE_ONLY, now_ns)
+        monotonic_ns = time.monotonic_ns()
+        if self._status is not None and monotonic_ns >= self._due_ns:
+            self._due_ns = monotonic_ns + self._every_ns
+            self._write_status(self._status, state)
+
+    def raise_alarm(self, number: int, wanted: int, now_ns: int, actor: int = 0) -> None:
+        """Journal an ALARM and see to it that what it wants is so: WANTS_REDUCE_ONLY or WANTS_KILL."""
+        host = self._daemon.host
+        host.control(Command.ALARM, now_ns, value=wanted, id=number, actor=actor)
+        account = host.state.glob[0]
+        if wanted == WANTS_KILL and not int(account["killed"]):
+            host.control(Command.KILL, now_ns, value=int(Control.ALARM), actor=actor)
+        elif wanted == WANTS_REDUCE_ONLY and trading_state(host.state) == TradingState.ACTIVE:
+            epoch = int(account["arm_epoch"]) + 1
+            host.control(Command.ARM, now_ns, id=epoch, value=int(TradingState.REDUCE_ONLY), actor=actor)
+
+    def require_alarms(self) -> None:
+        """Raise ControlError where an alarm process is required and shows no sign of life."""
+        if self._heartbeat is not None and not self._heartbeat.beating():
+            remedy = "start sentinel alarms run with the daemon's settings"
+            raise ControlError("alarm process", "silent", "one that watches this daemon", remedy)
+
+    def close(self) -> None:
+        """The daemon ends."""
+        if self._status is not None:
+            self._status.close()
+            self._status = None
+
+    def _tend_clock(self, now_ns: int) -> None:
+        look = None if self._source is None else self._source.take()
+        if look is None:
+            return
+        if look.bound_ns != UNKNOWN_NS:
+            look = look._replace(bound_ns=look.bound_ns + _strayed_ns(self._daemon.clock))
+        self.look = look
+        self._daemon.host.control(Command.CLOCK, now_ns, value=look.bound_ns, value2=int(look.stepped))
+
+    def _write_status(self, status: StatusFile, state: EngineState) -> None:
+        trading = trading_state(state)
+        status.write(
+            self._daemon.host.epoch,
+            self._daemon.config.mode,
+            trading.name,
+            trading == TradingState.ACTIVE,
+            self._metrics.read(self.look),
+        )
+
+
+def _strayed_ns(clock: Clock) -> int:
+    # The daemon's own time was anchored at its start: where the system clock was set since, its records are off by that much.
+    return clock.strayed_ns() if isinstance(clock, LiveClock) else 0
