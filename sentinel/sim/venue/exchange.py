@@ -348,3 +348,7 @@ class Exchange:
 
     def account_status(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
         return account_queries.account_status(self.desk, account, params)
+
+    def commission(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """account.commission; raises ApiError -1121."""
+        return account_queries.commission(self.desk, account, params)

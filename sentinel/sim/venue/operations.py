@@ -65,6 +65,8 @@ class ExchangePort(Protocol):
 
     def account_status(self, account: str, params: Params) -> dict[str, Any]: ...
 
+    def commission(self, account: str, params: Params) -> dict[str, Any]: ...
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -324,6 +326,15 @@ OPERATIONS: tuple[Operation, ...] = (
         _fixed(20),
         frozenset({"omitZeroBalances"}),
         lambda exchange, account, params: exchange.account_status(account, params),
+    ),
+    Operation(
+        "account.commission",
+        "GET",
+        "/api/v3/account/commission",
+        "USER_DATA",
+        _fixed(20),
+        frozenset({"symbol"}),
+        lambda exchange, account, params: exchange.commission(account, params),
     ),
     Operation(
         ORDER_COUNTS,

@@ -179,6 +179,35 @@ class Account(msgspec.Struct):
     balances: list[BalanceRow]
 
 
+class Rates(msgspec.Struct, frozen=True):
+    """Parts of one commission, fractions of what is received; ``buyer`` or ``seller`` comes on top of the other two."""
+
+    maker: str = "0"
+    taker: str = "0"
+    buyer: str = "0"
+    seller: str = "0"
+
+
+class Commission(msgspec.Struct, rename="camel"):
+    """account/commission of a symbol: the parts add up."""
+
+    symbol: str
+    standard_commission: Rates
+    special_commission: Rates = Rates()
+    tax_commission: Rates = Rates()
+
+
+class Depth(msgspec.Struct):
+    """A book; rows are price and quantity, best first."""
+
+    bids: list[list[str]]
+    asks: list[list[str]]
+
+
+class AveragePrice(msgspec.Struct):
+    price: str
+
+
 class PositionRow(msgspec.Struct):
     a: str
     f: str
@@ -246,6 +275,10 @@ decode_orders = msgspec.json.Decoder(list[OrderResult]).decode
 decode_trades = msgspec.json.Decoder(list[TradeRow]).decode
 decode_report = msgspec.json.Decoder(ExecutionReport).decode
 decode_account = msgspec.json.Decoder(Account).decode
+decode_commission = msgspec.json.Decoder(Commission).decode
+decode_order_counts = msgspec.json.Decoder(list[RateLimitRow]).decode
+decode_depth = msgspec.json.Decoder(Depth).decode
+decode_average_price = msgspec.json.Decoder(AveragePrice).decode
 decode_position = msgspec.json.Decoder(AccountPosition).decode
 decode_server_time = msgspec.json.Decoder(ServerTime).decode
 decode_session_status = msgspec.json.Decoder(SessionStatus).decode
