@@ -95,7 +95,8 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: Callable[[Ve
         monkeypatch.setenv(name, value)
 
     async def start() -> None:
-        exchanges, servers = {}, {}
+        exchanges: dict[str, Exchange] = {}
+        servers: dict[str, Any] = {}
         for name, symbol in SYMBOLS.items():
             quote = "USDT" if name == "binance" else "USD"
             instruments = (Instrument(symbol, "AAA", quote, tick=E8 // 100, step=E8 // 1000),)
