@@ -116,3 +116,6 @@ class FakeExchange:
 
     def commission(self, account: str, params: dict[str, str]) -> dict[str, Any]:
         return {}
+
+    def order_list(self, what: str, account: str, params: dict[str, str]) -> Any:
+        return {}
