@@ -289,7 +289,14 @@ def test_stop_orders_and_lists_have_their_own_counts() -> None:
 
 
 MOVES = st.lists(
-    st.tuples(st.sampled_from(["take", "level", "cancel"]), st.booleans(), st.integers(90, 112), st.integers(0, 140)), max_size=14
+    st.tuples(
+        st.sampled_from(["take", "take", "take", "level", "level", "cancel"]),
+        st.booleans(),
+        st.integers(92, 110),
+        st.sampled_from([3, 17, 60, 110, 140]),
+    ),
+    min_size=4,
+    max_size=14,
 )
 PAIRS = st.tuples(
     st.booleans(),
@@ -342,7 +349,7 @@ def check_invariants(venue: Lists, pair: list[Any], qty: int) -> None:
     assert set(venue.exchange.desk.stops[0]) <= set(venue.exchange.desk.open[0])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=300)
 @given(PAIRS, st.booleans(), MOVES)
 def test_of_a_pair_at_most_one_trades_and_its_funds_are_locked_once(
     pair: tuple[bool, str, str, int, int], behind: bool, moves: list[tuple[str, bool, int, int]]
