@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from sentinel.host.venues.binance_spot import translate
 from sentinel.host.venues.binance_spot.account_rest import AccountRest
 from sentinel.host.venues.binance_spot.desk import Desk
 from sentinel.host.venues.binance_spot.instruments import read_instruments
+from sentinel.host.venues.binance_spot.order_lists import VenueList, list_id
 from sentinel.host.venues.binance_spot.signed_rest import SignedRest
 from sentinel.host.venues.binance_spot.signing import Credentials
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
@@ -103,7 +105,25 @@ class BinanceAccount:
             found = await self._account.order(symbol, self._desk.index, {"origClientOrderId": text})
             if found is not None:
                 return found
+            if key in self._desk.leg_of:
+                return await self._find_leg(symbol, key)
         return None
+
+    async def _find_leg(self, symbol: str, key: int) -> VenueOrder | None:
+        """An order of a list that its own id does not find: a cancel of the list has renamed it."""
+        listed = await self._account.order_list(list_id(self._desk.leg_of[key]))
+        ids = [] if listed is None else [row.order_id for row in listed.orders if translate.order_key(row.client_order_id) == key]
+        found = await self._account.order(symbol, self._desk.index, {"orderId": ids[0]}) if ids else None
+        return None if found is None else replace(found, key=key)
+
+    async def open_order_lists(self) -> list[VenueList]:
+        """Every open order list of the account, foreign ones too. Its orders are also in ``open_orders``. Raises VenueError."""
+        return [translate.read_list(row, self._desk.index) for row in await self._account.open_order_lists()]
+
+    async def find_list(self, first_key: int) -> VenueList | None:
+        """The list of a first key; None when the venue does not know it. Raises VenueError."""
+        found = await self._account.order_list(list_id(first_key))
+        return None if found is None else translate.read_list(found, self._desk.index)
 
     async def my_trades(self, symbol: str, from_id: int | None = None, venue_order_id: int | None = None) -> list[VenueTrade]:
         """The account's fills on ``symbol`` in order of trade id, all pages. Raises VenueError."""

@@ -27,6 +27,7 @@ _SYMBOLS_IN_QUERY = 50
 #: No listing of ours comes near it: 1,000 trades take 300 kB, and the venue allows 200 open orders a symbol.
 _MAX_LISTING_BYTES = 8 << 20
 _EXCHANGE_INFO_WEIGHT, _ACCOUNT_WEIGHT, _OPEN_ORDERS_WEIGHT, _SYMBOL_ORDERS_WEIGHT = 20, 20, 80, 6
+_OPEN_LISTS_WEIGHT = 6
 _ORDER_WEIGHT, _TRADES_WEIGHT, _ORDER_TRADES_WEIGHT = 4, 20, 5
 _DEPTH_LEVELS, _DEPTH_WEIGHT, _AVERAGE_PRICE_WEIGHT, _COMMISSION_WEIGHT, _ORDER_COUNTS_WEIGHT = 500, 25, 2, 20, 40
 
@@ -88,6 +89,19 @@ class AccountRest:
         except _NoSuchOrder:
             return None
         return self._read(body, lambda raw: translate.read_order(messages.decode_order(raw), index), "order")
+
+    async def order_list(self, client_id: str) -> messages.ListResult | None:
+        """The list of a client id; None when the venue does not know it."""
+        try:
+            body = await self._get("/api/v3/orderList", {"origClientOrderId": client_id}, _ORDER_WEIGHT)
+        except _NoSuchOrder:
+            return None
+        return self._read(body, messages.decode_list, "orderList")
+
+    async def open_order_lists(self) -> list[messages.ListResult]:
+        """Every open list of the account, foreign ones too."""
+        body = await self._get("/api/v3/openOrderList", {}, _OPEN_LISTS_WEIGHT)
+        return self._read(body, messages.decode_lists, "openOrderList")
 
     async def trades(
         self, symbol: str, index: int, instrument: Instrument, from_id: int | None, venue_order_id: int | None

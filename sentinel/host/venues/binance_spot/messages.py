@@ -110,6 +110,25 @@ class Replaced(msgspec.Struct, rename="camel"):
     new_order_response: msgspec.Raw = msgspec.Raw()
 
 
+class ListedOrder(msgspec.Struct, rename="camel"):
+    """An order of a list, under the client id it was placed with."""
+
+    order_id: Id
+    client_order_id: str
+
+
+class ListResult(msgspec.Struct, rename="camel"):
+    """An order list; ``order_reports`` in answers to its placement and its cancel."""
+
+    order_list_id: Id
+    contingency_type: str
+    list_order_status: str
+    list_client_order_id: str
+    symbol: str
+    orders: list[ListedOrder]
+    order_reports: list[OrderResult] = []
+
+
 class AmendedOrder(msgspec.Struct, rename="camel"):
     """An order after its amend."""
 
@@ -272,6 +291,8 @@ decode_order = msgspec.json.Decoder(OrderResult).decode
 decode_replaced = msgspec.json.Decoder(Replaced).decode
 decode_amended = msgspec.json.Decoder(Amended).decode
 decode_orders = msgspec.json.Decoder(list[OrderResult]).decode
+decode_list = msgspec.json.Decoder(ListResult).decode
+decode_lists = msgspec.json.Decoder(list[ListResult]).decode
 decode_trades = msgspec.json.Decoder(list[TradeRow]).decode
 decode_report = msgspec.json.Decoder(ExecutionReport).decode
 decode_account = msgspec.json.Decoder(Account).decode

@@ -7,7 +7,8 @@ session turns both into AMBIGUOUS and keeps the bytes.
 from __future__ import annotations
 
 from sentinel.host.venues.amounts import amount
-from sentinel.host.venues.binance_spot.messages import Amended, ExecutionReport, OrderResult, TradeRow
+from sentinel.host.venues.binance_spot.messages import Amended, ExecutionReport, ListResult, OrderResult, TradeRow
+from sentinel.host.venues.binance_spot.order_lists import VenueList
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
 from sentinel.host.venues.instrument import Instrument
 from sentinel.host.venues.order_events import NO_TRADE, RecordBatch, foreign_key
@@ -205,6 +206,21 @@ def read_order(row: OrderResult, index: dict[str, int]) -> VenueOrder:
         cum_qty=amount(row.executed_qty, "executedQty"),
         cum_quote=amount(row.cummulative_quote_qty, "cummulativeQuoteQty"),
         t_update_ns=row.update_time * NS_PER_MS,
+    )
+
+
+def read_list(row: ListResult, index: dict[str, int]) -> VenueList:
+    """An order list as a plain fact. Raises ValueError for a status this program does not know."""
+    if row.list_order_status not in ("EXECUTING", "ALL_DONE"):
+        raise ValueError(f"unknown list order status {row.list_order_status!r}")
+    return VenueList(
+        venue_list_id=row.order_list_id,
+        client_id=row.list_client_order_id,
+        symbol=index.get(row.symbol, -1),
+        contingency=row.contingency_type,
+        done=row.list_order_status == "ALL_DONE",
+        keys=tuple(order_key(order.client_order_id) for order in row.orders),
+        venue_order_ids=tuple(order.order_id for order in row.orders),
     )
 
 
