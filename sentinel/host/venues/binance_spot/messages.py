@@ -95,6 +95,7 @@ class OrderResult(msgspec.Struct, rename="camel"):
     orig_qty: str
     executed_qty: str
     cummulative_quote_qty: str
+    stop_price: str = "0"
     orig_client_order_id: str = ""
     transact_time: Millis = 0
     update_time: Millis = 0
@@ -185,6 +186,7 @@ class ExecutionReport(msgspec.Struct):
     t: Id
     m: bool
     Z: str
+    P: str = "0"
     N: str | None = None
 
 

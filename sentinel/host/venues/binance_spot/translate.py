@@ -72,6 +72,11 @@ def order_side(text: str) -> Side:
     return side
 
 
+def _limit_or_stop(price: str, stop_price: str) -> int:
+    """What an order is worth at least: one that takes the market once triggered has no limit."""
+    return amount(price, "price") or amount(stop_price, "stopPrice")
+
+
 def write_placement(batch: RecordBatch, key: int, symbol: int, instrument: Instrument, result: OrderResult, t_recv: int) -> None:
     """ACKED, one TRADE per fill, and the end where the order has ended. Nothing is written when anything is wrong."""
     state, side = order_state(result.status), order_side(result.side)
@@ -183,7 +188,7 @@ def write_report(batch: RecordBatch, symbol: int, instrument: Instrument, report
         cum_qty=amount(report.z, "z"),
         cum_quote=amount(report.Z, "Z"),
         qty=amount(report.q, "q"),
-        price=amount(report.p, "p"),
+        price=_limit_or_stop(report.p, report.P),
         commission=amount(report.n, "n"),
         fee_asset=instrument.fee_asset(report.N),
         venue_order_id=report.i,
@@ -201,7 +206,7 @@ def read_order(row: OrderResult, index: dict[str, int]) -> VenueOrder:
         venue_order_id=row.order_id,
         side=order_side(row.side),
         state=order_state(row.status),
-        price=amount(row.price, "price"),
+        price=_limit_or_stop(row.price, row.stop_price),
         qty=amount(row.orig_qty, "origQty"),
         cum_qty=amount(row.executed_qty, "executedQty"),
         cum_quote=amount(row.cummulative_quote_qty, "cummulativeQuoteQty"),
