@@ -16,6 +16,7 @@ from sentinel.engine.orders import QUERY_INTERVAL_NS
 from sentinel.engine.state import CLOCK_BOUND_NS
 from sentinel.errors import RouteError, VenueError
 from sentinel.host.clock import LiveClock
+from sentinel.host.live import check_mode
 from sentinel.host.ports import Clock
 from sentinel.host.router.live import RouteSession, VenueSetup, open_session
 from sentinel.host.router.outcome import Outcome, OutcomeSink
@@ -36,7 +37,10 @@ class Settled(NamedTuple):
 
 
 def require_paper(setups: list[VenueSetup]) -> None:
-    """Raise RouteError for settings of live trading: their orders must pass the daemon's own controls."""
+    """Raise RouteError for settings of live trading: their orders must pass the daemon's own controls.
+
+    Raises ConfigError for keys or a store of the other mode, as a daemon's start does.
+    """
     for setup in setups:
         if setup.config.mode != "paper":
             raise RouteError(
@@ -45,6 +49,7 @@ def require_paper(setups: list[VenueSetup]) -> None:
                 "paper: the router's own orders pass no risk gate, kill switch or journal of a daemon",
                 "plan with --dry-run, and trade live by a daemon",
             )
+        check_mode(setup.config)
 
 
 class SessionDesk:

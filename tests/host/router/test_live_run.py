@@ -207,6 +207,17 @@ def test_settings_of_live_trading_are_refused(tmp_path: Path, monkeypatch: pytes
     run(tmp_path, monkeypatch, scenario)
 
 
+def test_a_store_of_live_trading_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(venues: Venues) -> None:
+        (tmp_path / "binance").mkdir()
+        (tmp_path / "binance" / "config-0.json").write_text('{"mode": "live"}')
+        with pytest.raises(ConfigError, match="a store of paper runs alone"):
+            await execute_live(venues.setups(), buy(1), False)
+        assert venues.orders("binance") == venues.orders("coinbase") == []
+
+    run(tmp_path, monkeypatch, scenario)
+
+
 def test_symbols_priced_in_two_assets_must_both_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(venues: Venues) -> None:
         with pytest.raises(ConfigError, match="coinbase"):

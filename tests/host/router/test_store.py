@@ -9,6 +9,7 @@ import pytest
 from sentinel.errors import JournalError
 from sentinel.host.router.store import ROUTE_STRATEGY, PlacedOrder, RouteStore
 from sentinel.host.store.epoch import read_epoch
+from sentinel.host.store.journal import Journal
 
 ORDER = PlacedOrder(7, "AAAUSDT", 1, 1, 2, 100, 3, 5)
 
@@ -37,6 +38,21 @@ def test_every_run_takes_keys_of_a_new_epoch_of_the_store_and_none_without_an_or
     ]
     RouteStore.open(tmp_path).close()
     assert read_epoch(tmp_path) == 2
+
+
+def test_beside_a_daemon_of_the_store_there_is_no_route_and_beside_a_route_no_daemon(tmp_path: Path) -> None:
+    def journal() -> Journal:
+        return Journal.open(tmp_path, config_digest="0" * 64, model_crc=1, symbols=["AAAUSDT"], segment_bytes=1 << 16)
+
+    running = journal()
+    with pytest.raises(JournalError, match="a store nobody uses now"):
+        RouteStore.open(tmp_path)
+    running.close()
+    store = RouteStore.open(tmp_path)
+    with pytest.raises(JournalError, match="one writer at a time"):
+        journal()
+    store.close()
+    journal().close()
 
 
 def test_a_store_in_use_is_refused(tmp_path: Path) -> None:
