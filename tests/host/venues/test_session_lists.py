@@ -193,6 +193,23 @@ def test_a_list_whose_answer_is_lost_is_unknown_until_both_orders_are_asked_for(
     play(BINANCE, scenario)
 
 
+@pytest.mark.parametrize("fault", [FaultKind.DELAY_EVENT, FaultKind.DUPLICATE_EVENT, FaultKind.REORDER_EVENT])
+@pytest.mark.parametrize("kind", ["executionReport", "listStatus"])
+def test_user_data_late_twice_or_out_of_order_leads_to_the_same_ends(fault: FaultKind, kind: str) -> None:
+    async def scenario(rig: Rig) -> None:
+        await with_oco(rig)
+        rig.server.faults.inject(fault, count=2, target=kind, delay_ns=50_000_000)
+        traded(rig, Side.SELL, 6, 98)
+        await ends(rig, (BELOW, TRADE), (ABOVE, EXPIRED))
+        await until(lambda: rig.bought(BELOW) == 2 * E8)
+        for key, state, filled in ((ABOVE, OrderState.EXPIRED, 0), (BELOW, OrderState.FILLED, 2 * E8)):
+            rig.session.query(key, "AAAUSDT")
+            told = await rig.heard(STATUS, key=key)
+            assert (told.state, told.cum_qty) == (state, filled)
+
+    play(BINANCE, scenario)
+
+
 def test_a_list_that_never_arrived_is_found_nowhere() -> None:
     async def scenario(rig: Rig) -> None:
         rig.server.faults.inject(FaultKind.DROP_REQUEST, target="orderList.place.oco")
