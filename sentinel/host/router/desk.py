@@ -26,6 +26,7 @@ from sentinel.wire import OrderState, client_order_id
 
 #: Beyond the time in which an order could still be taken, for the questions that prove it was not.
 _PATIENCE_NS = 10 * NS_PER_S
+_LOST_NS = 5 * NS_PER_S
 _LOOK_S = 0.02
 
 
@@ -122,7 +123,7 @@ class SessionDesk:
         return Settled(order, outcome)
 
     async def close(self) -> None:
-        """Close the connection and release the store. Idempotent enough for ``finally``."""
+        """Close the connection and release the store."""
         try:
             with contextlib.suppress(VenueError, OSError):
                 await self.session.close()
@@ -136,29 +137,56 @@ class SessionDesk:
     async def _settle(self, order: PlacedOrder, outcome: Outcome) -> None:
         """Wait for the end, asking where it is in doubt or late; write it once it is known."""
         begin_ns = self._clock.now_ns()
-        proves_from_ns = order.t_ns + self._resolve_ns
-        give_up_ns = max(proves_from_ns, begin_ns) + _PATIENCE_NS
-        asked_ns, counted, first_proof_ns = 0, outcome.not_found, 0
+        proof = _Proof(order.t_ns + self._resolve_ns)
+        give_up_ns = max(proof.from_ns, begin_ns) + _PATIENCE_NS
         while not outcome.complete:
             now_ns = self._clock.now_ns()
-            if outcome.not_found > counted:
-                counted = outcome.not_found
-                if asked_ns >= proves_from_ns:
-                    first_proof_ns = first_proof_ns or asked_ns
-                    if asked_ns - first_proof_ns >= QUERY_INTERVAL_NS and not outcome.filled:
-                        outcome.state = OrderState.NEVER_ACCEPTED
-                        break
+            if proof.look(outcome.not_found) and not outcome.filled:
+                outcome.state = OrderState.NEVER_ACCEPTED
+                break
             if now_ns > give_up_ns:
                 if not outcome.ended:
                     outcome.state = OrderState.UNKNOWN
                 break
             overdue = now_ns - begin_ns > self._ack_ns or outcome.state == OrderState.UNKNOWN
-            if overdue and now_ns - asked_ns >= QUERY_INTERVAL_NS and self.session.ready:
-                asked_ns = now_ns
+            if overdue and proof.may_ask(now_ns):
+                proof.asked(now_ns)
                 self.session.query(order.key, order.symbol)
             await asyncio.sleep(_LOOK_S)
         if outcome.ended:
             self.store.ended(order.key, summary(outcome))
+
+
+class _Proof:
+    """That an order was never accepted: two questions find nothing, two seconds apart, both asked from ``from_ns`` on.
+
+    One question at a time, so that an answer belongs to it; one without an answer for five seconds counts as lost.
+    """
+
+    def __init__(self, from_ns: int) -> None:
+        self.from_ns = from_ns
+        self._asked_ns = 0
+        self._first_ns = 0
+        self._waits = False
+        self._counted = 0
+
+    def may_ask(self, now_ns: int) -> bool:
+        return now_ns - self._asked_ns >= (_LOST_NS if self._waits else QUERY_INTERVAL_NS)
+
+    def asked(self, now_ns: int) -> None:
+        if self._waits:
+            self._first_ns = 0
+        self._asked_ns, self._waits = now_ns, True
+
+    def look(self, not_found: int) -> bool:
+        """``not_found``: how many answers so far have found nothing. Whether that proves it."""
+        if not_found == self._counted:
+            return False
+        self._counted, self._waits = not_found, False
+        if self._asked_ns < self.from_ns:
+            return False
+        self._first_ns = self._first_ns or self._asked_ns
+        return self._asked_ns - self._first_ns >= QUERY_INTERVAL_NS
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
