@@ -108,6 +108,7 @@ def test_example_settings_are_valid() -> None:
         "demo",
         "run",
         "route",
+        "route, executed",
         "sim campaign",
         "hdl emit",
         "hdl test",

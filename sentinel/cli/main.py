@@ -20,6 +20,8 @@ from sentinel.cli.hdl_commands import hdl_app
 from sentinel.cli.image_commands import build_afi, doctor_app
 from sentinel.cli.killswitch_commands import drill, killswitch_app
 from sentinel.cli.operator_commands import register as register_operator_commands
+from sentinel.cli.route_commands import EXAMPLE as ROUTE_EXAMPLE
+from sentinel.cli.route_commands import route
 from sentinel.cli.shared import CONTEXT, ConfigFile, Json, Result, execute, group
 from sentinel.errors import ConfigError
 
@@ -45,6 +47,7 @@ app.add_typer(killswitch_app, name="killswitch")
 app.command("drill", epilog="Example: sentinel drill --demo --out drill-out")(drill)
 app.add_typer(alarms_app, name="alarms")
 app.command("trace", epilog="Example: sentinel trace STL-0G00000000001 --store demo-out/journal")(trace)
+app.command(epilog=ROUTE_EXAMPLE)(route)
 register_operator_commands(app)
 
 
@@ -73,13 +76,6 @@ class Engine(StrEnum):
 
     pyverilator = "pyverilator"
     verilator = "verilator"
-
-
-class OrderSide(StrEnum):
-    """Which way an order goes."""
-
-    buy = "buy"
-    sell = "sell"
 
 
 class Kind(StrEnum):
@@ -177,52 +173,6 @@ def record(
         from sentinel.cli import record as implementation
 
         return implementation.execute(console, config=config, out=out, seconds=seconds)
-
-    execute(as_json, job)
-
-
-@app.command(
-    epilog="Example: sentinel route --symbol BTCUSDT --side buy --qty 2 --book binance=b.json --book coinbase=c.json --dry-run"
-)
-def route(
-    symbol: Annotated[str, typer.Option(metavar="NAME", help="What is traded; the books must be of it.")],
-    side: Annotated[OrderSide, typer.Option(metavar="buy|sell", help="Which way.")],
-    qty: Annotated[str, typer.Option(metavar="N", help="Quantity, base asset.")],
-    book: Annotated[
-        list[str], typer.Option("--book", metavar="VENUE=FILE", help="A venue's book, filters, fees and balances. Repeat.")
-    ],
-    limit: Annotated[
-        str | None,
-        typer.Option(metavar="PRICE", help="Worst price; without it the best price and strategy.slippage_bps beyond it."),
-    ] = None,
-    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings to take slippage_bps from.")] = None,
-    rest: Annotated[bool, typer.Option("--rest", help="What cannot be had at once may wait in a book at the limit.")] = False,
-    drift_bps_per_s: Annotated[
-        int, typer.Option("--drift-bps-per-s", metavar="N", min=0, max=10_000, help="How fast the price is expected to run away.")
-    ] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Required: this version plans and sends nothing.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Plan how to spread an order over venues, by book depth, fees, latency, filters and balances; check and print the plan.
-
-    It does not read live books (settings reach one venue, which leaves nothing to choose) and it sends no order.
-    """
-
-    def job(console: Console) -> Result:
-        from sentinel.cli import route as implementation
-
-        return implementation.execute(
-            console,
-            symbol=symbol,
-            side=side.value,
-            qty=qty,
-            limit=limit,
-            books=book,
-            config=config,
-            rest=rest,
-            drift_bps_per_s=drift_bps_per_s,
-            dry_run=dry_run,
-        )
 
     execute(as_json, job)
 

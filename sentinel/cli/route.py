@@ -1,7 +1,8 @@
-"""``sentinel route``: how an order would be spread over venues, checked, and printed; nothing is sent."""
+"""``sentinel route``: how an order would be spread over venues, checked and printed; or sent."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sentinel.config import StrategyConfig, load_config
 from sentinel.errors import ConfigError, RouteError, UnitError
 from sentinel.host.router.books import read_book
 from sentinel.host.router.check import approve
+from sentinel.host.router.live import named_configs, state_rows, venue_setups
 from sentinel.host.router.plan import plan
 from sentinel.host.router.records import Plan, RouteOrder, VenueState
 from sentinel.units import BPS, INT64_MAX, format_e8_short, parse_e8
@@ -28,25 +30,52 @@ def execute(
     qty: str,
     limit: str | None,
     books: list[str],
-    config: Path | None,
+    configs: list[Path],
     rest: bool,
     drift_bps_per_s: int,
     dry_run: bool,
+    send: bool,
+    replan: bool,
 ) -> dict[str, Any]:
-    """Plan, check and print. Raises ConfigError or RouteError for an argument or a book that cannot be used."""
-    if not dry_run:
-        raise ConfigError("--dry-run", dry_run, "given", "add it: this version plans and sends nothing")
+    """Plan and check, of files or of live venues; ``send``: and send it.
+
+    Raises ConfigError or RouteError for an argument, a book or settings that cannot be used, JournalError for a store that is
+    in use or damaged.
+    """
+    if dry_run == send:
+        raise ConfigError("--dry-run, --execute", (dry_run, send), "one of them", "--dry-run sends nothing")
+    if send and rest:
+        raise ConfigError("--rest", rest, "--dry-run alone", "an order that waits needs somebody who watches it")
+    wanted, amount = Side.BUY if side == "buy" else Side.SELL, _decimal("--qty", qty)
+    worst = None if limit is None else _decimal("--limit", limit)
+    loaded = [load_config(path) for path in configs]
+    slippage_bps = min((config.strategy.slippage_bps for config in loaded), default=StrategyConfig().slippage_bps)
+
+    def make_order(states: list[VenueState]) -> RouteOrder:
+        price = _reach(states, wanted, slippage_bps) if worst is None else worst
+        return RouteOrder(wanted, amount, price, rest, drift_bps_per_s * _E6_IN_BPS)
+
+    if not books:
+        from sentinel.cli import route_live
+
+        if len(loaded) < 2:
+            raise ConfigError("--config", len(loaded), "two at least, or --book", "name each venue's settings, or files of books")
+        setups = venue_setups(named_configs(configs, loaded), symbol)
+        if send:
+            return route_live.send(console, symbol, setups, make_order, replan)
+        return route_live.dry_run(console, symbol, setups, make_order)
+    if send or len(loaded) > 1:
+        raise ConfigError(
+            "--book", books, "--dry-run and one --config at most", "leave --book away to reach the venues themselves"
+        )
     states = [_state(text) for text in books]
     names = [state.name for state in states]
-    if not states or len(set(names)) != len(names):
-        raise ConfigError("--book", names, "VENUE=FILE, once a venue", "name each venue's book; settings reach one venue only")
-    wanted, amount = Side.BUY if side == "buy" else Side.SELL, _decimal("--qty", qty)
-    strategy = load_config(config).strategy if config is not None else StrategyConfig()
-    price = _decimal("--limit", limit) if limit is not None else _reach(states, wanted, strategy.slippage_bps)
-    order = RouteOrder(wanted, amount, price, rest, drift_bps_per_s * _E6_IN_BPS)
+    if len(set(names)) != len(names):
+        raise ConfigError("--book", names, "VENUE=FILE, once a venue", "name each venue's book once")
+    order = make_order(states)
     approved = approve(order, states, plan(order, states))
-    _show(console, symbol, approved.plan)
-    return _result(symbol, approved.plan)
+    show_plan(console, symbol, approved.plan, {})
+    return plan_rows(symbol, approved.plan, {}) | {"venues": state_rows(states)}
 
 
 def _decimal(option: str, text: str) -> int:
@@ -73,7 +102,8 @@ def _reach(states: list[VenueState], side: Side, slippage_bps: int) -> int:
     return max(-(-max(best) * (BPS - slippage_bps) // BPS), 1)
 
 
-def _show(console: Console, symbol: str, found: Plan) -> None:
+def show_plan(console: Console, symbol: str, found: Plan, missing: Mapping[str, str]) -> None:
+    """For people. ``missing``: venues that take no part, and why."""
     order = found.order
     head = f"{order.side.name} {format_e8_short(order.qty)} {symbol}, limit {format_e8_short(order.limit)}; nothing is sent"
     table = Table(title=head, title_justify="left")
@@ -85,11 +115,12 @@ def _show(console: Console, symbol: str, found: Plan) -> None:
     console.print(table)
     if found.unrouted:
         console.print(f"not routed: {format_e8_short(found.unrouted)}", highlight=False)
-    for name, why in found.unused:
+    for name, why in (*found.unused, *missing.items()):
         console.print(f"{name}: not used, {why}", highlight=False, markup=False)
 
 
-def _result(symbol: str, found: Plan) -> dict[str, Any]:
+def plan_rows(symbol: str, found: Plan, missing: Mapping[str, str]) -> dict[str, Any]:
+    """For programs."""
     order = found.order
     return {
         "symbol": symbol,
@@ -110,5 +141,5 @@ def _result(symbol: str, found: Plan) -> dict[str, Any]:
             for child in found.children
         ],
         "unrouted": format_e8_short(found.unrouted),
-        "unused": dict(found.unused),
+        "unused": dict(found.unused) | dict(missing),
     }

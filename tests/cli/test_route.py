@@ -76,7 +76,10 @@ def test_the_reach_of_the_settings_counts(books: list[str], tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
-        (["--side", "buy", "--qty", "1"], "--dry-run"),
+        (["--side", "buy", "--qty", "1"], "--dry-run, --execute"),
+        (["--side", "buy", "--qty", "1", "--dry-run", "--execute"], "--dry-run, --execute"),
+        (["--side", "buy", "--qty", "1", "--execute"], "--book"),
+        (["--side", "buy", "--qty", "1", "--execute", "--rest"], "--rest"),
         (["--side", "buy", "--qty", "1e3", "--dry-run"], "--qty"),
         (["--side", "buy", "--qty", "0", "--dry-run"], "qty"),
         (["--side", "buy", "--qty", "-1", "--dry-run"], "qty"),
@@ -98,3 +101,8 @@ def test_one_venue_twice_and_books_without_an_offer_are_refused(books: list[str]
     empty.write_text(json.dumps(NEAR | {"asks": []}))
     code, result, _ = routed("--side", "buy", "--qty", "1", "--book", f"a={empty}", "--dry-run")
     assert (code, result["error"]["field"]) == (2, "--limit")
+
+
+def test_one_settings_file_leaves_nothing_to_choose() -> None:
+    code, result, _ = routed("--side", "buy", "--qty", "1", "--dry-run")
+    assert (code, result["error"]["field"]) == (2, "--config")

@@ -21,7 +21,7 @@ from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.faults import FaultKind, FaultPlan
 from sentinel.sim.venue.orders import OPEN, Order
 from sentinel.sim.venue.rest import HttpRequest, HttpResponse, HttpServer, Unanswered
-from sentinel.units import E8, NS_PER_MS, parse_e8
+from sentinel.units import E8, NS_PER_MS, format_e8, parse_e8
 
 _MAX_PAGE = 1000
 _BOOK_LEVELS = {"1": 1, "2": 5000}
@@ -63,6 +63,7 @@ class CoinbaseRest(HttpServer):
             ("GET", re.compile(r"/orders"), "orders", self._orders),
             ("GET", re.compile(r"/fills"), "fills", self._fills),
             ("GET", re.compile(r"/accounts"), "accounts", self._accounts),
+            ("GET", re.compile(r"/fees"), "fees", self._fees),
             ("GET", re.compile(r"/products"), "products", None),
             ("GET", re.compile(r"/products/([^/]+)/book"), "book", None),
             ("GET", re.compile(r"/products/([^/]+)/trades"), "trades", None),
@@ -218,6 +219,10 @@ class CoinbaseRest(HttpServer):
     def _accounts(self, key: CoinbaseKey, request: HttpRequest, params: dict[str, str], tail: str) -> tuple[Any, dict[str, str]]:
         owner = self._venue.ledger.accounts[key.account]
         return [shapes.account(currency, held.free, held.locked) for currency, held in owner.balances.items()], {}
+
+    def _fees(self, key: CoinbaseKey, request: HttpRequest, params: dict[str, str], tail: str) -> tuple[Any, dict[str, str]]:
+        rates = self._venue.ledger.accounts[key.account].rates
+        return {"maker_fee_rate": format_e8(rates.maker), "taker_fee_rate": format_e8(rates.taker), "usd_volume": "0.00"}, {}
 
     def _find(self, account: str, name: str) -> Order:
         desk = self._venue.desk

@@ -108,3 +108,22 @@ def account_status(desk: OrderDesk, account: str, params: Mapping[str, str]) -> 
         "permissions": ["SPOT"],
         "uid": owner.uid,
     }
+
+
+def commission(desk: OrderDesk, account: str, params: Mapping[str, str]) -> dict[str, Any]:
+    """account/commission of one symbol: the standard part alone."""
+    index = desk.symbol_index(symbol_param(params))
+    rates = desk.ledger.accounts[account].rates
+    none = dict.fromkeys(("maker", "taker", "buyer", "seller"), format_e8(0))
+    return {
+        "symbol": desk.instruments[index].symbol,
+        "standardCommission": none | {"maker": format_e8(rates.maker), "taker": format_e8(rates.taker)},
+        "specialCommission": none,
+        "taxCommission": none,
+        "discount": {
+            "enabledForAccount": False,
+            "enabledForSymbol": False,
+            "discountAsset": "BNB",
+            "discount": "0.75000000",
+        },
+    }

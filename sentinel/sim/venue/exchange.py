@@ -19,6 +19,7 @@ from sentinel.sim.venue.api_error import ApiError
 from sentinel.sim.venue.instruments import Instrument
 from sentinel.sim.venue.matching import Book
 from sentinel.sim.venue.order_desk import OrderDesk
+from sentinel.sim.venue.order_lists import OrderLists
 from sentinel.sim.venue.publication import Publication, decimal
 from sentinel.sim.venue.refusals import invalid_data
 from sentinel.units import E8, NS_PER_MS
@@ -84,9 +85,11 @@ class Exchange:
             self.ledger,
             self._print_account_trades,
             self.average_price,
+            lambda symbol: self._public[symbol].tape.last_price,
             lambda account, event: self.publish_user(account, event),
             rng.randrange(10**6, 10**7),
         )
+        self.lists = OrderLists(self.desk, rng.randrange(10**5, 10**6))
         self._flushes: list[tuple[int, int]] = []
         self._flush_due = [False] * len(self.instruments)
         source.open(self)
@@ -173,6 +176,8 @@ class Exchange:
                 self.desk.fill_maker(symbol, fill.maker, fill.price, fill.qty, public.trade_id)
 
     def commit(self, symbol: int) -> None:
+        if self.lists.due or self.desk.stops[symbol]:
+            self.lists.settle(symbol)
         if self.source.relays:
             if self.desk.open[symbol]:
                 self._uncross(symbol)
@@ -348,3 +353,15 @@ class Exchange:
 
     def account_status(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
         return account_queries.account_status(self.desk, account, params)
+
+    def commission(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """account.commission; raises ApiError -1121."""
+        return account_queries.commission(self.desk, account, params)
+
+    def order_list(self, what: str, account: str, params: Mapping[str, str]) -> Any:
+        """An operation on order lists by the end of its name: oco, oto, otoco, cancel, status or open; raises ApiError."""
+        result = self.lists.run(what, account, params)
+        index = self.desk.index.get(str(params.get("symbol", "")))
+        if index is not None:
+            self.commit(index)
+        return result

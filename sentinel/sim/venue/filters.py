@@ -114,10 +114,22 @@ def check_notional(instrument: Instrument, price: int, qty: int, market: bool) -
         raise filter_failure("NOTIONAL")
 
 
-def check_open_orders(instrument: Instrument, open_orders: int) -> None:
+def check_open_orders(instrument: Instrument, open_orders: int, more: int = 1) -> None:
     """MAX_NUM_ORDERS for one account on one symbol."""
-    if instrument.max_orders and open_orders >= instrument.max_orders:
+    if instrument.max_orders and open_orders + more > instrument.max_orders:
         raise filter_failure("MAX_NUM_ORDERS")
+
+
+def check_algo_orders(instrument: Instrument, open_orders: int, more: int = 1) -> None:
+    """MAX_NUM_ALGO_ORDERS: orders with a stop price of one account on one symbol."""
+    if instrument.max_algo_orders and open_orders + more > instrument.max_algo_orders:
+        raise filter_failure("MAX_NUM_ALGO_ORDERS")
+
+
+def check_order_lists(instrument: Instrument, open_lists: int) -> None:
+    """MAX_NUM_ORDER_LISTS for one account on one symbol."""
+    if instrument.max_order_lists and open_lists >= instrument.max_order_lists:
+        raise filter_failure("MAX_NUM_ORDER_LISTS")
 
 
 def check_position(instrument: Instrument, held: int, open_buys: int, qty: int) -> None:

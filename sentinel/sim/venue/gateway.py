@@ -86,18 +86,18 @@ class Gateway:
     def _place(self, operation: Operation, account: str, params: Params) -> Any:
         counter = self.orders(account)
         try:
-            counter.check(self.now_ns)
+            counter.check(self.now_ns, operation.orders)
         except ApiError as refusal:
             if params.get("orderRateLimitExceededMode") == "CANCEL_ONLY":
                 raise self._cancel_only(account, params, refusal) from None
             raise
-        counter.placed(self.now_ns)
+        counter.placed(self.now_ns, operation.orders)
         try:
             return operation.run(self.exchange, account, params)
         except ApiError:
             # A cancel-replace counts even when its new order is not attempted.
-            if operation.method == "order.place":
-                counter.withdraw()
+            if operation.method != "order.cancelReplace":
+                counter.withdraw(operation.orders)
             raise
 
     def _cancel_only(self, account: str, params: Params, refusal: ApiError) -> ApiError:

@@ -9,7 +9,7 @@ from typing import Any
 from sentinel.errors import VenueError
 from sentinel.units import E8, format_e8, parse_e8
 
-ORDER_TYPES = ("LIMIT", "LIMIT_MAKER", "MARKET")
+ORDER_TYPES = ("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
 STP_MODES = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT")
 
 
@@ -38,6 +38,8 @@ class Instrument:
     ask_down: int = E8 // 5
     avg_price_mins: int = 5
     max_orders: int = 200
+    max_algo_orders: int = 5
+    max_order_lists: int = 20
     max_amends: int = 10
     max_position: int = 0
     price_range_bps: int = 0
@@ -62,8 +64,8 @@ class Instrument:
             "quoteCommissionPrecision": 8,
             "orderTypes": list(ORDER_TYPES),
             "icebergAllowed": False,
-            "ocoAllowed": False,
-            "otoAllowed": False,
+            "ocoAllowed": True,
+            "otoAllowed": True,
             "opoAllowed": False,
             "quoteOrderQtyMarketAllowed": True,
             "allowTrailingStop": False,
@@ -117,6 +119,8 @@ class Instrument:
                 "avgPriceMins": self.avg_price_mins,
             },
             {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": self.max_orders},
+            {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": self.max_algo_orders},
+            {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": self.max_order_lists},
             {"filterType": "MAX_NUM_ORDER_AMENDS", "maxNumOrderAmends": self.max_amends},
         ]
         if self.max_position:
@@ -152,6 +156,8 @@ class Instrument:
                 ask_down=parse_e8(percent.get("askMultiplierDown", "0")),
                 avg_price_mins=int(percent.get("avgPriceMins", 5)),
                 max_orders=int(filters.get("MAX_NUM_ORDERS", {}).get("maxNumOrders", 200)),
+                max_algo_orders=int(filters.get("MAX_NUM_ALGO_ORDERS", {}).get("maxNumAlgoOrders", 5)),
+                max_order_lists=int(filters.get("MAX_NUM_ORDER_LISTS", {}).get("maxNumOrderLists", 20)),
                 max_amends=int(filters.get("MAX_NUM_ORDER_AMENDS", {}).get("maxNumOrderAmends", 10)),
                 max_position=parse_e8(position.get("maxPosition", "0")),
                 status=info.get("status", "TRADING"),

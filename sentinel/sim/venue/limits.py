@@ -136,11 +136,11 @@ class OrderCounter:
         self.windows = (Window("ORDERS", "SECOND", 10, per_10s), Window("ORDERS", "DAY", 1, per_day))
         self._unfilled: set[int] = set()
 
-    def check(self, now_ns: int) -> None:
-        """Raises -1015 when one more order would exceed a window."""
+    def check(self, now_ns: int, orders: int = 1) -> None:
+        """Raises -1015 when so many more orders would exceed a window."""
         for window in self.windows:
             window.roll(now_ns)
-            if window.count >= window.limit:
+            if window.count + orders > window.limit:
                 raise ApiError(
                     429,
                     -1015,
@@ -148,15 +148,15 @@ class OrderCounter:
                     _retry(now_ns, window.end_ns()),
                 )
 
-    def placed(self, now_ns: int) -> None:
+    def placed(self, now_ns: int, orders: int = 1) -> None:
         for window in self.windows:
             window.roll(now_ns)
-            window.count += 1
+            window.count += orders
 
-    def withdraw(self) -> None:
+    def withdraw(self, orders: int = 1) -> None:
         """Take back a placement the exchange refused."""
         for window in self.windows:
-            window.count = max(0, window.count - 1)
+            window.count = max(0, window.count - orders)
 
     def report(self, event: dict[str, Any], now_ns: int) -> None:
         """Follow the account's executionReports to credit first fills."""

@@ -7,63 +7,13 @@ only when they fail.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from sentinel.sim.venue.api_error import ApiError, mandatory
+from sentinel.sim.venue.exchange_port import ExchangePort, Params
 from sentinel.units import NS_PER_MS
-
-Params = dict[str, str]
-
-
-class ExchangePort(Protocol):
-    """The sans-I/O exchange behind the server. Results are the venue's JSON objects; refusals raise ApiError."""
-
-    subscriptions: Container[str] | None
-    publish: Callable[[str, Any], None]
-    publish_user: Callable[[str, dict[str, Any]], None]
-
-    @property
-    def now_ns(self) -> int: ...
-
-    def next_time(self) -> int | None: ...
-
-    def advance(self, to_ns: int) -> object: ...
-
-    def exchange_info(self, symbols: list[str] | None) -> dict[str, Any]: ...
-
-    def depth(self, symbol: str, limit: int) -> dict[str, Any]: ...
-
-    def ticker_book(self, symbols: list[str] | None) -> Any: ...
-
-    def ticker_price(self, symbols: list[str] | None) -> Any: ...
-
-    def avg_price(self, symbol: str) -> dict[str, Any]: ...
-
-    def recent_trades(self, symbol: str, limit: int) -> list[dict[str, Any]]: ...
-
-    def place(self, account: str, params: Params) -> dict[str, Any]: ...
-
-    def test_order(self, account: str, params: Params) -> dict[str, Any]: ...
-
-    def cancel(self, account: str, params: Params) -> dict[str, Any]: ...
-
-    def cancel_replace(self, account: str, params: Params) -> dict[str, Any]: ...
-
-    def amend(self, account: str, params: Params) -> dict[str, Any]: ...
-
-    def cancel_all(self, account: str, params: Params) -> list[dict[str, Any]]: ...
-
-    def query_order(self, account: str, params: Params) -> dict[str, Any]: ...
-
-    def open_orders(self, account: str, params: Params) -> list[dict[str, Any]]: ...
-
-    def all_orders(self, account: str, params: Params) -> list[dict[str, Any]]: ...
-
-    def my_trades(self, account: str, params: Params) -> list[dict[str, Any]]: ...
-
-    def account_status(self, account: str, params: Params) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -79,6 +29,8 @@ class Operation:
     run: Callable[[ExchangePort, str, Params], Any]
     free: bool = False
     places_order: bool = False
+    #: How many orders it places count.
+    orders: int = 1
 
 
 def _fixed(weight: int) -> Callable[[Params], int]:
@@ -150,6 +102,30 @@ _REPLACE = _ORDER | frozenset(
     )
 )
 _NONE: frozenset[str] = frozenset()
+
+_LEG = ("Type", "ClientOrderId", "Price", "StopPrice", "TimeInForce", "StrategyId", "StrategyType")
+_LIST = frozenset({"symbol", "listClientOrderId", "newOrderRespType", "selfTradePreventionMode"})
+_WORKING = {f"working{name}" for name in (*_LEG, "Side", "Quantity")}
+_PENDING = {"pendingSide", "pendingQuantity"}
+_OCO = _LIST | {"side", "quantity"} | {f"{leg}{name}" for leg in ("above", "below") for name in _LEG}
+_OTO = _LIST | _WORKING | _PENDING | {f"pending{name}" for name in _LEG}
+_OTOCO = _LIST | _WORKING | _PENDING | {f"pending{leg}{name}" for leg in ("Above", "Below") for name in _LEG}
+
+
+def _list_placement(kind: str, accepts: frozenset[str], orders: int) -> Operation:
+    return Operation(
+        f"orderList.place.{kind}",
+        "POST",
+        f"/api/v3/orderList/{kind}",
+        "TRADE",
+        _fixed(1),
+        accepts,
+        lambda exchange, account, params: exchange.order_list(kind, account, params),
+        free=True,
+        places_order=True,
+        orders=orders,
+    )
+
 
 #: Answered from the gateway's counters, not by the exchange.
 ORDER_COUNTS = "account.rateLimits.orders"
@@ -280,6 +256,37 @@ OPERATIONS: tuple[Operation, ...] = (
         lambda exchange, account, params: exchange.cancel_all(account, params),
         free=True,
     ),
+    _list_placement("oco", _OCO, 2),
+    _list_placement("oto", _OTO, 2),
+    _list_placement("otoco", _OTOCO, 3),
+    Operation(
+        "orderList.cancel",
+        "DELETE",
+        "/api/v3/orderList",
+        "TRADE",
+        _fixed(1),
+        frozenset({"symbol", "orderListId", "listClientOrderId", "newClientOrderId"}),
+        lambda exchange, account, params: exchange.order_list("cancel", account, params),
+        free=True,
+    ),
+    Operation(
+        "orderList.status",
+        "GET",
+        "/api/v3/orderList",
+        "USER_DATA",
+        _fixed(4),
+        frozenset({"orderListId", "origClientOrderId"}),
+        lambda exchange, account, params: exchange.order_list("status", account, params),
+    ),
+    Operation(
+        "openOrderLists.status",
+        "GET",
+        "/api/v3/openOrderList",
+        "USER_DATA",
+        _fixed(6),
+        _NONE,
+        lambda exchange, account, params: exchange.order_list("open", account, params),
+    ),
     Operation(
         "order.status",
         "GET",
@@ -324,6 +331,15 @@ OPERATIONS: tuple[Operation, ...] = (
         _fixed(20),
         frozenset({"omitZeroBalances"}),
         lambda exchange, account, params: exchange.account_status(account, params),
+    ),
+    Operation(
+        "account.commission",
+        "GET",
+        "/api/v3/account/commission",
+        "USER_DATA",
+        _fixed(20),
+        frozenset({"symbol"}),
+        lambda exchange, account, params: exchange.commission(account, params),
     ),
     Operation(
         ORDER_COUNTS,

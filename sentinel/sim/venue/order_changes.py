@@ -25,12 +25,13 @@ def _cancel(desk: OrderDesk, index: int, order: Order | None, params: Mapping[st
     restriction = filters.enum_param(
         params, "cancelRestrictions", ("ONLY_NEW", "ONLY_PARTIALLY_FILLED"), -1145, "Invalid cancelRestrictions"
     )
-    if order is None or order.status not in OPEN or order.resting is None:
+    if order is None or order.status not in OPEN:
         raise cancel_rejected()
     if restriction is not None and restriction != f"ONLY_{order.status}":
         raise cancel_rejected("Order was not canceled due to cancel restrictions.")
-    desk.books[index].resize(order.resting, 0)
-    del desk.open[index][order.order_id]
+    if order.list_id >= 0:
+        return desk.cancel_list(order.list_id, cancel_id)
+    desk.remove(order)
     order.status = "CANCELED"
     order.updated_ns = desk.now_ns
     order.cancel_id = cancel_id or f"cancel-{index}-{order.order_id}"
@@ -47,7 +48,8 @@ def cancel_all(desk: OrderDesk, account: str, params: Mapping[str, str]) -> list
     orders = desk.open_of(account, index)
     if not orders:
         raise cancel_rejected()
-    return [_cancel(desk, index, order, {}, None) for order in orders]
+    # A list is cancelled with the first of its orders.
+    return [_cancel(desk, index, order, {}, None) for order in orders if order.status in OPEN]
 
 
 def cancel_replace(desk: OrderDesk, account: str, params: Mapping[str, str]) -> dict[str, Any]:

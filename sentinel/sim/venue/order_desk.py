@@ -11,7 +11,7 @@ from sentinel.sim.venue.api_error import ApiError
 from sentinel.sim.venue.instruments import Instrument
 from sentinel.sim.venue.matching import Book, Match, Prevented, RestingOrder, Stop
 from sentinel.sim.venue.order_request import OrderRequest, read_order
-from sentinel.sim.venue.orders import OPEN, Order
+from sentinel.sim.venue.orders import OPEN, Order, reached
 from sentinel.sim.venue.refusals import filter_failure, rejected
 from sentinel.units import BPS, E8, INT64_MAX, NS_PER_MS, format_e8
 from sentinel.wire import Side
@@ -30,6 +30,7 @@ class OrderDesk:
         ledger: Ledger,
         print_trades: PrintTrades,
         average_price: Callable[[int], int],
+        last_price: Callable[[int], int],
         publish_user: Callable[[str, dict[str, Any]], None],
         first_order_id: int,
     ) -> None:
@@ -41,15 +42,19 @@ class OrderDesk:
         self.orders: dict[tuple[int, int], Order] = {}
         self.by_client: dict[tuple[str, int, str], Order] = {}
         self.open: list[dict[int, Order]] = [{} for _ in instruments]
+        #: Open orders whose stop price the market has not reached.
+        self.stops: list[dict[int, Order]] = [{} for _ in instruments]
+        #: Told of every order of a list that has traded or ended.
+        self.on_list_order: Callable[[Order], None] = lambda order: None
+        self.cancel_list: Callable[[int, str | None], dict[str, Any]] = lambda list_id, cancel_id: {}
+        self.last_price = last_price
         self.account_trades: dict[tuple[str, int], list[dict[str, Any]]] = {}
         self._print_trades = print_trades
         self._average_price = average_price
-        self._publish_user = publish_user
+        self.publish_user = publish_user
         self._next_order_id = [first_order_id] * len(instruments)
         self.execution_id = first_order_id * 3
         self._prevention_id = 0
-
-    # Lookups
 
     def symbol_index(self, symbol: str) -> int:
         """Raises ApiError -1121 for an unknown symbol."""
@@ -88,20 +93,36 @@ class OrderDesk:
             raise rejected("Market is closed.")
         average = self._average_price(index)
         market = request.kind == "MARKET"
+        if request.stop_price:
+            filters.check_price(instrument, request.side, request.stop_price, 0)
         if request.price:
             filters.check_price(instrument, request.side, request.price, average)
         if request.qty:
             filters.check_quantity(instrument, request.qty, market)
-            filters.check_notional(instrument, request.price or average, request.qty, market)
+            filters.check_notional(instrument, request.price or request.stop_price or average, request.qty, market)
         elif request.quote_qty < instrument.min_notional:
             raise filter_failure("NOTIONAL")
         return index, request
 
     def admit(self, account: str, index: int, request: OrderRequest) -> int:
         """What the matching engine refuses: too many orders, duplicates, no funds. Returns the amount to lock."""
+        instrument, mine = self.instruments[index], self.open_of(account, index)
+        filters.check_open_orders(instrument, len(mine))
+        if request.stop_price:
+            filters.check_algo_orders(instrument, sum(order.stop_price > 0 for order in mine))
+        self.check_one(account, index, request)
+        lock = self.needed(account, index, request)
+        self.check_funds(account, instrument, request.side, lock)
+        return lock
+
+    def check_funds(self, account: str, instrument: Instrument, side: int, lock: int) -> None:
+        if lock > self.ledger.accounts[account].balance(locked_asset(instrument, side)).free:
+            raise rejected(INSUFFICIENT)
+
+    def check_one(self, account: str, index: int, request: OrderRequest) -> None:
+        """What the matching engine refuses of an order by itself, funds and counts aside."""
         instrument, owner = self.instruments[index], self.ledger.accounts[account]
         mine = self.open_of(account, index)
-        filters.check_open_orders(instrument, len(mine))
         if request.side == Side.BUY and instrument.max_position:
             base = owner.balance(instrument.base)
             buys = sum(order.remaining for order in mine if order.side == Side.BUY)
@@ -113,52 +134,66 @@ class OrderDesk:
         book = self.books[index]
         if request.kind == "LIMIT_MAKER" and book.available(request.side, request.price, 1):
             raise rejected("Order would immediately match and take.")
-        lock = self._needed(account, book, request, self._average_price(index))
-        if lock > owner.balance(locked_asset(instrument, request.side)).free:
-            raise rejected(INSUFFICIENT)
-        return lock
+        if request.stop_price and reached(request.kind, request.side, request.stop_price, self.last_price(index)):
+            raise rejected("Order would trigger immediately.")
 
-    def _needed(self, account: str, book: Book, request: OrderRequest, average: int) -> int:
+    def needed(self, account: str, index: int, request: OrderRequest) -> int:
+        """What an order locks."""
         if request.kind != "MARKET":
-            return required_lock(request.side, request.price, request.qty)
-        limit = self._range_limit(request, average)
+            return required_lock(request.side, request.price or request.stop_price, request.qty)
+        book = self.books[index]
+        limit = self._range_limit(index, request.side, request.price)
         base, quote = book.cost(request.side, request.qty, limit, request.quote_qty, account, request.stp)
         if request.side == Side.SELL:
             return request.qty or base
         return request.quote_qty or quote
 
-    def _range_limit(self, request: OrderRequest, average: int) -> int:
+    def _range_limit(self, index: int, side: int, price: int) -> int:
         """The worst price a taker may trade at: its own limit, tightened by the PRICE_RANGE execution rule (0: none)."""
-        index = self.index[request.symbol]
-        bps = self.instruments[index].price_range_bps
+        bps, average = self.instruments[index].price_range_bps, self._average_price(index)
         if not bps or not average:
-            return request.price
-        if request.side == Side.BUY:
+            return price
+        if side == Side.BUY:
             bound = average * (BPS + bps) // BPS
-            return min(bound, request.price) if request.price else bound
-        return max(average * max(BPS - bps, 0) // BPS, request.price, 1)
+            return min(bound, price) if price else bound
+        return max(average * max(BPS - bps, 0) // BPS, price, 1)
 
     def place(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
         """order.place: the answer in the asked or default form (ACK, RESULT, FULL). Raises ApiError."""
         index, request = self.validate(params)
         lock = self.admit(account, index, request)
-        order = self._accept(account, index, request, lock)
-        book, instrument = self.books[index], self.instruments[index]
-        limit = self._range_limit(request, self._average_price(index))
-        self.report(order, "NEW")
-        if request.tif == "FOK" and book.available(order.side, limit, order.qty, account, order.stp) < order.qty:
-            self._expire(order, "UNFILLED_FOK_ORDER_EXPIRED")
+        order = self.accept(account, index, request, lock)
+        if order.stop_price:
+            self.wait(index, order)
         else:
-            # What sizes a quote order is its budget.
-            match = book.take(
-                order.side, order.qty or INT64_MAX, limit, account, order.stp, order.quote_qty, instrument.step or 1
-            )
-            self._apply_match(index, order, match)
-            self._conclude(index, order, match, range_bound=limit != request.price)
+            self.work(index, order)
         self.flush_positions()
         return order.response(request.response)
 
-    def _accept(self, account: str, index: int, request: OrderRequest, lock: int) -> Order:
+    def wait(self, index: int, order: Order) -> None:
+        """An order with a stop price is open, and not on the book."""
+        self.open[index][order.order_id] = order
+        self.stops[index][order.order_id] = order
+        self.report(order, "NEW")
+
+    def work(self, index: int, order: Order) -> None:
+        """An accepted order, its funds locked, meets the book."""
+        book, instrument = self.books[index], self.instruments[index]
+        limit = self._range_limit(index, order.side, order.price)
+        order.status = "NEW"
+        order.working_ns = order.updated_ns = self.now_ns
+        self.report(order, "NEW")
+        if order.tif == "FOK" and book.available(order.side, limit, order.qty, order.account, order.stp) < order.qty:
+            self.expire(order, "UNFILLED_FOK_ORDER_EXPIRED")
+        else:
+            # What sizes a quote order is its budget.
+            match = book.take(
+                order.side, order.qty or INT64_MAX, limit, order.account, order.stp, order.quote_qty, instrument.step or 1
+            )
+            self._apply_match(index, order, match)
+            self._conclude(index, order, match, range_bound=limit != order.price)
+
+    def accept(self, account: str, index: int, request: OrderRequest, lock: int) -> Order:
         instrument = self.instruments[index]
         order_id = self._next_order_id[index]
         self._next_order_id[index] += 1
@@ -174,6 +209,7 @@ class OrderDesk:
             qty=request.qty,
             quote_qty=request.quote_qty,
             stp=request.stp,
+            stop_price=request.stop_price,
             created_ns=self.now_ns,
             updated_ns=self.now_ns,
             locked=lock,
@@ -201,24 +237,40 @@ class OrderDesk:
     def _conclude(self, index: int, order: Order, match: Match, range_bound: bool) -> None:
         """What becomes of a taker's remainder: rest, expire, or nothing when filled."""
         if order.status not in OPEN:
+            self.open[index].pop(order.order_id, None)
             self.release(order)
         elif match.stop == Stop.LIMIT and range_bound:
-            self._expire(order, "EXECUTION_RULE_PRICE_RANGE_EXCEEDED")
-        elif order.kind == "MARKET":
-            self._expire(order, "INSUFFICIENT_LIQUIDITY")
+            self.expire(order, "EXECUTION_RULE_PRICE_RANGE_EXCEEDED")
+        elif order.takes_market:
+            self.expire(order, "INSUFFICIENT_LIQUIDITY")
         elif order.tif == "IOC":
-            self._expire(order, "UNFILLED_IOC_QUANTITY_EXPIRED")
+            self.expire(order, "UNFILLED_IOC_QUANTITY_EXPIRED")
         else:
             order.resting = RestingOrder(order.order_id, order.account, order.side, order.price, order.remaining)
             self.books[index].rest(order.resting)
             self.open[index][order.order_id] = order
 
-    def _expire(self, order: Order, reason: str) -> None:
+    def expire(self, order: Order, reason: str) -> None:
+        """End an open order, wherever it is."""
+        self.remove(order)
         order.status = "EXPIRED"
         order.expiry_reason = reason
         order.updated_ns = self.now_ns
         self.release(order)
         self.report(order, "EXPIRED")
+        self._tell_list(order)
+
+    def remove(self, order: Order) -> None:
+        """Take an order off the book, and from among those that are open or wait for their price."""
+        index = self.index[order.instrument.symbol]
+        if order.resting is not None and order.order_id in self.open[index]:
+            self.books[index].resize(order.resting, 0)
+        self.open[index].pop(order.order_id, None)
+        self.stops[index].pop(order.order_id, None)
+
+    def _tell_list(self, order: Order) -> None:
+        if order.list_id >= 0:
+            self.on_list_order(order)
 
     def release(self, order: Order) -> None:
         self.ledger.accounts[order.account].unlock(locked_asset(order.instrument, order.side), order.locked)
@@ -237,7 +289,7 @@ class OrderDesk:
         order.executed += qty
         order.updated_ns = self.now_ns
         order.status = "PARTIALLY_FILLED" if order.remaining else "FILLED"
-        if order.kind == "MARKET":
+        if order.takes_market:
             unlocked = price * qty // E8 if order.side == Side.BUY else qty
         else:
             unlocked = order.locked - required_lock(order.side, order.price, order.remaining)
@@ -248,7 +300,7 @@ class OrderDesk:
         if not maker:
             order.fills.append(trade | {"tradeId": trade_id})
         self.account_trades.setdefault((order.account, self.index[instrument.symbol]), []).append(
-            {"symbol": instrument.symbol, "id": trade_id, "orderId": order.order_id, "orderListId": -1}
+            {"symbol": instrument.symbol, "id": trade_id, "orderId": order.order_id, "orderListId": order.list_id}
             | trade
             | {
                 "quoteQty": format_e8(amount),
@@ -270,6 +322,7 @@ class OrderDesk:
             M=True,
             Y=format_e8(amount),
         )
+        self._tell_list(order)
 
     def fill_maker(self, index: int, resting: RestingOrder, price: int, qty: int, trade_id: int) -> None:
         """An execution of a resting order, already taken off the book."""
@@ -307,12 +360,14 @@ class OrderDesk:
                 self.shrink_lock(order)
         if maker.status not in OPEN:
             del self.open[index][maker.order_id]
+        for order in (maker, taker):
+            self._tell_list(order)
 
     # Events
 
     def report(self, order: Order, execution: str, **changes: Any) -> None:
         self.execution_id += 1
-        self._publish_user(order.account, order.report(execution, self.execution_id, self.now_ns, **changes))
+        self.publish_user(order.account, order.report(execution, self.execution_id, self.now_ns, **changes))
 
     def flush_positions(self) -> None:
         """Send outboundAccountPosition to every account whose balances changed."""
@@ -322,7 +377,7 @@ class OrderDesk:
             account.update_ms = self.now_ns // NS_PER_MS
             held = [(asset, account.balance(asset)) for asset in account.touched]
             account.touched.clear()
-            self._publish_user(
+            self.publish_user(
                 account.name,
                 {
                     "e": "outboundAccountPosition",

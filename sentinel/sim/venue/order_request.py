@@ -20,6 +20,7 @@ PLACE_PARAMS = AUTH_PARAMS | {
     "price",
     "quantity",
     "quoteOrderQty",
+    "stopPrice",
     "newClientOrderId",
     "newOrderRespType",
     "selfTradePreventionMode",
@@ -38,22 +39,21 @@ CANCEL_REPLACE_PARAMS = frozenset(
     }
 )
 UNSUPPORTED_PARAMS = {
-    "stopPrice": "Stop loss",
     "trailingDelta": "Trailing stop",
     "icebergQty": "Iceberg",
     "pegPriceType": "Pegged",
 }
-UNSUPPORTED_TYPES = {
-    "STOP_LOSS": "Stop loss",
-    "STOP_LOSS_LIMIT": "Stop loss limit",
-    "TAKE_PROFIT": "Take profit",
-    "TAKE_PROFIT_LIMIT": "Take profit limit",
-}
+_STOP = (("quantity", "stopPrice"), ("price", "timeInForce", "quoteOrderQty"))
+_STOP_LIMIT = (("timeInForce", "quantity", "price", "stopPrice"), ("quoteOrderQty",))
 #: type -> (mandatory parameters, parameters it does not take)
 _SHAPES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "LIMIT": (("timeInForce", "quantity", "price"), ("quoteOrderQty",)),
-    "LIMIT_MAKER": (("quantity", "price"), ("quoteOrderQty", "timeInForce")),
-    "MARKET": ((), ("price", "timeInForce")),
+    "LIMIT": (("timeInForce", "quantity", "price"), ("quoteOrderQty", "stopPrice")),
+    "LIMIT_MAKER": (("quantity", "price"), ("quoteOrderQty", "timeInForce", "stopPrice")),
+    "MARKET": ((), ("price", "timeInForce", "stopPrice")),
+    "STOP_LOSS": _STOP,
+    "TAKE_PROFIT": _STOP,
+    "STOP_LOSS_LIMIT": _STOP_LIMIT,
+    "TAKE_PROFIT_LIMIT": _STOP_LIMIT,
 }
 
 
@@ -71,6 +71,7 @@ class OrderRequest:
     client_id: str | None
     response: str
     stp: str
+    stop_price: int = 0
     extra: dict[str, int] = field(default_factory=dict)
 
 
@@ -93,11 +94,9 @@ def read_order(params: Mapping[str, str], default_stp: str = "EXPIRE_MAKER") -> 
     side_text = enum_param(params, "side", ("BUY", "SELL"), -1117, "Invalid side.")
     if side_text is None:
         raise mandatory("side")
-    kind = enum_param(params, "type", ORDER_TYPES + tuple(UNSUPPORTED_TYPES), -1116, "Invalid orderType.")
+    kind = enum_param(params, "type", ORDER_TYPES, -1116, "Invalid orderType.")
     if kind is None:
         raise mandatory("type")
-    if kind in UNSUPPORTED_TYPES:
-        raise rejected(f"{UNSUPPORTED_TYPES[kind]} orders are not supported for this symbol.")
     needed, refused = _SHAPES[kind]
     for name in needed:
         if not params.get(name):
@@ -115,7 +114,7 @@ def read_order(params: Mapping[str, str], default_stp: str = "EXPIRE_MAKER") -> 
             qty = required_decimal(params, "quantity")
     else:
         qty = required_decimal(params, "quantity")
-        price = required_decimal(params, "price")
+        price = required_decimal(params, "price") if "price" in needed else 0
     response = enum_param(
         params, "newOrderRespType", ("ACK", "RESULT", "FULL"), -1130, "Data sent for parameter 'newOrderRespType' is not valid."
     )
@@ -144,5 +143,6 @@ def read_order(params: Mapping[str, str], default_stp: str = "EXPIRE_MAKER") -> 
         client_id=client_id_param(params, "newClientOrderId"),
         response=response or ("ACK" if kind == "LIMIT_MAKER" else "FULL"),
         stp=stp or default_stp,
+        stop_price=required_decimal(params, "stopPrice") if "stopPrice" in needed else 0,
         extra=extra,
     )

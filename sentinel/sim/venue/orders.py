@@ -10,7 +10,9 @@ from sentinel.sim.venue.matching import RestingOrder
 from sentinel.units import NS_PER_MS, format_e8
 from sentinel.wire import Side
 
-OPEN = ("NEW", "PARTIALLY_FILLED")
+OPEN = ("NEW", "PARTIALLY_FILLED", "PENDING_NEW")
+#: Take from the book what they find once they work.
+MARKET_KINDS = ("MARKET", "STOP_LOSS", "TAKE_PROFIT")
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +40,10 @@ class Order:
     locked: int = 0
     amends: int = 0
     expiry_reason: str = ""
+    stop_price: int = 0
+    list_id: int = -1
+    #: When it began to work, -1 before that.
+    working_ns: int = -1
     extra: dict[str, int] = field(default_factory=dict)
     fills: list[dict[str, Any]] = field(default_factory=list)
     resting: RestingOrder | None = None
@@ -47,6 +53,14 @@ class Order:
         return self.qty - self.executed - self.prevented
 
     @property
+    def takes_market(self) -> bool:
+        return self.kind in MARKET_KINDS
+
+    @property
+    def working_ms(self) -> int:
+        return self.working_ns // NS_PER_MS if self.working_ns >= 0 else -1
+
+    @property
     def side_text(self) -> str:
         return "BUY" if self.side == Side.BUY else "SELL"
 
@@ -54,7 +68,7 @@ class Order:
         return {
             "symbol": self.instrument.symbol,
             "orderId": self.order_id,
-            "orderListId": -1,
+            "orderListId": self.list_id,
             "clientOrderId": self.client_id,
             "transactTime": self.updated_ns // NS_PER_MS,
         }
@@ -71,6 +85,8 @@ class Order:
             "type": self.kind,
             "side": self.side_text,
         }
+        if self.stop_price:
+            state["stopPrice"] = format_e8(self.stop_price)
         state.update(self.extra)
         return state
 
@@ -83,7 +99,7 @@ class Order:
         return tail
 
     def result(self) -> dict[str, Any]:
-        return self.ack() | self._state() | {"workingTime": self.created_ns // NS_PER_MS} | self._tail()
+        return self.ack() | self._state() | {"workingTime": self.working_ms} | self._tail()
 
     def full(self) -> dict[str, Any]:
         return self.result() | {"fills": list(self.fills)}
@@ -98,7 +114,7 @@ class Order:
             "symbol": self.instrument.symbol,
             "origClientOrderId": self.client_id,
             "orderId": self.order_id,
-            "orderListId": -1,
+            "orderListId": self.list_id,
             "clientOrderId": self.cancel_id,
             "transactTime": self.updated_ns // NS_PER_MS,
         }
@@ -108,13 +124,16 @@ class Order:
         """The answer to an order query."""
         head = self.ack()
         del head["transactTime"]
+        if self.list_id >= 0 and self.cancel_id:
+            # The cancel of a list renames its legs, all alike.
+            head["clientOrderId"] = self.cancel_id
         times = {
-            "stopPrice": "0.00000000",
+            "stopPrice": format_e8(self.stop_price),
             "icebergQty": "0.00000000",
             "time": self.created_ns // NS_PER_MS,
             "updateTime": self.updated_ns // NS_PER_MS,
-            "isWorking": True,
-            "workingTime": self.created_ns // NS_PER_MS,
+            "isWorking": self.working_ns >= 0,
+            "workingTime": self.working_ms,
         }
         return head | self._state() | times | self._tail()
 
@@ -130,9 +149,9 @@ class Order:
             "f": self.tif,
             "q": format_e8(self.qty),
             "p": format_e8(self.price),
-            "P": "0.00000000",
+            "P": format_e8(self.stop_price),
             "F": "0.00000000",
-            "g": -1,
+            "g": self.list_id,
             "C": self.client_id if self.cancel_id else "",
             "x": execution,
             "X": self.status,
@@ -146,16 +165,17 @@ class Order:
             "T": now_ns // NS_PER_MS,
             "t": -1,
             "I": execution_id,
-            "w": self.status in OPEN,
+            "w": self.status in OPEN and self.working_ns >= 0,
             "m": False,
             "M": False,
             "O": self.created_ns // NS_PER_MS,
             "Z": format_e8(self.quote_executed),
             "Y": "0.00000000",
             "Q": format_e8(self.quote_qty),
-            "W": self.created_ns // NS_PER_MS,
             "V": self.stp,
         }
+        if self.working_ns >= 0:
+            event["W"] = self.working_ms
         if self.extra:
             event |= {
                 letter: self.extra[name] for letter, name in (("j", "strategyId"), ("J", "strategyType")) if name in self.extra
@@ -164,3 +184,9 @@ class Order:
             event["eR"] = self.expiry_reason
         event.update(changes)
         return event
+
+
+def reached(kind: str, side: int, stop_price: int, last_price: int) -> bool:
+    """Whether the last price has reached a stop price; a symbol that never traded has reached none."""
+    rises = (side == Side.BUY) == kind.startswith("STOP_LOSS")
+    return last_price > 0 and (last_price >= stop_price if rises else last_price <= stop_price)

@@ -24,7 +24,7 @@ from sentinel.sim.market.source import Market
 from sentinel.sim.venue.account import CommissionRates
 from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.instruments import Instrument
-from sentinel.units import E8
+from sentinel.units import E8, format_e8
 from sentinel.wire import Side
 from tests.sim.scripted_market import ScriptedSource
 
@@ -142,6 +142,16 @@ def test_a_cancelled_order_that_never_traded_is_forgotten() -> None:
         assert (await client.answer("GET", f"/orders/{order['id']}"))[0] == 404
         assert (await client.answer("DELETE", f"/orders/{order['id']}"))[0] == 404
         assert (await client.answer("GET", "/orders?status=all"))[1] == []
+
+    play(scenario)
+
+
+def test_fee_rates_are_those_of_the_account() -> None:
+    async def scenario(server: CoinbaseServer, client: Client) -> None:
+        status, fees, _ = await client.answer("GET", "/fees")
+        rates = server.exchange.ledger.accounts["paper"].rates
+        assert status == 200
+        assert (fees["maker_fee_rate"], fees["taker_fee_rate"]) == (format_e8(rates.maker), format_e8(rates.taker))
 
     play(scenario)
 

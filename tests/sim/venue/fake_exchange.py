@@ -113,3 +113,9 @@ class FakeExchange:
 
     def account_status(self, account: str, params: dict[str, str]) -> dict[str, Any]:
         raise RuntimeError("a defect inside the exchange")
+
+    def commission(self, account: str, params: dict[str, str]) -> dict[str, Any]:
+        return {}
+
+    def order_list(self, what: str, account: str, params: dict[str, str]) -> Any:
+        return {}

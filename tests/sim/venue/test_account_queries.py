@@ -21,6 +21,14 @@ def test_account_status_shows_balances_and_rates() -> None:
     assert (status["takerCommission"], status["commissionRates"]["taker"]) == (10, "0.00100000")
 
 
+def test_commission_of_a_symbol_is_its_standard_part_alone() -> None:
+    venue = Venue()
+    told = venue.exchange.commission("a", SYMBOL)
+    assert (told["standardCommission"]["taker"], told["taxCommission"]["taker"]) == ("0.00100000", "0.00000000")
+    with pytest.raises(ApiError, match="-1121"):
+        venue.exchange.commission("a", {"symbol": "NOPEUSDT"})
+
+
 def test_zero_balances_can_be_left_out() -> None:
     venue = Venue()
     venue.place("SELL", "300")

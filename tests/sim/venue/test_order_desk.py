@@ -188,7 +188,7 @@ def test_price_range_rule_expires_what_would_trade_outside_it() -> None:
         ({"side": "BUY", "qty": "4", "price": "1.00"}, -1013, "Filter failure: NOTIONAL"),
         ({"side": "BUY", "qty": "10", "price": "5.01"}, -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
         ({"side": "BUY", "qty": "10", "price": "1.00", "symbol": "NOPEUSDT"}, -1121, "Invalid symbol."),
-        ({"side": "BUY", "qty": "10", "price": "1.00", "type": "STOP_LOSS"}, -2010, "Stop loss orders are not supported"),
+        ({"side": "BUY", "qty": "10", "price": "1.00", "stopPrice": "0.9"}, -1106, "Parameter 'stopPrice' sent when"),
         ({"side": "HOLD", "qty": "10", "price": "1.00"}, -1117, "Invalid side."),
     ],
 )

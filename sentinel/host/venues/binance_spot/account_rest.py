@@ -19,6 +19,7 @@ from sentinel.host.venues.binance_spot.signed_rest import SignedRest
 from sentinel.host.venues.contract import LocalCode, VenueOrder, VenueTrade
 from sentinel.host.venues.http_pool import Answer
 from sentinel.host.venues.instrument import Instrument
+from sentinel.host.venues.standing import Levels, read_levels
 
 _T = TypeVar("_T")
 _TRADES_PAGE = 1000
@@ -26,7 +27,9 @@ _SYMBOLS_IN_QUERY = 50
 #: No listing of ours comes near it: 1,000 trades take 300 kB, and the venue allows 200 open orders a symbol.
 _MAX_LISTING_BYTES = 8 << 20
 _EXCHANGE_INFO_WEIGHT, _ACCOUNT_WEIGHT, _OPEN_ORDERS_WEIGHT, _SYMBOL_ORDERS_WEIGHT = 20, 20, 80, 6
+_OPEN_LISTS_WEIGHT = 6
 _ORDER_WEIGHT, _TRADES_WEIGHT, _ORDER_TRADES_WEIGHT = 4, 20, 5
+_DEPTH_LEVELS, _DEPTH_WEIGHT, _AVERAGE_PRICE_WEIGHT, _COMMISSION_WEIGHT, _ORDER_COUNTS_WEIGHT = 500, 25, 2, 20, 40
 
 
 class AccountRest:
@@ -57,11 +60,15 @@ class AccountRest:
 
     async def balances(self) -> dict[str, int]:
         """Asset -> free + locked, int64 e8."""
+        return {asset: free + locked for asset, (free, locked) in (await self.free_and_locked()).items()}
+
+    async def free_and_locked(self) -> dict[str, tuple[int, int]]:
+        """Asset -> (free, locked), int64 e8."""
         body = await self._get("/api/v3/account", {}, _ACCOUNT_WEIGHT)
         return self._read(
             body,
             lambda raw: {
-                row.asset: amount(row.free, "free") + amount(row.locked, "locked")
+                row.asset: (amount(row.free, "free"), amount(row.locked, "locked"))
                 for row in messages.decode_account(raw).balances
             },
             "account",
@@ -82,6 +89,19 @@ class AccountRest:
         except _NoSuchOrder:
             return None
         return self._read(body, lambda raw: translate.read_order(messages.decode_order(raw), index), "order")
+
+    async def order_list(self, client_id: str) -> messages.ListResult | None:
+        """The list of a client id; None when the venue does not know it."""
+        try:
+            body = await self._get("/api/v3/orderList", {"origClientOrderId": client_id}, _ORDER_WEIGHT)
+        except _NoSuchOrder:
+            return None
+        return self._read(body, messages.decode_list, "orderList")
+
+    async def open_order_lists(self) -> list[messages.ListResult]:
+        """Every open list of the account, foreign ones too."""
+        body = await self._get("/api/v3/openOrderList", {}, _OPEN_LISTS_WEIGHT)
+        return self._read(body, messages.decode_lists, "openOrderList")
 
     async def trades(
         self, symbol: str, index: int, instrument: Instrument, from_id: int | None, venue_order_id: int | None
@@ -105,6 +125,53 @@ class AccountRest:
             if len(page) < _TRADES_PAGE:
                 return sorted(found, key=lambda trade: trade.trade_id)
             params["fromId"] = max(trade.trade_id for trade in page) + 1
+
+    async def server_time_ms(self) -> int:
+        """The venue's clock."""
+        body = await self._get("/api/v3/time", {}, 1, signed=False)
+        return self._read(body, lambda raw: messages.decode_server_time(raw).server_time, "time")
+
+    async def depth(self, symbol: str) -> tuple[Levels, Levels]:
+        """Bids and asks, best first, 500 levels a side."""
+        body = await self._get("/api/v3/depth", {"symbol": symbol, "limit": _DEPTH_LEVELS}, _DEPTH_WEIGHT, signed=False)
+
+        def read(raw: bytes) -> tuple[Levels, Levels]:
+            book = messages.decode_depth(raw)
+            return read_levels(book.bids, "bids"), read_levels(book.asks, "asks")
+
+        return self._read(body, read, "depth")
+
+    async def average_price(self, symbol: str) -> int:
+        """What price bands are counted from, int64 e8."""
+        body = await self._get("/api/v3/avgPrice", {"symbol": symbol}, _AVERAGE_PRICE_WEIGHT, signed=False)
+        return self._read(body, lambda raw: amount(messages.decode_average_price(raw).price, "price"), "avgPrice")
+
+    async def commission(self, symbol: str) -> tuple[int, int]:
+        """Taker's and maker's rate of the notional, e8, the dearer of buying and selling."""
+        body = await self._get("/api/v3/account/commission", {"symbol": symbol}, _COMMISSION_WEIGHT)
+
+        def read(raw: bytes) -> tuple[int, int]:
+            told = messages.decode_commission(raw)
+            taker = maker = 0
+            for part in (told.standard_commission, told.special_commission, told.tax_commission):
+                on_top = max(amount(part.buyer, "buyer"), amount(part.seller, "seller"))
+                taker += amount(part.taker, "taker") + on_top
+                maker += amount(part.maker, "maker") + on_top
+            return taker, maker
+
+        return self._read(body, read, "account/commission")
+
+    async def orders_left(self) -> int:
+        """How many orders the account's order counts still admit."""
+        body = await self._get("/api/v3/rateLimit/order", {}, _ORDER_COUNTS_WEIGHT)
+
+        def read(raw: bytes) -> int:
+            rows = [row for row in messages.decode_order_counts(raw) if row.rate_limit_type == "ORDERS"]
+            if not rows or any(row.count is None for row in rows):
+                raise ValueError("no order counts")
+            return max(min(row.limit - (row.count or 0) for row in rows), 0)
+
+        return self._read(body, read, "rateLimit/order")
 
     async def _get(self, path: str, params: Mapping[str, str | int], weight: int, signed: bool = True) -> bytes:
         refusal = self._desk.budget.for_request(self._desk.venue_ns(), weight)

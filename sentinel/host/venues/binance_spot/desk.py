@@ -24,10 +24,11 @@ _RAW_LOG_MESSAGES = 64
 _RAW_LOG_BYTES = 4096
 _FORGET_NS = 60 * NS_PER_S
 _MAX_IN_FLIGHT = 4096
+_MAX_LEGS = 16_384
 _COUNTERS = (
     "sent not_sent rejected ambiguous replies events malformed unknown_replies duplicate_replies foreign "
-    "foreign_unlisted query_errors query_denied forgotten reconnects shutdowns rest_requests rest_failures path_changes "
-    "dead_tasks"
+    "foreign_unlisted list_events query_errors query_denied forgotten reconnects shutdowns rest_requests rest_failures "
+    "path_changes dead_tasks"
 )
 
 
@@ -41,6 +42,10 @@ class Ask(Enum):
     QUERY = "Q"
     QUERY_TWIN = "W"  # the same query under the id a cancel gave the order
     TRADES = "T"  # the fills of an order a query found
+    LIST = "L"  # placing an order list
+    CANCEL_LIST = "X"
+    QUERY_LIST = "G"  # which orders a list has, for one of them that is not found by its own id
+    QUERY_LEG = "I"  # that order, by the venue's id
 
 
 @dataclass(slots=True)
@@ -48,7 +53,7 @@ class Request:
     """A request in flight, over REST where ``link`` is None. ``identity`` is its id, ``weight`` what it may cost.
 
     ``found`` is set for TRADES: the order whose fills are asked for. Of a REPLACE ``key`` is the new order's and ``old_key``
-    that of the order it cancels.
+    that of the order it cancels. ``keys`` are those of a list's orders; ``venue_order_id`` is the order's in a QUERY_LEG.
     """
 
     ask: Ask
@@ -60,11 +65,17 @@ class Request:
     identity: str = ""
     weight: int = 1
     old_key: int = 0
+    keys: tuple[int, ...] = ()
+    venue_order_id: int = 0
 
     @property
-    def places(self) -> bool:
-        """Whether it may bring a new order to the venue."""
-        return self.ask is Ask.PLACE or self.ask is Ask.REPLACE
+    def places(self) -> int:
+        """How many new orders it may bring to the venue."""
+        return len(self.keys) if self.ask is Ask.LIST else int(self.ask is Ask.PLACE or self.ask is Ask.REPLACE)
+
+    @property
+    def all_keys(self) -> tuple[int, ...]:
+        return self.keys or (self.key,)
 
     def __post_init__(self) -> None:
         if not self.identity:
@@ -86,6 +97,8 @@ class Desk:
         self.stream_trades = 0
         self.halted: str | None = None
         self.orders_in_flight = 0
+        #: Key of an order of a list -> the list's first key.
+        self.leg_of: dict[int, int] = {}
         self.batch = RecordBatch(venue)
         self._clock = clock
         self._sink = sink
@@ -102,6 +115,12 @@ class Desk:
 
     def timestamp_ms(self, local_ns: int) -> int:
         return self.offset.venue_ns(local_ns) // NS_PER_MS
+
+    def know_list(self, first_key: int, orders: int) -> None:
+        """Remember whose orders belong to a list; the oldest lists are forgotten."""
+        self.leg_of |= dict.fromkeys(range(first_key, first_key + orders), first_key)
+        while len(self.leg_of) > _MAX_LEGS:
+            del self.leg_of[next(iter(self.leg_of))]
 
     # Requests in flight
 
@@ -148,16 +167,19 @@ class Desk:
         """The outcome of a request is not known.
 
         A placement is AMBIGUOUS. A cancel or an amend is not confirmed: CANCEL_REJECTED, which makes the engine ask what
-        became of the order. A cancel-replace is both, each of its own order. A query simply stays unanswered.
+        became of the order. A cancel-replace is both, each of its own order. Of a list it is said of each order. A query
+        simply stays unanswered.
         """
         if request.places:
             self.counters["ambiguous"] += 1
-            self.emit(OrderEventKind.AMBIGUOUS, request.key, request.symbol, t_recv, code)
+            for key in request.all_keys:
+                self.emit(OrderEventKind.AMBIGUOUS, key, request.symbol, t_recv, code)
             if request.ask is Ask.REPLACE:
                 self.emit(OrderEventKind.CANCEL_REJECTED, request.old_key, request.symbol, t_recv, code)
-        elif request.ask in (Ask.CANCEL, Ask.AMEND):
+        elif request.ask in (Ask.CANCEL, Ask.AMEND, Ask.CANCEL_LIST):
             self.counters["ambiguous"] += 1
-            self.emit(OrderEventKind.CANCEL_REJECTED, request.key, request.symbol, t_recv, code)
+            for key in request.all_keys:
+                self.emit(OrderEventKind.CANCEL_REJECTED, key, request.symbol, t_recv, code)
         else:
             self.counters["query_errors"] += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -19,6 +20,7 @@ from sentinel.wire import OrderEventFlag, OrderEventKind
 
 _log = logging.getLogger(__name__)
 
+_LIST_MARK = b'"orderReports"'
 _BAD_MESSAGE = (UnitError, ValueError, msgspec.MsgspecError)
 
 
@@ -26,6 +28,10 @@ class Queries(Protocol):
     """The questions an answer may lead to."""
 
     def query(self, link: Link | None, key: int, symbol: int, twin: bool = False) -> None: ...
+
+    def query_list(self, link: Link | None, key: int, symbol: int) -> None: ...
+
+    def query_leg(self, link: Link | None, key: int, symbol: int, venue_order_id: int) -> None: ...
 
     def query_trades(self, link: Link | None, key: int, symbol: int, found: VenueOrder) -> bool: ...
 
@@ -94,7 +100,7 @@ class Inbound:
 
     def _lost(self, request: Request, now: int) -> None:
         desk = self._desk
-        if request.places:
+        for _ in range(request.places):
             desk.budget.count_lost_order(desk.venue_ns(now))
         if request.found is not None:
             write_status(desk.batch, request.key, request.found, [], now)
@@ -141,7 +147,17 @@ class Inbound:
             if request.ask is Ask.AMEND:
                 self._on_amended(request, messages.decode_amended(raw), now)
                 return
+            if request.ask in (Ask.LIST, Ask.CANCEL_LIST, Ask.QUERY_LIST):
+                self._on_list(request, messages.decode_list(raw), now)
+                return
+            if request.ask is Ask.CANCEL and _LIST_MARK in bytes(raw):
+                # An order of a list this session does not know was cancelled, and the others with it.
+                self._on_list(request, messages.decode_list(raw), now)
+                return
             result = messages.decode_order(raw)
+            if request.ask is Ask.QUERY_LEG:
+                self._on_leg(request, result, now)
+                return
             text = result.orig_client_order_id if request.ask is Ask.CANCEL else result.client_order_id
             self._must_be(key, symbol, text, result.symbol)
             if request.ask is Ask.CANCEL:
@@ -160,6 +176,41 @@ class Inbound:
             raise ValueError(f"symbol {name!r}")
         if translate.order_key(text) != key:
             raise ValueError(f"client order id {text!r}")
+
+    def _on_list(self, request: Request, result: messages.ListResult, now: int) -> None:
+        desk, symbol = self._desk, request.symbol
+        if result.symbol != desk.symbols[symbol]:
+            raise ValueError(f"symbol {result.symbol!r}")
+        if request.ask is Ask.QUERY_LIST:
+            ids = [row.order_id for row in result.orders if translate.order_key(row.client_order_id) == request.key]
+            if len(ids) != 1:
+                raise ValueError(f"a list without the order it was asked for: {result.list_client_order_id!r}")
+            self._queries.query_leg(self._keeper.current, request.key, symbol, ids[0])
+            return
+        cancels = request.ask is not Ask.LIST
+        told: dict[int, messages.OrderResult] = {}
+        for report in result.order_reports:
+            key = translate.order_key(report.orig_client_order_id if cancels else report.client_order_id)
+            if key is None or key in told or report.symbol != result.symbol:
+                raise ValueError(f"an order of the list that is not ours: {report.client_order_id!r}")
+            told[key] = report
+        missing = set(request.all_keys) - set(told)
+        if missing and not cancels:
+            raise ValueError(f"{len(missing)} orders of the list are missing")
+        for key, report in told.items():
+            if cancels:
+                translate.write_cancel(desk.batch, key, symbol, report, now)
+            else:
+                translate.write_placement(desk.batch, key, symbol, desk.instruments[symbol], report, now)
+        for key in sorted(missing):
+            # It had ended before: how, the order itself knows.
+            desk.emit(OrderEventKind.CANCEL_REJECTED, key, symbol, now, outcomes.UNKNOWN_ORDER)
+
+    def _on_leg(self, request: Request, result: messages.OrderResult, now: int) -> None:
+        """An order of a list by the venue's id: a cancel may have given it another client id."""
+        if result.order_id != request.venue_order_id or result.symbol != self._desk.symbols[request.symbol]:
+            raise ValueError(f"order {result.order_id} of {result.symbol!r}")
+        self._on_found(request, replace(translate.read_order(result, self._desk.index), key=request.key), now)
 
     def _on_amended(self, request: Request, result: messages.Amended, now: int) -> None:
         order = result.amended_order
@@ -202,12 +253,11 @@ class Inbound:
 
     def _on_placement_refused(self, request: Request, status: int, error: messages.ErrorBody, now: int) -> None:
         desk = self._desk
-        if outcomes.is_definitive(status, error.code, error.msg):
-            desk.counters["rejected"] += 1
-            desk.emit(OrderEventKind.REJECTED, request.key, request.symbol, now, error.code)
-        else:
-            desk.counters["ambiguous"] += 1
-            desk.emit(OrderEventKind.AMBIGUOUS, request.key, request.symbol, now, error.code)
+        definitive = outcomes.is_definitive(status, error.code, error.msg)
+        desk.counters["rejected" if definitive else "ambiguous"] += 1
+        for key in request.all_keys:
+            event = OrderEventKind.REJECTED if definitive else OrderEventKind.AMBIGUOUS
+            desk.emit(event, key, request.symbol, now, error.code)
 
     def _half_unusable(self, event: OrderEventKind, key: int, symbol: int, payload: bytes, why: str, now: int) -> None:
         desk = self._desk
@@ -235,7 +285,7 @@ class Inbound:
         definitive = outcomes.is_definitive(status, error.code, error.msg)
         if not outcomes.is_known(status, error.code):
             desk.keep(now, f"unknown status {status} or code {error.code}", payload)
-        if request.ask in (Ask.QUERY, Ask.QUERY_TWIN):
+        if request.ask in (Ask.QUERY, Ask.QUERY_TWIN, Ask.QUERY_LIST, Ask.QUERY_LEG):
             self._on_query_error(request, definitive and error.code == outcomes.NO_SUCH_ORDER, now)
         elif request.found is not None:
             desk.counters["query_errors"] += 1
@@ -249,11 +299,15 @@ class Inbound:
             if request.ask is Ask.REPLACE:
                 desk.emit(OrderEventKind.CANCEL_REJECTED, request.old_key, request.symbol, now, error.code)
         else:
-            desk.emit(OrderEventKind.CANCEL_REJECTED, request.key, request.symbol, now, error.code)
+            for key in request.all_keys:
+                desk.emit(OrderEventKind.CANCEL_REJECTED, key, request.symbol, now, error.code)
 
     def _on_query_error(self, request: Request, not_found: bool, now: int) -> None:
-        if not not_found:
+        if not not_found or request.ask is Ask.QUERY_LEG:
+            # Of a leg the list has just named the id: that it is not found under it proves nothing.
             self._desk.counters["query_errors"] += 1
+        elif request.ask is Ask.QUERY and request.key in self._desk.leg_of:
+            self._queries.query_list(self._keeper.current, request.key, request.symbol)
         elif request.ask is Ask.QUERY:
             self._queries.query(self._keeper.current, request.key, request.symbol, twin=True)
         else:
@@ -285,6 +339,9 @@ class Inbound:
             elif kind == "outboundAccountPosition":
                 for row in messages.decode_position(raw).B:
                     desk.balances_seen[row.a] = (amount(row.f, "f"), amount(row.l, "l"))
+            elif kind == "listStatus":
+                # What it means for each order, the order's own executionReport says.
+                desk.counters["list_events"] += 1
             elif kind == "serverShutdown":
                 desk.counters["shutdowns"] += 1
                 self._keeper.replace_soon(link)

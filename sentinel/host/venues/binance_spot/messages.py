@@ -95,6 +95,7 @@ class OrderResult(msgspec.Struct, rename="camel"):
     orig_qty: str
     executed_qty: str
     cummulative_quote_qty: str
+    stop_price: str = "0"
     orig_client_order_id: str = ""
     transact_time: Millis = 0
     update_time: Millis = 0
@@ -108,6 +109,25 @@ class Replaced(msgspec.Struct, rename="camel"):
     new_order_result: str
     cancel_response: msgspec.Raw = msgspec.Raw()
     new_order_response: msgspec.Raw = msgspec.Raw()
+
+
+class ListedOrder(msgspec.Struct, rename="camel"):
+    """An order of a list, under the client id it was placed with."""
+
+    order_id: Id
+    client_order_id: str
+
+
+class ListResult(msgspec.Struct, rename="camel"):
+    """An order list; ``order_reports`` in answers to its placement and its cancel."""
+
+    order_list_id: Id
+    contingency_type: str
+    list_order_status: str
+    list_client_order_id: str
+    symbol: str
+    orders: list[ListedOrder]
+    order_reports: list[OrderResult] = []
 
 
 class AmendedOrder(msgspec.Struct, rename="camel"):
@@ -166,6 +186,7 @@ class ExecutionReport(msgspec.Struct):
     t: Id
     m: bool
     Z: str
+    P: str = "0"
     N: str | None = None
 
 
@@ -177,6 +198,35 @@ class BalanceRow(msgspec.Struct):
 
 class Account(msgspec.Struct):
     balances: list[BalanceRow]
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """Parts of one commission, fractions of what is received; ``buyer`` or ``seller`` comes on top of the other two."""
+
+    maker: str = "0"
+    taker: str = "0"
+    buyer: str = "0"
+    seller: str = "0"
+
+
+class Commission(msgspec.Struct, rename="camel"):
+    """account/commission of a symbol: the parts add up."""
+
+    symbol: str
+    standard_commission: Rates
+    special_commission: Rates = Rates()
+    tax_commission: Rates = Rates()
+
+
+class Depth(msgspec.Struct):
+    """A book; rows are price and quantity, best first."""
+
+    bids: list[list[str]]
+    asks: list[list[str]]
+
+
+class AveragePrice(msgspec.Struct):
+    price: str
 
 
 class PositionRow(msgspec.Struct):
@@ -243,9 +293,15 @@ decode_order = msgspec.json.Decoder(OrderResult).decode
 decode_replaced = msgspec.json.Decoder(Replaced).decode
 decode_amended = msgspec.json.Decoder(Amended).decode
 decode_orders = msgspec.json.Decoder(list[OrderResult]).decode
+decode_list = msgspec.json.Decoder(ListResult).decode
+decode_lists = msgspec.json.Decoder(list[ListResult]).decode
 decode_trades = msgspec.json.Decoder(list[TradeRow]).decode
 decode_report = msgspec.json.Decoder(ExecutionReport).decode
 decode_account = msgspec.json.Decoder(Account).decode
+decode_commission = msgspec.json.Decoder(Commission).decode
+decode_order_counts = msgspec.json.Decoder(list[RateLimitRow]).decode
+decode_depth = msgspec.json.Decoder(Depth).decode
+decode_average_price = msgspec.json.Decoder(AveragePrice).decode
 decode_position = msgspec.json.Decoder(AccountPosition).decode
 decode_server_time = msgspec.json.Decoder(ServerTime).decode
 decode_session_status = msgspec.json.Decoder(SessionStatus).decode

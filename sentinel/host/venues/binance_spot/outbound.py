@@ -11,6 +11,14 @@ from typing import Protocol
 from sentinel.errors import VenueError
 from sentinel.host.venues.binance_spot import translate
 from sentinel.host.venues.binance_spot.desk import Ask, Desk, Request
+from sentinel.host.venues.binance_spot.order_lists import (
+    OrderList,
+    list_cancel_id,
+    list_id,
+    list_keys,
+    list_method,
+    list_params,
+)
 from sentinel.host.venues.binance_spot.requests import Requests
 from sentinel.host.venues.contract import LocalCode, VenueOrder
 from sentinel.host.venues.link import Link
@@ -68,6 +76,10 @@ class Outbound:
 
     def cancel(self, link: Link | None, key: int, symbol: str) -> None:
         desk, now = self._desk, self._desk.now_ns()
+        if key in desk.leg_of:
+            # The venue would cancel all of them, and give them all the new id of this one.
+            self.cancel_list(link, desk.leg_of[key], symbol)
+            return
         index = desk.index.get(symbol)
         way, reachable = self._way(link)
         code = LocalCode.BAD_VALUE if index is None else LocalCode.DISCONNECTED
@@ -81,6 +93,56 @@ class Outbound:
             names = {"origClientOrderId": client_order_id(key), "newClientOrderId": translate.cancel_id(key)}
             self._ask(Request(Ask.CANCEL, key, index, way, now), "order.cancel", {"symbol": symbol, **names})
         desk.deliver()
+
+    def place_list(self, link: Link | None, first_key: int, symbol: str, wanted: OrderList) -> None:
+        desk, now = self._desk, self._desk.now_ns()
+        index, keys = desk.index.get(symbol), list_keys(first_key, wanted)
+        params = list_params(first_key, symbol, wanted)
+        code = LocalCode.BAD_VALUE if index is None or params is None else self._order_refusal(link, now, len(keys))
+        if params is None or link is None or index is None or code != LocalCode.NONE:
+            desk.counters["not_sent"] += len(keys)
+            for key in keys:
+                desk.emit(OrderEventKind.NOT_SENT, key, index or 0, now, code)
+            desk.deliver()
+            return
+        desk.know_list(first_key, len(keys))
+        if self._ask(Request(Ask.LIST, first_key, index, link, now, keys=keys), list_method(wanted), params):
+            desk.counters["sent"] += len(keys)
+            for key in keys:
+                desk.emit(OrderEventKind.SENT, key, index, desk.now_ns())
+        desk.deliver()
+
+    def cancel_list(self, link: Link | None, first_key: int, symbol: str) -> None:
+        desk, now = self._desk, self._desk.now_ns()
+        index = desk.index.get(symbol)
+        keys = tuple(key for key, first in desk.leg_of.items() if first == first_key)
+        way, reachable = self._way(link)
+        code = LocalCode.BAD_VALUE if index is None or not keys else LocalCode.DISCONNECTED
+        if code != LocalCode.BAD_VALUE and reachable:
+            code = desk.budget.for_cancel(desk.venue_ns(now))
+        if index is None or code != LocalCode.NONE:
+            for key in keys or (first_key,):
+                desk.emit(OrderEventKind.CANCEL_REJECTED, key, index or 0, now, code)
+        else:
+            names = {"listClientOrderId": list_id(first_key), "newClientOrderId": list_cancel_id(first_key)}
+            request = Request(Ask.CANCEL_LIST, first_key, index, way, now, keys=keys)
+            self._ask(request, "orderList.cancel", {"symbol": symbol, **names})
+        desk.deliver()
+
+    def query_list(self, link: Link | None, key: int, symbol: int) -> None:
+        """Ask which orders the list of ``key`` has: its own id has found nothing."""
+        way, reachable = self._way(link)
+        if self._may_ask(reachable, _QUERY_WEIGHT):
+            request = Request(Ask.QUERY_LIST, key, symbol, way, self._desk.now_ns(), weight=_QUERY_WEIGHT)
+            self._ask(request, "orderList.status", {"origClientOrderId": list_id(self._desk.leg_of[key])})
+
+    def query_leg(self, link: Link | None, key: int, symbol: int, venue_order_id: int) -> None:
+        """Ask for an order of a list by the venue's id."""
+        way, reachable = self._way(link)
+        if self._may_ask(reachable, _QUERY_WEIGHT):
+            now = self._desk.now_ns()
+            request = Request(Ask.QUERY_LEG, key, symbol, way, now, weight=_QUERY_WEIGHT, venue_order_id=venue_order_id)
+            self._ask(request, "order.status", {"symbol": self._desk.symbols[symbol], "orderId": venue_order_id})
 
     def amend(self, link: Link | None, key: int, symbol: str, qty: int) -> None:
         desk, now = self._desk, self._desk.now_ns()
@@ -154,7 +216,7 @@ class Outbound:
         params: dict[str, str | int] = {"symbol": self._desk.symbols[symbol], "orderId": found.venue_order_id}
         return self._ask(request, "myTrades", params)
 
-    def _order_refusal(self, link: Link | None, now: int) -> LocalCode:
+    def _order_refusal(self, link: Link | None, now: int, orders: int = 1) -> LocalCode:
         desk = self._desk
         if desk.halted is not None:
             return LocalCode.KEY_REFUSED
@@ -162,7 +224,7 @@ class Outbound:
             return LocalCode.DISCONNECTED
         if not link.writable:
             return LocalCode.BACKLOG
-        return desk.budget.for_order(desk.venue_ns(now), desk.orders_in_flight)
+        return desk.budget.for_order(desk.venue_ns(now), desk.orders_in_flight + orders - 1)
 
     def _way(self, link: Link | None) -> tuple[Link | None, bool]:
         """The link to use, None for the other way, and whether there is any."""

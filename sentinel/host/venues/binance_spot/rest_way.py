@@ -21,6 +21,8 @@ _ROUTES = {
     "order.cancel": ("DELETE", "/api/v3/order"),
     "order.amend.keepPriority": ("PUT", "/api/v3/order/amend/keepPriority"),
     "order.status": ("GET", "/api/v3/order"),
+    "orderList.cancel": ("DELETE", "/api/v3/orderList"),
+    "orderList.status": ("GET", "/api/v3/orderList"),
     "myTrades": ("GET", "/api/v3/myTrades"),
 }
 

@@ -17,6 +17,7 @@ from sentinel.host.ports import Clock, RecordSink
 from sentinel.host.venues.binance_spot.account import BinanceAccount
 from sentinel.host.venues.binance_spot.handshake import Handshake
 from sentinel.host.venues.binance_spot.inbound import Inbound
+from sentinel.host.venues.binance_spot.order_lists import OrderList
 from sentinel.host.venues.binance_spot.outbound import Outbound
 from sentinel.host.venues.binance_spot.path_pool import PathPool
 from sentinel.host.venues.binance_spot.rehearsal import Rehearsal
@@ -151,6 +152,24 @@ class BinanceSpotSession(BinanceAccount):
         order.cancelReplace; -2021 and -2022 tell of the halves.
         """
         self._outbound.replace(self._keeper.current, key, new_key, symbol, side, order_type, tif, price, qty, stop_on_failure)
+
+    def place_list(self, first_key: int, symbol: str, wanted: OrderList) -> None:
+        """Send an order list now, in one request: all of it is taken or none. Its orders' keys are ``first_key`` and those after.
+
+        Each order has outcomes of its own, as by ``place``; where the answer is lost each is AMBIGUOUS, to be asked about.
+        """
+        self._outbound.place_list(self._keeper.current, first_key, symbol, wanted)
+
+    def cancel_list(self, first_key: int, symbol: str) -> None:
+        """Ask for a list's cancellation, over REST if need be: CANCELED of each order still open, CANCEL_REJECTED of others.
+
+        ``cancel`` of one of its orders does the same.
+        """
+        self._outbound.cancel_list(self._keeper.current, first_key, symbol)
+
+    def recall_list(self, first_key: int, orders: int) -> None:
+        """A list that an earlier session has placed: its orders are asked about as those of a list."""
+        self._desk.know_list(first_key, orders)
 
     def query(self, key: int, symbol: str) -> None:
         """Ask what became of an order: STATUS (after its fills) or NOT_FOUND. What cannot be sent or fails is only counted."""

@@ -7,7 +7,8 @@ session turns both into AMBIGUOUS and keeps the bytes.
 from __future__ import annotations
 
 from sentinel.host.venues.amounts import amount
-from sentinel.host.venues.binance_spot.messages import Amended, ExecutionReport, OrderResult, TradeRow
+from sentinel.host.venues.binance_spot.messages import Amended, ExecutionReport, ListResult, OrderResult, TradeRow
+from sentinel.host.venues.binance_spot.order_lists import VenueList
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
 from sentinel.host.venues.instrument import Instrument
 from sentinel.host.venues.order_events import NO_TRADE, RecordBatch, foreign_key
@@ -69,6 +70,11 @@ def order_side(text: str) -> Side:
     if side is None:
         raise ValueError(f"unknown side {text!r}")
     return side
+
+
+def _limit_or_stop(price: str, stop_price: str) -> int:
+    """What an order is worth at least: one that takes the market once triggered has no limit."""
+    return amount(price, "price") or amount(stop_price, "stopPrice")
 
 
 def write_placement(batch: RecordBatch, key: int, symbol: int, instrument: Instrument, result: OrderResult, t_recv: int) -> None:
@@ -182,7 +188,7 @@ def write_report(batch: RecordBatch, symbol: int, instrument: Instrument, report
         cum_qty=amount(report.z, "z"),
         cum_quote=amount(report.Z, "Z"),
         qty=amount(report.q, "q"),
-        price=amount(report.p, "p"),
+        price=_limit_or_stop(report.p, report.P),
         commission=amount(report.n, "n"),
         fee_asset=instrument.fee_asset(report.N),
         venue_order_id=report.i,
@@ -200,11 +206,26 @@ def read_order(row: OrderResult, index: dict[str, int]) -> VenueOrder:
         venue_order_id=row.order_id,
         side=order_side(row.side),
         state=order_state(row.status),
-        price=amount(row.price, "price"),
+        price=_limit_or_stop(row.price, row.stop_price),
         qty=amount(row.orig_qty, "origQty"),
         cum_qty=amount(row.executed_qty, "executedQty"),
         cum_quote=amount(row.cummulative_quote_qty, "cummulativeQuoteQty"),
         t_update_ns=row.update_time * NS_PER_MS,
+    )
+
+
+def read_list(row: ListResult, index: dict[str, int]) -> VenueList:
+    """An order list as a plain fact. Raises ValueError for a status this program does not know."""
+    if row.list_order_status not in ("EXECUTING", "ALL_DONE"):
+        raise ValueError(f"unknown list order status {row.list_order_status!r}")
+    return VenueList(
+        venue_list_id=row.order_list_id,
+        client_id=row.list_client_order_id,
+        symbol=index.get(row.symbol, -1),
+        contingency=row.contingency_type,
+        done=row.list_order_status == "ALL_DONE",
+        keys=tuple(order_key(order.client_order_id) for order in row.orders),
+        venue_order_ids=tuple(order.order_id for order in row.orders),
     )
 
 

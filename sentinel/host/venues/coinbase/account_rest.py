@@ -19,10 +19,12 @@ from sentinel.host.venues.contract import LocalCode, VenueOrder, VenueTrade
 from sentinel.host.venues.fix.dialect import uuid_order_id
 from sentinel.host.venues.http_pool import Answer
 from sentinel.host.venues.instrument import Instrument
+from sentinel.host.venues.standing import Levels, read_levels
 from sentinel.units import NS_PER_S
 
 _T = TypeVar("_T")
 _PAGE = 1000
+_BOOK_LEVELS = 500
 _BAD_BODY = (UnitError, ParseError, ValueError, msgspec.MsgspecError)
 
 
@@ -55,6 +57,43 @@ class AccountRest:
             lambda raw: {row.currency: translate.truncated(row.balance, "balance") for row in messages.decode_accounts(raw)},
             "accounts",
         )
+
+    async def available_and_held(self) -> dict[str, tuple[int, int]]:
+        """Currency -> (available, available + hold), int64 e8, further decimals cut."""
+        answer = await self._get("/accounts", {})
+        return self._read(
+            answer.body,
+            lambda raw: {
+                row.currency: (translate.truncated(row.available, "available"), translate.truncated(row.balance, "balance"))
+                for row in messages.decode_accounts(raw)
+            },
+            "accounts",
+        )
+
+    async def fee_rates(self) -> tuple[int, int]:
+        """Taker's and maker's rate of the notional, e8, rounded up."""
+        answer = await self._get("/fees", {})
+
+        def read(raw: bytes) -> tuple[int, int]:
+            fees = messages.decode_fees(raw)
+            return translate.rounded_up(fees.taker_fee_rate, "taker rate"), translate.rounded_up(
+                fees.maker_fee_rate, "maker rate"
+            )
+
+        return self._read(answer.body, read, "fees")
+
+    async def book(self, symbol: str) -> tuple[Levels, Levels]:
+        """Bids and asks, best first, 500 levels a side; empty during an auction, when nobody is matched at once."""
+        answer = await self._get(f"/products/{symbol}/book", {"level": 2})
+
+        def read(raw: bytes) -> tuple[Levels, Levels]:
+            book = messages.decode_book(raw)
+            if book.auction_mode:
+                return (), ()
+            sides = [[[price, size] for price, size, _ in side[:_BOOK_LEVELS]] for side in (book.bids, book.asks)]
+            return read_levels(sides[0], "bids"), read_levels(sides[1], "asks")
+
+        return self._read(answer.body, read, "book")
 
     async def open_orders(self, symbol: str | None = None) -> list[VenueOrder]:
         """Every open order of the profile or of one product, all pages."""

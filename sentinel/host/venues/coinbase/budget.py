@@ -34,6 +34,11 @@ class TokenBucket:
         self._refill(now_ns)
         return max(-(-((1 + keep) * NS_PER_S - self._level) // self._per_s), 0)
 
+    def left(self, now_ns: int, keep: int = 0) -> int:
+        """Whole tokens beyond ``keep``."""
+        self._refill(now_ns)
+        return max(self._level // NS_PER_S - keep, 0)
+
     def drain(self, now_ns: int, keep: int) -> None:
         """The venue counts more than we do: no more than ``keep`` is left."""
         self._refill(now_ns)
@@ -60,6 +65,10 @@ class RequestBudget:
         if now_ns < self._paused_until_ns:
             return LocalCode.PAUSED
         return LocalCode.NONE if self._private.take(now_ns, self._reserve) else LocalCode.ORDER_BUDGET
+
+    def orders_left(self, now_ns: int) -> int:
+        """How many orders could leave at once now."""
+        return 0 if now_ns < self._paused_until_ns else self._private.left(now_ns, self._reserve)
 
     def for_request(self, now_ns: int, fills: bool = False) -> LocalCode:
         """Whether a question may leave, ``fills``: one to ``/fills``; if so it is counted."""

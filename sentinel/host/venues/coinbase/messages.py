@@ -45,6 +45,22 @@ class AccountRow(msgspec.Struct):
 
     currency: str
     balance: str
+    available: str = "0"
+
+
+class Fees(msgspec.Struct):
+    """``/fees``: rates of the notional."""
+
+    maker_fee_rate: str
+    taker_fee_rate: str
+
+
+class Book(msgspec.Struct):
+    """``/products/<id>/book`` at level 2: rows are price, size and number of orders."""
+
+    bids: list[tuple[str, str, int]]
+    asks: list[tuple[str, str, int]]
+    auction_mode: bool = False
 
 
 class Product(msgspec.Struct):
@@ -141,6 +157,8 @@ decode_order = msgspec.json.Decoder(OrderRow).decode
 decode_orders = msgspec.json.Decoder(list[OrderRow]).decode
 decode_fills = msgspec.json.Decoder(list[FillRow]).decode
 decode_accounts = msgspec.json.Decoder(list[AccountRow]).decode
+decode_fees = msgspec.json.Decoder(Fees).decode
+decode_book = msgspec.json.Decoder(Book).decode
 decode_products = msgspec.json.Decoder(list[Product]).decode
 decode_identity = msgspec.json.Decoder(str).decode
 decode_head = msgspec.json.Decoder(Head).decode

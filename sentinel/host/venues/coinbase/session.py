@@ -33,6 +33,7 @@ from sentinel.host.venues.instrument import balance_records, instrument_records
 from sentinel.host.venues.keeper import LinkKeeper
 from sentinel.host.venues.link import Link
 from sentinel.host.venues.paths import PathReport, only_path
+from sentinel.host.venues.standing import Standing, round_trip_ns
 from sentinel.wire import Venue
 
 
@@ -67,6 +68,7 @@ class CoinbaseSession:
             raise VenueError("venue.api_url", venue.api_url, "the WebSocket feed's address", "set it, or run without orders")
         self.symbols = list(symbols)
         self.on_reconnect = on_reconnect
+        self._clock = clock
         self._credentials = credentials
         self._rest_url = venue.rest_url
         self._self_trade = self_trade
@@ -212,6 +214,37 @@ class CoinbaseSession:
             if uuid is None:
                 raise VenueError("venue_order_id", venue_order_id, "an order this session has met", "read the fills first")
         return await self._account.trades(symbol, from_id, uuid)
+
+    async def standing(self, symbol: str) -> Standing:
+        """What the venue offers an order on ``symbol`` now; needs no ``connect``. Raises VenueError, ConfigError.
+
+        ``orders_left`` is what our own budget of requests admits: the venue tells no counts.
+        """
+        account, desk = self._account, self._desk
+        rtt_ns = await round_trip_ns(account.fee_rates, self._clock)
+        if not desk.instruments[0].base_asset:
+            desk.instruments = await account.instruments(self.symbols)
+        instrument = desk.instruments[desk.index[symbol]]
+        taker_rate, maker_rate = await account.fee_rates()
+        balances = await account.available_and_held()
+        t_ns = self._clock.now_ns()
+        bids, asks = await account.book(symbol)
+        free_base, held_base = balances.get(instrument.base_asset, (0, 0))
+        free_quote, _ = balances.get(instrument.quote_asset, (0, 0))
+        return Standing(
+            instrument=instrument,
+            t_ns=t_ns,
+            bids=bids,
+            asks=asks,
+            free_base=free_base,
+            free_quote=free_quote,
+            held_base=held_base,
+            taker_rate=taker_rate,
+            maker_rate=maker_rate,
+            orders_left=desk.budget.orders_left(desk.now_ns()),
+            reference_price=0,
+            rtt_ns=rtt_ns,
+        )
 
     # Called by the keeper of the connections
 
