@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from sentinel.config_access import AccessConfig
 from sentinel.config_venue import Section, VenueConfig, is_test_endpoint
 from sentinel.errors import ConfigError, UnitError
 from sentinel.units import BPS, E8, INT64_MAX, format_e8, parse_e8
@@ -326,6 +327,7 @@ class Config(Section):
     reconcile: ReconcileConfig = ReconcileConfig()
     live: LiveConfig = LiveConfig()
     card: CardConfig = CardConfig()
+    access: AccessConfig = AccessConfig()
 
     @model_validator(mode="after")
     def _cross_section(self) -> Config:
@@ -357,14 +359,13 @@ class Config(Section):
     def digest(self) -> str:
         """SHA-256 of the settings that decide behaviour (hex).
 
-        Paths, URLs, where a card is, the audit trail, how often the venue is asked and how long an arming holds are left
-        out: a replay needs none of them.
+        Paths, URLs, where a card is, the audit trail, who may ask for what, how often the venue is asked and how long an
+        arming holds are left out: a replay needs none of them.
         """
         where = {"rest_url", "stream_url", "api_url", "api_urls", "api_key_env", "api_secret_env"}
         where |= {"api_passphrase_env", "api_passphrase_file", "orders", "fix_url", "drop_copy_url", "fix_sender"}
-        kept = self.model_dump(
-            mode="json", exclude={"venue": where, **dict.fromkeys(("store", "audit", "reconcile", "live", "card"), True)}
-        )
+        sections = ("store", "audit", "reconcile", "live", "card", "access")
+        kept = self.model_dump(mode="json", exclude={"venue": where, **dict.fromkeys(sections, True)})
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

@@ -65,6 +65,10 @@ class ControlError(FieldError):
     """A request to a running daemon that cannot be made, or that it refuses."""
 
 
+class LimitsError(FieldError):
+    """A limits file that cannot be made, or that a daemon refuses. Nothing changes."""
+
+
 class RouteError(FieldError):
     """A route that cannot be planned, or a plan that the safety check refuses."""
 

@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "sentinel"
 
-FOUNDATION = {"wire", "units", "errors", "native", "config_venue", "config"}
+FOUNDATION = {"wire", "units", "errors", "native", "config_venue", "config_access", "config"}
 # What each room may import besides itself and the foundation.
 MAY_IMPORT = {
     "model": set(),
@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "cli": {"research", "ops", "image", "host", "sim", "engine", "model"},
 }
 # The foundation's own order: each may import those before it.
-FOUNDATION_ORDER = ["errors", "native", "wire", "units", "config_venue", "config"]
+FOUNDATION_ORDER = ["errors", "native", "wire", "units", "config_venue", "config_access", "config"]
 
 # The cores share the records, units, errors and the model's reference with the host, and nothing else.
 HDL_PACKAGE = PACKAGE.parent / "hdl" / "sentinel_hdl"

@@ -19,6 +19,7 @@ RECORDS: dict[str, np.dtype[Any]] = {
     "ORDER_EVENT_1": wire.ORDER_EVENT_1,
     "ORDER_EVENT_2": wire.ORDER_EVENT_2,
     "CONTROL_EVENT": wire.CONTROL_EVENT,
+    "ACCESS": wire.ACCESS,
     "SIGNAL": wire.SIGNAL,
     "ADVICE_REQUEST": wire.ADVICE_REQUEST,
     "DECISION": wire.DECISION,

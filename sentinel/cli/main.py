@@ -17,6 +17,7 @@ from sentinel.cli.audit_commands import audit_app, trace
 from sentinel.cli.card_commands import card_app
 from sentinel.cli.hdl_commands import hdl_app
 from sentinel.cli.image_commands import build_afi, doctor_app
+from sentinel.cli.limits_commands import limits_app
 from sentinel.cli.operator_commands import register as register_operator_commands
 from sentinel.cli.shared import CONTEXT, ConfigFile, Json, Result, execute, group
 from sentinel.errors import ConfigError
@@ -41,6 +42,7 @@ app.add_typer(card_app, name="card")
 app.add_typer(audit_app, name="audit")
 app.command("trace", epilog="Example: sentinel trace STL-0G00000000001 --store demo-out/journal")(trace)
 register_operator_commands(app)
+app.add_typer(limits_app, name="limits")
 
 
 class Decider(StrEnum):
