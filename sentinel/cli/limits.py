@@ -14,10 +14,13 @@ from sentinel.config import load_config
 from sentinel.errors import LimitsError
 from sentinel.host.control.limits_file import parse_limits, read_signing_key, shown, sign_limits
 from sentinel.host.control.protocol import MAX_LIMITS_FILE, LimitsApply, LimitsShow
+from sentinel.host.control.roles import PERSON_NAME
 
 
 def sign(console: Console, *, file: Path, person: str, key: Path) -> dict[str, Any]:
     """Raises LimitsError for a file or a key that cannot be used; nothing is written then."""
+    if PERSON_NAME.fullmatch(person) is None:
+        raise LimitsError("--person", person, "a name as in the role file", "write the person's name")
     text = _read(file)
     limits = parse_limits(text)
     signature = sign_limits(text, read_signing_key(key))

@@ -92,7 +92,7 @@ class Approvals:
         self._expire()
         now_ns = self._clock.now_ns()
         rows = [_row(one) | {"left_ms": (one.until_ns - now_ns) // NS_PER_MS} for one in self._waiting.values()]
-        return {"waiting": rows, "decided": list(self._decided)}
+        return {"wait_s": self._wait_ns // NS_PER_S, "waiting": rows, "decided": list(self._decided)}
 
     def decide(self, number: int, granted: bool, within_s: float, actor: int, person: str) -> dict[str, Any]:
         """Grant for ``within_s``, or refuse. Raises ControlError for a request that does not wait any more."""

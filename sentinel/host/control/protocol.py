@@ -66,7 +66,7 @@ class Approvals(msgspec.Struct, tag_field="do", tag="approvals", forbid_unknown_
 class Approve(msgspec.Struct, tag_field="do", tag="approve", forbid_unknown_fields=True):
     """Grant or refuse one of them; a grant holds for ``within_s``."""
 
-    id: Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
+    id: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
     granted: bool = True
     within_s: Annotated[float, msgspec.Meta(ge=0.1, le=MAX_APPROVAL_S)] = 60.0
 

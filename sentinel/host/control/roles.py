@@ -33,7 +33,7 @@ from sentinel.wire import Role
 
 _MAX_BYTES = 64 << 10
 _MAX_UID = (1 << 32) - 2
-_NAME = re.compile(r"[a-z][a-z0-9._-]{0,23}")
+PERSON_NAME = re.compile(r"[a-z][a-z0-9_-]{0,23}")
 _ROLES = {role.name.lower(): role for role in Role if role}
 _FIELD = "access.roles"
 
@@ -111,8 +111,8 @@ def parse_roles(data: dict[str, Any]) -> Persons:
 
 def _person(name: str, table: Any) -> Person:
     field = f"persons.{name}"
-    if _NAME.fullmatch(name) is None:
-        allowed = "at most 24 of a-z, 0-9, dot, underscore and hyphen, a letter first"
+    if PERSON_NAME.fullmatch(name) is None:
+        allowed = "at most 24 of a-z, 0-9, underscore and hyphen, a letter first"
         raise ConfigError(field, name, allowed, "choose another name")
     if not isinstance(table, dict):
         raise ConfigError(field, table, "a table", f"write it under [{field}]")

@@ -12,7 +12,7 @@ from sentinel.errors import ControlError
 from sentinel.host.clock import LiveClock
 from sentinel.host.control import operator
 from sentinel.host.control.endpoint import Peer
-from sentinel.host.control.protocol import Arm, CancelAll, Kill, Orders, Positions, Reconcile, Request
+from sentinel.host.control.protocol import Arm, CancelAll, Kill, OperatorRequest, Orders, Positions, Reconcile
 from sentinel.host.venues import keeper
 from sentinel.host.venues.binance_spot import BinanceSpotSession
 from sentinel.units import format_e8
@@ -25,7 +25,7 @@ from tests.host.waiting import until
 PEER = Peer(pid=77, uid=1000)
 
 
-def ask(rig: Rig, request: Request) -> dict[str, Any]:
+def ask(rig: Rig, request: OperatorRequest) -> dict[str, Any]:
     return asyncio.run(asyncio.wait_for(rig.operator.answer(request, PEER), 20))
 
 
