@@ -122,8 +122,9 @@ class LimitsDesk:
         if limits.version <= self._highest:
             raise LimitsError("limits.version", limits.version, f"above {self._highest}", "raise it, and sign the file again")
         base = self._base()
-        # A first file need not state everything: what it leaves out is the settings'.
-        left_out = self._settings if self._current is None else {}
+        # What no file states is the settings'; what one has stated stays stated.
+        signed_before = {name for one in self._files() for name in one.limits.firm}
+        left_out = {name: value for name, value in self._settings.items() if name not in signed_before}
         widened = [name for name in LIMITS if _stated(limits, name, left_out.get(name, INT64_MAX)) > base[name]]
         accepted = self._verify(signed, bool(widened))
         before = self.in_force()
@@ -197,8 +198,8 @@ class LimitsDesk:
     def _base(self) -> dict[str, int]:
         """What wider is measured from: never above the file in force, nor above what one that waits has tightened."""
         files = [one.limits for one in (self._current, self._pending) if one]
-        if self._trouble or self._current is None:
-            # Nobody has signed what is in force: it is where the settings, or an earlier file, left it.
+        if self._trouble or self._current is None or self._pending is not None:
+            # What is in force is below the file: earlier files left it there, or the settings.
             return {name: min([value, *(_stated(one, name) for one in files)]) for name, value in self.in_force().items()}
         return {name: min(_stated(one, name) for one in files) for name in LIMITS}
 
@@ -260,7 +261,7 @@ class LimitsDesk:
         wanted = {
             name: min(value, *(_stated(one.limits, name) for one in self._files())) for name, value in self._settings.items()
         }
-        if self._trouble:
+        if self._trouble or self._pending is not None:
             wanted = {name: min(value, before[name]) for name, value in wanted.items()}
         changed = [name for name in LIMITS if wanted[name] != before[name]]
         now_ns = self._clock.now_ns()
