@@ -50,8 +50,10 @@ def listen(directory: Path, everybody: bool = False) -> socket.socket:
         with _named(directory) as path:
             _remove_stale(path)
             # Before bind: the file never exists with more rights.
-            os.fchmod(listener.fileno(), _MODE_EVERYBODY if everybody else _MODE)
+            os.fchmod(listener.fileno(), _MODE)
             listener.bind(path)
+            if everybody:
+                os.chmod(path, _MODE_EVERYBODY)
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
