@@ -82,7 +82,7 @@ def _start(config: Path) -> subprocess.Popen[str]:
 
 def _apply_limits(config: Path, directory: Path) -> None:
     """Sign limits by the command and give them to the daemon."""
-    stated = {"max_order_notional": '"20"', "max_position_notional": '"40"', "max_gross_notional": '"60"'}
+    stated: dict[str, Any] = {"max_order_notional": '"20"', "max_position_notional": '"40"', "max_gross_notional": '"60"'}
     file, key = directory / "limits.toml", write_key(directory, "alice")
     file.write_text(limits_text(1, time.time_ns(), **stated, max_drawdown_bps=300, max_trades_per_minute=10))
     sign = [*MAIN, "limits", "sign", str(file), "--person", "alice", "--key", str(key), "--json"]

@@ -16,14 +16,36 @@ from sentinel.errors import ConfigError, ControlError, VenueError
 from sentinel.host.control.access import NEEDED, Access
 from sentinel.host.control.endpoint import Peer
 from sentinel.host.control.gatekeeper import Gatekeeper
-from sentinel.host.control.protocol import Approve, Arm, CancelAll, Kill, LimitsApply, LimitsShow, Orders, Reconcile, Request
+from sentinel.host.control.protocol import (
+    Approvals,
+    Approve,
+    Arm,
+    CancelAll,
+    Kill,
+    LimitsApply,
+    LimitsShow,
+    Orders,
+    Positions,
+    Reconcile,
+    Request,
+)
 from sentinel.wire import ACCESS, AccessRequest, AccessResult, Kind, Role
 from tests.host.control.persons import ROLES, UIDS, peer, roles_text, write_roles
 from tests.host.venues.offline_session import ManualClock
 
 OWNER = Peer(5, 61_999)
-EVERYTHING = [kind() if kind not in (Approve, LimitsApply) else Approve(7) for kind in NEEDED if kind is not LimitsApply]
-EVERYTHING.append(LimitsApply("version = 1", {}))
+EVERYTHING: list[Request] = [
+    Orders(),
+    Positions(),
+    LimitsShow(),
+    Approvals(),
+    CancelAll(),
+    Reconcile(),
+    Kill(),
+    Arm(),
+    LimitsApply("version = 1", {}),
+    Approve(7),
+]
 
 
 class Kept:
@@ -41,7 +63,8 @@ class Desk:
     """A gatekeeper whose requests always succeed, unless ``fails``."""
 
     def __init__(self, access: Access) -> None:
-        self.kept, self.asked, self.fails = Kept(), [], False
+        self.kept, self.fails = Kept(), False
+        self.asked: list[Request] = []
         self.gatekeeper = Gatekeeper(self._answer, access, self.kept, ManualClock())
 
     async def _answer(self, request: Request, who: Peer) -> dict[str, Any]:
@@ -86,7 +109,7 @@ def test_a_command_above_the_role_is_refused_and_recorded_and_any_other_done_and
 
 
 def test_every_request_needs_some_role_and_the_table_is_complete() -> None:
-    assert set(NEEDED) == set(Request.__args__)
+    assert set(NEEDED) == {type(request) for request in EVERYTHING} == set(Request.__args__)
     assert min(needed for needed, _ in NEEDED.values()) == Role.VIEWER
     assert len({number for _, number in NEEDED.values()}) == len(NEEDED)
 
@@ -113,9 +136,11 @@ def test_the_record_says_what_it_was_about() -> None:
 @pytest.mark.parametrize("who", [OWNER, Peer(1, 0)], ids=["the daemon's user", "root"])
 def test_who_could_end_the_process_may_stop_and_look_without_a_role_and_nothing_else(tmp_path: Path, who: Peer) -> None:
     desk = Desk(_access(tmp_path))
-    for request in (Kill(), CancelAll(), Orders(), LimitsShow()):
+    stops_or_looks: list[Request] = [Kill(), CancelAll(), Orders(), LimitsShow()]
+    others: list[Request] = [Arm(), Approve(1), Reconcile(), LimitsApply("", {})]
+    for request in stops_or_looks:
         desk.ask(request, who)
-    for request in (Arm(), Approve(1), Reconcile(), LimitsApply("", {})):
+    for request in others:
         with pytest.raises(ControlError, match="role"):
             desk.ask(request, who)
 

@@ -28,7 +28,7 @@ from tests.host.control.test_access import Kept
 from tests.host.venues.offline_session import ManualClock
 
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-TAGS = sorted(kind.__struct_config__.tag for kind in NEEDED)
+TAGS = sorted(str(kind.__struct_config__.tag) for kind in NEEDED)
 
 
 class Served:
