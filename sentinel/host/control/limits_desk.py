@@ -88,6 +88,10 @@ class LimitsDesk:
         pending = self._load(_PENDING)
         if pending is not None and (self._current is None or pending.limits.version > self._current.limits.version):
             self._pending = pending
+        elif self._current is not None and self._is_wider_than_told(self._current.limits):
+            # It died between the disk and the engine, or somebody has moved a file that waits. It waits again.
+            self._current, self._pending = None, self._current
+        if self._pending is not None:
             self._due_ns = self._monotonic_ns() + self._wait_ns
         known = max((one.limits.version for one in (self._current, self._pending) if one), default=0)
         if known < self._version_in_force:
@@ -194,6 +198,12 @@ class LimitsDesk:
     def _highest(self) -> int:
         known = [one.limits.version for one in (self._current, self._pending) if one]
         return max([self._version_in_force, *known])
+
+    def _is_wider_than_told(self, limits: LimitsFile) -> bool:
+        """Whether the engine was never told of a file that is wider than what it holds to."""
+        if limits.version <= self._version_in_force:
+            return False
+        return any(min(self._settings[name], _stated(limits, name)) > value for name, value in self.in_force().items())
 
     def _base(self) -> dict[str, int]:
         """What wider is measured from: never above the file in force, nor above what one that waits has tightened."""

@@ -302,6 +302,30 @@ def test_a_death_at_either_side_of_the_disks_answer_leaves_old_or_new_limits(
     life.die()
 
 
+@pytest.mark.parametrize("moved", [True, False])
+def test_wider_limits_the_engine_was_never_told_of_wait_again_whoever_put_them_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool
+) -> None:
+    """A file that waits is moved to where the one in force is; or the process dies between disk and engine."""
+    life = Life(tmp_path)
+    life.apply(1, "alice")
+    life.apply(2, "alice", "bob", max_drawdown_bps=800)
+    if not moved:
+        monkeypatch.setattr(life.desk, "_enforce", lambda *_: None)
+        life.waits(WAIT_S)
+    life.die()
+    if moved:
+        (tmp_path / "limits-pending.json").rename(tmp_path / "limits-current.json")
+    life = Life(tmp_path)
+    assert (life["max_drawdown_bps"], life.desk.show()["pending_left_s"]) == (500, WAIT_S)
+    with pytest.raises(LimitsError):
+        life.desk.require_signed()
+    life.waits(WAIT_S)
+    assert life["max_drawdown_bps"] == 800
+    life.desk.require_signed()
+    life.die()
+
+
 def test_a_disk_that_takes_nothing_refuses_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     life = Life(tmp_path)
 
