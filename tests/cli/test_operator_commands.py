@@ -43,7 +43,7 @@ def _daemon(directory: Path, rig: Rig) -> Iterator[Path]:
     over = asyncio.Event()
 
     async def serve() -> None:
-        control = ControlServer(directory / "store", rig.operator.answer)
+        control = ControlServer(directory / "store", rig.operator.answer)  # type: ignore[arg-type]
         control.start()
         up.set()
         while not over.is_set():
