@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
 
+from sentinel.config_access import AccessConfig
 from sentinel.config_killswitch import KillSwitchConfig
 from sentinel.config_risk import LIVE_APPROVAL, BasisPoints, MoneyE8, RiskConfig
 from sentinel.config_venue import Section, VenueConfig, is_test_endpoint
@@ -270,6 +271,7 @@ class Config(Section):
     card: CardConfig = CardConfig()
     clock: ClockConfig = ClockConfig()
     alarms: AlarmsConfig = AlarmsConfig()
+    access: AccessConfig = AccessConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -323,11 +325,11 @@ class Config(Section):
         """SHA-256 of the settings that decide behaviour (hex).
 
         Paths, URLs, where a card is, the audit trail, the kill process, how often the venue is asked, how long an arming
-        holds, how the clock is asked and the alarms are left out: a replay needs none of them.
+        holds, how the clock is asked, the alarms and who may ask for what are left out: a replay needs none of them.
         """
         where = {"rest_url", "stream_url", "api_url", "api_urls", "api_key_env", "api_secret_env"}
         where |= {"api_passphrase_env", "api_passphrase_file", "orders", "fix_url", "drop_copy_url", "fix_sender"}
-        others = ("store", "audit", "reconcile", "live", "killswitch", "card", "clock", "alarms")
+        others = ("store", "audit", "reconcile", "live", "killswitch", "card", "clock", "alarms", "access")
         kept = self.model_dump(mode="json", exclude={"venue": where, **dict.fromkeys(others, True)})
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

@@ -58,7 +58,9 @@ class VenueConfig(Section):
     api_key_env: str = Field(default="SENTINEL_API_KEY", description="name of the environment variable, never the key itself")
     api_secret_env: str = Field(default="SENTINEL_API_SECRET", description="name of the environment variable of the secret")
     api_secret_file: str = Field(
-        default="", description="file that holds the secret instead, readable by its owner alone; empty: the environment variable"
+        default="",
+        description="file that holds the secret instead, readable by its owner alone, or secretsmanager:NAME#FIELD of AWS "
+        "Secrets Manager; empty: the environment variable",
     )
     api_key_type: Literal["hmac", "ed25519"] = Field(
         default="hmac", description="hmac: the secret is a text; ed25519: it is a private key, PKCS#8 in PEM"
@@ -67,7 +69,7 @@ class VenueConfig(Section):
         default="SENTINEL_API_PASSPHRASE", description="coinbase: name of the environment variable of the key's passphrase"
     )
     api_passphrase_file: str = Field(
-        default="", description="coinbase: file that holds the passphrase instead, readable by its owner alone"
+        default="", description="coinbase: file or secretsmanager:NAME#FIELD that holds the passphrase instead"
     )
     orders: Literal["websocket", "fix"] = Field(
         default="websocket",

@@ -73,6 +73,10 @@ class AlarmError(FieldError):
     """An alarm rule that makes no sense, or a sink that does not take an alert."""
 
 
+class LimitsError(FieldError):
+    """A limits file that cannot be made, or that a daemon refuses. Nothing changes."""
+
+
 class RouteError(FieldError):
     """A route that cannot be planned, or a plan that the safety check refuses."""
 

@@ -43,6 +43,7 @@ class Kind(IntEnum):
     SIGNAL = 41
     ORDER_EVENT = 64
     CONTROL = 96
+    ACCESS = 97
     DECISION = 128
     PERMIT = 129
     CARD_STATUS = 130
@@ -310,6 +311,41 @@ class TradingState(IntEnum):
     ACTIVE = 3
 
 
+class AccessRequest(IntEnum):
+    """``request`` of an ACCESS record."""
+
+    CONNECT = 0  # of somebody nobody knows
+    ORDERS = 1
+    POSITIONS = 2
+    RECONCILE = 3
+    CANCEL_ALL = 4
+    KILL = 5
+    ARM = 6
+    LIMITS_SHOW = 7
+    LIMITS_APPLY = 8
+    APPROVALS = 9
+    APPROVE = 10
+    OTHER = 255
+
+
+class AccessResult(IntEnum):
+    """``result`` of an ACCESS record."""
+
+    GRANTED = 1  # recorded before it is done
+    DENIED = 2  # by the role, or because nobody knows who asks
+    FAILED = 3  # granted, then refused as things stand
+
+
+class Role(IntEnum):
+    """What a person may ask of a daemon; each role may do what those before it may."""
+
+    NONE = 0
+    VIEWER = 1
+    TRADER = 2
+    RISK = 3
+    ADMIN = 4
+
+
 class Venue(IntEnum):
     """Where a record comes from or goes to."""
 
@@ -432,6 +468,27 @@ CONTROL_EVENT = _dtype(
         ("id", "<u8", 48),
         ("actor", "<u4", 56),
         ("version", "<u4", 60),
+    ]
+)
+
+
+# Who asked for what at the control socket: a NOTE of the journal, which the engine never sees. subject: the approval request's
+# id, or the first eight bytes of a limits file's SHA-256, else 0; person: name in the role file, ASCII, zeros behind it.
+ACCESS = _dtype(
+    [
+        ("seq", "<u8", 0),
+        ("t", "<i8", 8),
+        ("uid", "<u4", 16),
+        ("pid", "<u4", 20),
+        ("kind", "u1", 24),
+        ("request", "u1", 25),
+        ("result", "u1", 26),
+        ("role", "u1", 27),
+        ("venue", "u1", 28),
+        ("part", "u1", 29),
+        ("symbol", "<u2", 30),
+        ("subject", "<u8", 32),
+        ("person", ("u1", (24,)), 40),
     ]
 )
 
@@ -665,6 +722,7 @@ class FrameType(IntEnum):
 
     INPUT = 1
     EFFECT = 2
+    NOTE = 3  # for the audit trail alone: a replay passes over it
 
 
 _STRUCT_CODES = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "i1": "b", "i2": "h", "i4": "i", "i8": "q"}

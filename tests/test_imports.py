@@ -10,7 +10,20 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "sentinel"
 
-FOUNDATION = {"wire", "units", "errors", "native", "config_venue", "config_risk", "config_watch", "config_killswitch", "config"}
+# In their own order: each may import those before it.
+FOUNDATION_ORDER = [
+    "errors",
+    "native",
+    "wire",
+    "units",
+    "config_venue",
+    "config_risk",
+    "config_access",
+    "config_watch",
+    "config_killswitch",
+    "config",
+]
+FOUNDATION = set(FOUNDATION_ORDER)
 # What each room may import besides itself and the foundation.
 MAY_IMPORT = {
     "model": set(),
@@ -22,19 +35,6 @@ MAY_IMPORT = {
     "image": {"host", "sim", "engine", "model"},
     "cli": {"research", "ops", "image", "host", "sim", "engine", "model"},
 }
-# The foundation's own order: each may import those before it.
-FOUNDATION_ORDER = [
-    "errors",
-    "native",
-    "wire",
-    "units",
-    "config_venue",
-    "config_risk",
-    "config_watch",
-    "config_killswitch",
-    "config",
-]
-
 # The cores share the records, units, errors and the model's reference with the host, and nothing else.
 HDL_PACKAGE = PACKAGE.parent / "hdl" / "sentinel_hdl"
 HDL_MAY_IMPORT = {"wire", "units", "errors", "model"}

@@ -19,6 +19,7 @@ RECORDS: dict[str, np.dtype[Any]] = {
     "ORDER_EVENT_1": wire.ORDER_EVENT_1,
     "ORDER_EVENT_2": wire.ORDER_EVENT_2,
     "CONTROL_EVENT": wire.CONTROL_EVENT,
+    "ACCESS": wire.ACCESS,
     "SIGNAL": wire.SIGNAL,
     "ADVICE_REQUEST": wire.ADVICE_REQUEST,
     "DECISION": wire.DECISION,
@@ -84,6 +85,7 @@ PINNED_OFFSETS = {
     "ORDER_EVENT_1": {"last_price": 32, "last_qty": 40, "cum_qty": 48, "event": 56, "error_code": 60},
     "ORDER_EVENT_2": {"venue_order_id": 8, "trade_id": 16, "cum_quote": 32, "commission": 40, "qty": 48, "price": 56},
     "CONTROL_EVENT": {"seq": 0, "t": 8, "t2": 16, "command": 25, "value": 32, "value2": 40, "id": 48, "version": 60},
+    "ACCESS": {"t": 8, "uid": 16, "pid": 20, "request": 25, "result": 26, "role": 27, "subject": 32, "person": 40},
     "SIGNAL": {"t": 8, "client_key": 16, "price": 32, "code": 40, "control": 42, "margin": 44, "value": 48, "limit": 56},
     "ADVICE_REQUEST": {"id": 0, "deadline": 16, "price": 32, "price_delta_e8": 40, "volume_ratio_e8": 48, "setup_id": 56},
     "DECISION": {
@@ -136,7 +138,7 @@ def test_enum_values_fit_the_byte_that_carries_them(enum: type[IntEnum]) -> None
 
 
 def test_kind_ranges_do_not_mix_market_effects_orders_and_control() -> None:
-    ranges = {range(1, 32): 7, range(32, 64): 5, range(64, 96): 1, range(96, 128): 1, range(128, 256): 3}
+    ranges = {range(1, 32): 7, range(32, 64): 5, range(64, 96): 1, range(96, 128): 2, range(128, 256): 3}
     for values, expected in ranges.items():
         assert sum(kind in values for kind in wire.Kind) == expected
     assert 0 not in set(wire.Kind), "a zeroed slot must not look like a record"

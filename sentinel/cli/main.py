@@ -19,6 +19,7 @@ from sentinel.cli.card_commands import card_app
 from sentinel.cli.hdl_commands import hdl_app
 from sentinel.cli.image_commands import build_afi, doctor_app
 from sentinel.cli.killswitch_commands import drill, killswitch_app
+from sentinel.cli.limits_commands import limits_app
 from sentinel.cli.operator_commands import register as register_operator_commands
 from sentinel.cli.route_commands import EXAMPLE as ROUTE_EXAMPLE
 from sentinel.cli.route_commands import route
@@ -49,6 +50,7 @@ app.add_typer(alarms_app, name="alarms")
 app.command("trace", epilog="Example: sentinel trace STL-0G00000000001 --store demo-out/journal")(trace)
 app.command(epilog=ROUTE_EXAMPLE)(route)
 register_operator_commands(app)
+app.add_typer(limits_app, name="limits")
 
 
 class Decider(StrEnum):

@@ -10,9 +10,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from sentinel.cli.shared import live_prefix
-from sentinel.config import load_config
+from sentinel.config import Config, load_config
 from sentinel.host.control.client import ask
-from sentinel.host.control.protocol import Arm, CancelAll, Orders, Positions, Reconcile
+from sentinel.host.control.protocol import (
+    Approvals,
+    Approve,
+    Arm,
+    CancelAll,
+    Orders,
+    Positions,
+    Reconcile,
+    Request,
+)
 from sentinel.host.live import settings_hash
 
 _RECONCILE_TIMEOUT_S = 60.0
@@ -21,21 +30,21 @@ _MARGIN_S = 5.0
 
 def orders(console: Console, *, config: Path) -> dict[str, Any]:
     """Raises ConfigError, or ControlError where no daemon runs; so do the others."""
-    answer = ask(_store(config), Orders())
+    answer = ask_daemon(load_config(config), Orders())
     _print_orders(console, answer)
     _print_state(console, answer)
     return answer
 
 
 def positions(console: Console, *, config: Path) -> dict[str, Any]:
-    answer = ask(_store(config), Positions())
+    answer = ask_daemon(load_config(config), Positions())
     _print_positions(console, answer)
     _print_state(console, answer)
     return answer
 
 
 def reconcile(console: Console, *, config: Path, accept: bool) -> dict[str, Any]:
-    answer = ask(_store(config), Reconcile(accept), _RECONCILE_TIMEOUT_S)
+    answer = ask_daemon(load_config(config), Reconcile(accept), _RECONCILE_TIMEOUT_S)
     _print_table(console, ("kind", "symbol", "identity", "outcome", "text"), answer["found"], "engine and venue agree")
     for failure in answer["failures"]:
         _print(console, f"not checked: {failure}")
@@ -47,7 +56,7 @@ def reconcile(console: Console, *, config: Path, accept: bool) -> dict[str, Any]
 
 
 def cancel_all(console: Console, *, config: Path, within_s: float) -> dict[str, Any]:
-    answer = ask(_store(config), CancelAll(within_s), within_s + _MARGIN_S)
+    answer = ask_daemon(load_config(config), CancelAll(within_s), within_s + _MARGIN_S)
     _print_table(console, ("id", "symbol", "side", "qty", "filled", "was", "state"), answer["orders"], "no live orders of ours")
     _print(
         console, f"{answer['left']} not final after {answer['seconds']} s; {answer['foreign_orders']} foreign orders left alone"
@@ -58,7 +67,7 @@ def cancel_all(console: Console, *, config: Path, within_s: float) -> dict[str, 
 def arm(console: Console, *, config: Path, confirm: str) -> dict[str, Any]:
     settings = load_config(config)
     # Live, the daemon asks the exchange first whether the two agree.
-    answer = ask(settings.store.directory, Arm(confirm, settings_hash(settings)), _RECONCILE_TIMEOUT_S)
+    answer = ask_daemon(settings, Arm(confirm, settings_hash(settings)), _RECONCILE_TIMEOUT_S)
     if "endpoint" in answer:
         _print_terms(console, answer)
     if "nonce" in answer:
@@ -67,8 +76,31 @@ def arm(console: Console, *, config: Path, confirm: str) -> dict[str, Any]:
     return answer
 
 
-def _store(config: Path) -> Path:
-    return Path(load_config(config).store.directory)
+def approvals(console: Console, *, config: Path) -> dict[str, Any]:
+    answer = ask_daemon(load_config(config), Approvals())
+    _print_table(console, ("id", "symbol", "side", "notional", "left_ms"), answer["waiting"], "nothing waits for approval")
+    for one in answer["decided"]:
+        _print(console, f"{one['decision']}: {one['id']} {one['side']} {one['symbol']} {one['notional']} {one['by']}")
+    return answer
+
+
+def approve(console: Console, *, config: Path, number: int, granted: bool, within_s: float) -> dict[str, Any]:
+    answer = ask_daemon(load_config(config), Approve(number, granted, within_s))
+    holds = f", holds for {within_s:g} s" if granted else ""
+    _print(console, f"{answer['decision']}: {answer['side']} {answer['symbol']} of {answer['notional']}{holds}")
+    return answer
+
+
+def ask_daemon(settings: Config, request: Request, timeout_s: float = 15.0) -> dict[str, Any]:
+    """What the daemon of these settings answers. Whoever keeps its role file may run it. Raises ControlError."""
+    keeper = None
+    if settings.access.roles:
+        try:
+            keeper = Path(settings.access.roles).stat().st_uid
+        except OSError:
+            # The daemon has read it, or will say what is wrong with it.
+            keeper = None
+    return ask(settings.store.directory, request, timeout_s, keeper)
 
 
 def _print(console: Console, text: str) -> None:
@@ -100,8 +132,10 @@ def _print_terms(console: Console, answer: dict[str, Any]) -> None:
     _print(console, "about to arm LIVE trading:")
     names = ("endpoint", "account_key", "symbols", "arming_hours", "decider", "gate", "config_hash", "model_hash")
     shown = {name: answer[name] for name in names} | answer["limits"]
-    for name, value in shown.items():
+    for name, value in (shown | answer["checks"]).items():
         _print(console, f"  {name}: {', '.join(value) if isinstance(value, list) else value}")
+    if answer["two_persons"]:
+        _print(console, "another person than the one who asks has to confirm")
     _print_positions(console, answer)
     _print_orders(console, answer)
 

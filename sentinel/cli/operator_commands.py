@@ -103,14 +103,45 @@ def arm(
 ) -> None:
     """Arm a running daemon, after a kill or, live, after its start: the first call gives a nonce, the second repeats it.
 
-    Live, the first call shows what would be armed: endpoint, key, symbols, limits, hashes of settings and model, positions
-    and open orders. The second is refused where any of that has changed since.
+    Live, the first call shows what would be armed: endpoint, key, symbols, limits, hashes of program, settings and model,
+    clock, card, kill switch, positions and open orders. The second, by another person unless access.two_person_arming is
+    false, is refused where any of that has changed since.
     """
 
     def job(console: Console) -> Result:
         from sentinel.cli import operator as implementation
 
         return implementation.arm(console, config=config, confirm=confirm)
+
+    execute(as_json, job)
+
+
+def approvals(config: ConfigFile, as_json: Json = False) -> None:
+    """Show the orders above the approval threshold that wait for a person, and what was decided of others."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import operator as implementation
+
+        return implementation.approvals(console, config=config)
+
+    execute(as_json, job)
+
+
+def approve(
+    number: Annotated[int, typer.Argument(metavar="ID", min=0, help="As sentinel approvals lists it.")],
+    config: ConfigFile,
+    refuse: Annotated[bool, typer.Option("--refuse", help="Refuse it: it is given up at once.")] = False,
+    within: Annotated[
+        float, typer.Option("--within", metavar="S", min=0.1, max=3_600.0, help="How long the approval holds.")
+    ] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Let an order leave that waits for a person, or refuse it. It takes the role risk, and who decided is recorded."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import operator as implementation
+
+        return implementation.approve(console, config=config, number=number, granted=not refuse, within_s=within)
 
     execute(as_json, job)
 
@@ -124,5 +155,7 @@ def register(app: typer.Typer) -> None:
         ("cancel-all", cancel_all),
         ("kill", kill),
         ("arm", arm),
+        ("approvals", approvals),
     ):
         app.command(name, epilog=f"Example: sentinel {name} --config examples/binance-paper.toml")(command)
+    app.command("approve", epilog="Example: sentinel approve 7 --config examples/binance-paper.toml --within 30")(approve)

@@ -23,9 +23,7 @@ from sentinel.errors import ConfigError, ControlError, FeedError, VenueError
 from sentinel.host.book_watch import BookWatch
 from sentinel.host.cards.attached import AttachedCard
 from sentinel.host.clock import ClockSource, LiveClock
-from sentinel.host.control.live_terms import LiveTerms
-from sentinel.host.control.operator import Operator
-from sentinel.host.control.server import ControlServer
+from sentinel.host.control.desk import ControlDesk
 from sentinel.host.decider import DeciderFactory
 from sentinel.host.engine_host import EngineHost
 from sentinel.host.feeds.chosen import MarketFeed, new_feed
@@ -120,8 +118,8 @@ class Daemon:
         self.recovery = Recovery()
         self.arming = LiveArming(self.host, self.clock, config.live.arming_hours) if config.mode == "live" else None
         key = "" if credentials is None else masked(credentials.api_key)
-        live = None if self.arming is None else LiveTerms(config, key, self.host.artifact.crc, self.arming)
-        self.control = ControlServer(self.host.directory, Operator(self, config.feed.symbols, live).answer)
+        self.desk = ControlDesk(self, self.host, self.clock, config, self.arming, key, card)
+        self.control = self.desk.server
         self.book_watch = BookWatch(config.feed, self.host.state)
         asked = None if card is None or card.gate is None else card.permit
         permits = (self.arming or self.host).permits
@@ -148,6 +146,7 @@ class Daemon:
 
     def _dispatch(self, slots: NDArray[Any], ready_ns: int) -> None:
         self.gateway.dispatch(slots, ready_ns)
+        self.desk.see(slots)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Trade until ``stop`` is set, or, in lock-step, until the venue's scenario ends (``finished``).
@@ -210,6 +209,7 @@ class Daemon:
         if self.audit is not None:
             self.audit.began(began)
         host.hold_for_audit(self.audit is not None)
+        self.desk.begin()
         if self.arming is not None:
             self.arming.disarm_at_start()
         host.control(Command.RECOVERING, self.clock.now_ns())
@@ -341,7 +341,7 @@ class Daemon:
             self.watched.require_alarms()
         if self.card is not None and not (self.card.ready(now_ns) and self.card.arm(now_ns)):
             raise ControlError("card", "tripped", "a card that can be armed", "see sentinel card status, then try again")
-        until_ns = 0 if self.arming is None else self.arming.begin(now_ns)
+        until_ns = 0 if self.arming is None else self.arming.begin(now_ns, self.desk.limits.expires_ns)
         host.control(Command.ARM, now_ns, id=int(account["arm_epoch"]) + 1, actor=actor, t2=until_ns)
         if trading_state(host.state) != TradingState.ACTIVE:
             if self.arming is not None:
@@ -417,6 +417,7 @@ class Daemon:
             self.arming.tick(now_ns)
         self.host.control(Command.TICK, now_ns)
         self.guard.tick(now_ns)
+        self.desk.tick()
         self.host.tend_journal(now_ns)
         if self.audit is not None:
             self.host.hold_for_audit(self.audit.look(self.host.journal.next_sequence - 1))

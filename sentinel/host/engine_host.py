@@ -28,7 +28,7 @@ from sentinel.host.latency import new_latency_table
 from sentinel.host.replay import JournalReplay
 from sentinel.host.ring import MIN_SLOTS, Ring
 from sentinel.host.store.epoch import bump_epoch
-from sentinel.host.store.frames import CURSOR_END, CURSOR_WORD, FRAME_WORDS
+from sentinel.host.store.frames import CURSOR_END, CURSOR_WORD, FRAME_WORDS, append_frames
 from sentinel.host.store.journal import Journal
 from sentinel.host.store.journal_reader import journal_symbols
 from sentinel.host.store.run_files import save_run_files
@@ -240,6 +240,18 @@ class EngineHost:
             start = end
         if not self._pumping:
             self.pump()
+
+    def note(self, records: NDArray[Any]) -> None:
+        """Journal int64[n, 8] for the audit trail alone: the engine does not see it, a replay passes over it."""
+        if self._spare is None:
+            try:
+                self.journal.append(FrameType.NOTE, records)
+                return
+            except JournalError as error:
+                self._lose_journal(error)
+        words, cursor = self._frames()
+        if append_frames(words, cursor, int(FrameType.NOTE), records, -1, 0, len(records)) < len(records):
+            _log.error("journal: memory is full too; who asked for what is lost")
 
     def pump(self) -> None:
         """Turn until the ring is empty and every effect is dispatched."""

@@ -40,7 +40,7 @@ _HOUR_NS = 3600 * NS_PER_S
 
 def check_mode(config: Config) -> None:
     """Raise ConfigError for settings that ``config.mode`` does not allow: keys or a store of the other mode, and, live,
-    addresses without TLS that are not loopback, no address for orders, or a limit left to its default.
+    addresses without TLS that are not loopback, no address for orders, no role file, or a limit left to its default.
     """
     venue, live = config.venue, config.mode == "live"
     names = {"api_key_env": venue.api_key_env} | ({} if venue.api_secret_file else {"api_secret_env": venue.api_secret_env})
@@ -65,6 +65,9 @@ def check_mode(config: Config) -> None:
         parts = urlsplit(url)
         if url and parts.scheme not in ("https", "wss") and not is_loopback(parts.hostname or ""):
             raise ConfigError(f"venue.{field}", url, "an address with TLS: mode is live", "begin it with https:// or wss://")
+    if not config.access.roles:
+        remedy = "name persons and roles in a file, and the file under [access]"
+        raise ConfigError("access.roles", "", "a role file: mode is live", remedy)
     for limit in STATED_LIMITS:
         if limit not in config.risk.model_fields_set:
             remedy = f"write {limit} under [risk]"
@@ -112,9 +115,9 @@ class LiveArming:
             self._host.control(Command.KILL, self._clock.now_ns(), value=int(Control.DISARMED))
         _log.warning("LIVE, disarmed: no new order is sent until an operator arms")
 
-    def begin(self, now_ns: int) -> int:
-        """An operator arms from now on. Returns when it ends."""
-        self.until_ns = now_ns + self._time_ns
+    def begin(self, now_ns: int, not_after_ns: int = 0) -> int:
+        """An operator arms from now on. Returns when it ends: not after ``not_after_ns``, where that is set."""
+        self.until_ns = min(now_ns + self._time_ns, not_after_ns or now_ns + self._time_ns)
         return self.until_ns
 
     def end(self) -> None:

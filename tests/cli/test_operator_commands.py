@@ -43,7 +43,7 @@ def _daemon(directory: Path, rig: Rig) -> Iterator[Path]:
     over = asyncio.Event()
 
     async def serve() -> None:
-        control = ControlServer(directory / "store", rig.operator.answer)
+        control = ControlServer(directory / "store", rig.operator.answer)  # type: ignore[arg-type]
         control.start()
         up.set()
         while not over.is_set():
@@ -152,7 +152,7 @@ def test_a_daemon_that_falls_silent_is_named(tmp_path: Path, monkeypatch: pytest
     from sentinel.cli import operator
 
     ask: Callable[..., Any] = operator.ask
-    monkeypatch.setattr(operator, "ask", lambda directory, request: ask(directory, request, 0.2))
+    monkeypatch.setattr(operator, "ask", lambda directory, request, *others: ask(directory, request, 0.2))
     rig = _watched(Rig())
 
     async def silent(request: Any, peer: Any) -> dict[str, Any]:

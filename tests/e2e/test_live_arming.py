@@ -6,8 +6,11 @@ Each run's journal leads to the state it ended in.
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
+import os
 import re
+import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +23,9 @@ from rich.console import Console
 from sentinel.cli import operator as cli
 from sentinel.engine.readout import trading_state
 from sentinel.errors import ControlError
+from sentinel.host.control import client
 from sentinel.host.control.endpoint import Peer
-from sentinel.host.control.protocol import Arm, Kill
+from sentinel.host.control.protocol import Arm, Kill, LimitsApply
 from sentinel.host.live import settings_hash
 from sentinel.research.run_data import ReplayedRun
 from sentinel.sim.venue.lockstep import PaceConfig
@@ -30,8 +34,10 @@ from sentinel.wire import IntentFlag, Kind, TradingState, client_order_id, recor
 from tests.e2e.hostile_market import PUMP_S, SYMBOLS, Outcome, Scene, trade, two_lives
 from tests.e2e.lockstep_rig import ACCOUNT, SECRET, run
 from tests.e2e.test_kill_and_restart import _write_toml
+from tests.host.control.persons import limits_text, peer, signatures, write_roles
 
-PEER = Peer(pid=77, uid=1000)
+#: Who asks: the user of this process, as for the commands. Who confirms: somebody else.
+FIRST, SECOND = Peer(77, os.geteuid()), peer("bob")
 #: Slow enough for commands of another thread to come long before the pump.
 PACE = PaceConfig(speed=40.0)
 #: Amid the pump: an armed run goes on placing orders after it.
@@ -47,7 +53,13 @@ RISK = {
 
 def _live(hours: float = 12.0, **sections: Any) -> dict[str, Any]:
     keys = {"api_key_env": "SENTINEL_LIVE_API_KEY", "api_secret_env": "SENTINEL_LIVE_API_SECRET"}
-    return {"mode": "live", "venue": keys, "risk": RISK, "live": {"arming_hours": hours}, **sections}
+    access = {"roles": str(_roles())}
+    return {"mode": "live", "venue": keys, "risk": RISK, "live": {"arming_hours": hours}, "access": access, **sections}
+
+
+@functools.cache
+def _roles() -> Path:
+    return write_roles(Path(tempfile.mkdtemp()), {"alice": FIRST.uid})
 
 
 @dataclass
@@ -89,8 +101,12 @@ def _replays(outcome: Outcome) -> None:
 
 
 def _ask(scene: Scene, nonce: str = "") -> Awaitable[dict[str, Any]]:
-    """Without the socket: as few virtual moments as the exchange's answers take."""
-    return scene.daemon.control._answer(Arm(nonce, settings_hash(scene.daemon.config)), PEER)
+    """Without the socket: as few virtual moments as the exchange's answers take. Limits are signed first."""
+    desk = scene.daemon.desk
+    if not desk.limits.expires_ns:
+        text = limits_text(1, scene.daemon.clock.now_ns())
+        desk.limits.apply(text, signatures(text, "alice"), FIRST.uid)
+    return desk.server._answer(Arm(nonce, settings_hash(scene.daemon.config)), SECOND if nonce else FIRST)
 
 
 def _later(scene: Scene, second: float, job: Callable[[], Coroutine[Any, Any, Any]]) -> None:
@@ -131,7 +147,10 @@ def test_orders_flow_once_an_operator_has_armed_by_the_commands(tmp_path: Path) 
         _write_toml(scene.daemon.config, path)
         console = Console(file=out, width=300)
 
+        text = limits_text(1, scene.start_ns)
+
         def operate() -> list[dict[str, Any]]:
+            client.ask(scene.daemon.host.directory, LimitsApply(text, signatures(text, "alice")))
             asked = cli.arm(console, config=path, confirm="")
             with pytest.raises(ControlError, match="nonce"):
                 cli.arm(console, config=path, confirm="0" * 16)
@@ -146,7 +165,8 @@ def test_orders_flow_once_an_operator_has_armed_by_the_commands(tmp_path: Path) 
         ledger.over(scene)
         scene.at(10.0, lambda: said.append(asyncio.ensure_future(asyncio.to_thread(operate))))
 
-    outcome = run(trade(tmp_path, prepare, _live(), pace=PACE))
+    access = {"roles": str(_roles()), "two_person_arming": False}
+    outcome = run(trade(tmp_path, prepare, _live(access=access), pace=PACE))
     asked, armed, positions = said[0].result()
     assert (asked["armed"], asked["kill_cause"], armed["armed"]) == (False, "DISARMED", True)
     assert 11 * 3600 < positions["armed_left_s"] <= 12 * 3600
@@ -220,7 +240,7 @@ def test_a_kill_while_armed_disarms_until_both_steps_are_made_again(tmp_path: Pa
     def prepare(scene: Scene) -> None:
         async def operate() -> None:
             said.append(await _arm(scene))
-            said.append(await scene.daemon.control._answer(Kill(), PEER))
+            said.append(await scene.daemon.control._answer(Kill(), FIRST))
 
         ledger.over(scene)
         _later(scene, PUMP_S - 10.0, operate)

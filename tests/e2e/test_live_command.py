@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.host.control.persons import limits_text, write_key, write_roles
 from tests.json_keys import documented_keys
 
 MAIN = [sys.executable, "-c", "from sentinel.cli.main import main; main()"]
@@ -42,6 +43,8 @@ def config(tmp_path: Path) -> Iterator[Path]:
         lines += ["[feed]", f"symbols = {json.dumps(urls['symbols'])}"]
         lines += ["[risk]", 'max_order_notional = "20"', 'max_position_notional = "40"', 'max_gross_notional = "60"']
         lines += ["max_drawdown_bps = 300", "max_trades_per_minute = 10", "[live]", "arming_hours = 1"]
+        roles = write_roles(tmp_path, {"alice": os.geteuid()})
+        lines += ["[access]", f"roles = {json.dumps(str(roles))}", "two_person_arming = false"]
         lines += ["[store]", f"directory = {json.dumps(str(tmp_path / 'store'))}", "segment_mib = 8", "snapshot_every_s = 1"]
         path = tmp_path / "live.toml"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -77,6 +80,20 @@ def _start(config: Path) -> subprocess.Popen[str]:
     raise AssertionError(process.communicate()[1])
 
 
+def _apply_limits(config: Path, directory: Path) -> None:
+    """Sign limits by the command and give them to the daemon."""
+    stated: dict[str, Any] = {"max_order_notional": '"20"', "max_position_notional": '"40"', "max_gross_notional": '"60"'}
+    file, key = directory / "limits.toml", write_key(directory, "alice")
+    file.write_text(limits_text(1, time.time_ns(), **stated, max_drawdown_bps=300, max_trades_per_minute=10))
+    sign = [*MAIN, "limits", "sign", str(file), "--person", "alice", "--key", str(key), "--json"]
+    apply = [*MAIN, "limits", "apply", str(file), "--config", str(config), "--json"]
+    for command, keys in ((sign, documented_keys("limits sign")), (apply, documented_keys("limits apply"))):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=_environment({}))
+        assert done.returncode == 0, done.stderr
+        assert set(json.loads(done.stdout.splitlines()[-1])) == keys
+        assert key.read_text().splitlines()[1] not in done.stdout + done.stderr
+
+
 def _await_snapshot(store: Path) -> None:
     """Until the state as it is now is in a snapshot."""
     before, until = set(store.glob("snapshot-*")), time.monotonic() + START_S
@@ -95,6 +112,9 @@ def test_every_start_is_disarmed_after_kill_9_too_and_a_secret_is_nowhere(config
             "HALTED",
             "DISARMED",
         )
+        status, refused, _ = _ask("arm", config)
+        assert (status, refused["error"]["field"]) == (2, "limits")
+        _apply_limits(config, tmp_path)
         status, shown, more = _ask("arm", config)
         assert (status, shown["account_key"]) == (0, "SENTINEL_LIVE_API_KEY ...a1b2")
         status, armed, last = _ask("arm", config, "--confirm", shown["nonce"])

@@ -16,6 +16,7 @@ from sentinel.host.ports import RecordSink
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Credentials
 from sentinel.host.venues.paths import PathReport, only_path
 from sentinel.wire import Command, TradingState
+from tests.host.control.persons import write_roles
 from tests.host.plain_config import plain_config
 
 
@@ -83,6 +84,8 @@ LIVE: dict[str, Any] = {
 
 
 def _daemon(directory: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any] | None = None) -> Daemon:
+    if (sections or {}).get("mode") == "live":
+        sections = {**(sections or {}), "access": {"roles": str(write_roles(directory))}}
     config = plain_config(directory, **(sections or {}))
     config = config.model_copy(update={"venue": config.venue.model_copy(update={"api_url": "ws://127.0.0.1:9"})})
     monkeypatch.setattr(daemon_module, "new_feed", Feed)

@@ -20,6 +20,7 @@ from tests.host.venues.offline_session import ManualClock
 HOUR_NS = 3600 * NS_PER_S
 LIVE: dict[str, Any] = {
     "mode": "live",
+    "access": {"roles": "roles.toml"},
     "venue": {
         "rest_url": "https://api.example.com",
         "stream_url": "wss://stream.example.com",
@@ -72,6 +73,10 @@ def test_the_passphrase_of_a_live_key_is_its_own() -> None:
     assert _refused(_settings(venue=coinbase)).field == "venue.api_passphrase_env"
     check_mode(_settings(venue=coinbase | {"api_passphrase_env": "SENTINEL_LIVE_API_PASSPHRASE"}))
     check_mode(_settings(venue=coinbase | {"api_passphrase_file": "passphrase.txt"}))
+
+
+def test_live_trading_needs_a_role_file_and_paper_does_not() -> None:
+    assert _refused(_settings(access={"roles": None})).field == "access.roles"
 
 
 @pytest.mark.parametrize("limit", STATED_LIMITS)

@@ -14,9 +14,12 @@ from sentinel.host.control.protocol import decode_answer, encode_request
 _MAX_ANSWER_BYTES = 16 << 20
 
 
-def ask(directory: Path, request: Struct, timeout_s: float = 15.0) -> dict[str, Any]:
-    """The daemon's answer to ``request``. Raises ControlError where none runs in ``directory``, or it refuses or is silent."""
-    with endpoint.connect(directory, timeout_s) as connection:
+def ask(directory: Path, request: Struct, timeout_s: float = 15.0, trusted_uid: int | None = None) -> dict[str, Any]:
+    """The daemon's answer to ``request``. Raises ControlError where none runs in ``directory``, or it refuses or is silent.
+
+    ``trusted_uid``: whose daemon it may be besides this user's and root's.
+    """
+    with endpoint.connect(directory, timeout_s, trusted_uid) as connection:
         answer = b""
         try:
             connection.sendall(encode_request(request))

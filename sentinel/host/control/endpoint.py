@@ -19,6 +19,7 @@ from sentinel.errors import ControlError
 
 SOCKET_NAME = "control.sock"
 _MODE = 0o600
+_MODE_EVERYBODY = 0o666
 _BACKLOG = 8
 _CREDENTIALS = struct.Struct("3i")
 
@@ -36,8 +37,9 @@ def peer_of(connection: socket.socket) -> Peer:
     return Peer(pid, uid)
 
 
-def listen(directory: Path) -> socket.socket:
-    """A socket that waits for connections, not blocking, mode 0600. The caller holds the store's lock.
+def listen(directory: Path, everybody: bool = False) -> socket.socket:
+    """A socket that waits for connections, not blocking, mode 0600, or 0666 for ``everybody``, whom the caller must then tell
+    apart by ``peer_of``. The caller holds the store's lock.
 
     What a dead daemon left is replaced. Raises ControlError for a directory others may write to, or that holds
     something else under the socket's name.
@@ -50,6 +52,8 @@ def listen(directory: Path) -> socket.socket:
             # Before bind: the file never exists with more rights.
             os.fchmod(listener.fileno(), _MODE)
             listener.bind(path)
+            if everybody:
+                os.chmod(path, _MODE_EVERYBODY)
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
@@ -68,12 +72,15 @@ def remove(directory: Path) -> None:
         (directory / SOCKET_NAME).unlink()
 
 
-def connect(directory: Path, timeout_s: float) -> socket.socket:
-    """A connection to the daemon that owns the store. Raises ControlError where there is none, or not a trusted one."""
+def connect(directory: Path, timeout_s: float, trusted_uid: int | None = None) -> socket.socket:
+    """A connection to the daemon that owns the store. Raises ControlError where there is none, or not a trusted one.
+
+    ``trusted_uid``: whose daemon it may be besides this user's and root's.
+    """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     connection.settimeout(timeout_s)
     try:
-        check_directory(directory)
+        check_directory(directory, trusted_uid)
         with _named(directory) as path:
             connection.connect(path)
         server = peer_of(connection)
@@ -88,16 +95,16 @@ def connect(directory: Path, timeout_s: float) -> socket.socket:
     except BaseException:
         connection.close()
         raise
-    if os.geteuid() not in (0, server.uid) and server.uid != 0:
+    if os.geteuid() not in (0, server.uid) and server.uid not in (0, trusted_uid):
         connection.close()
         raise ControlError("control socket", f"held by user {server.uid}", "a daemon of this user", "check who runs it")
     return connection
 
 
-def check_directory(directory: Path) -> None:
+def check_directory(directory: Path, trusted_uid: int | None = None) -> None:
     """Raises ControlError for a directory in which somebody else could put a socket of his own; OSError where it is missing."""
     found = directory.stat()
-    if os.geteuid() != 0 and found.st_uid not in (0, os.geteuid()):
+    if os.geteuid() != 0 and found.st_uid not in (0, os.geteuid(), trusted_uid):
         raise ControlError("store.directory", f"of user {found.st_uid}", "a directory of this user", "run as its owner")
     if found.st_mode & stat.S_IWOTH:
         raise ControlError(

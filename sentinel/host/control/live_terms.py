@@ -11,6 +11,7 @@ from sentinel.engine.layout import HALT_MISMATCH, HALT_RECONCILE
 from sentinel.engine.readout import live_orders
 from sentinel.engine.state import EngineState
 from sentinel.errors import ControlError
+from sentinel.host.control.arming_checks import ArmingChecks, require_fine
 from sentinel.host.live import LiveArming, settings_hash
 from sentinel.units import format_e8
 
@@ -29,6 +30,7 @@ class Terms(NamedTuple):
     positions: tuple[tuple[int, int, int], ...]
     orders: tuple[tuple[int, int, int], ...]
     halts: tuple[tuple[int, int], ...]
+    checks: tuple[tuple[str, str], ...]
 
 
 class LiveTerms:
@@ -39,10 +41,15 @@ class LiveTerms:
         account_key: the key's name, masked.
         model_crc: CRC-32 of the model artifact the daemon runs.
         arming: the run's arming.
+        checks: what must be in order.
+
+    ``two_persons``: whether who confirms must be another than who asked.
     """
 
-    def __init__(self, config: Config, account_key: str, model_crc: int, arming: LiveArming) -> None:
+    def __init__(self, config: Config, account_key: str, model_crc: int, arming: LiveArming, checks: ArmingChecks) -> None:
         self.arming = arming
+        self.two_persons = config.access.two_person_arming
+        self._checks = checks
         self._config = config
         self._account_key = account_key
         self._config_hash = settings_hash(config)
@@ -62,6 +69,8 @@ class LiveTerms:
             "gate": config.gate,
             "config_hash": self._config_hash,
             "model_hash": self._model_hash,
+            "two_persons": self.two_persons,
+            "checks": {check.name: check.value for check in self._checks.look()},
         }
 
     def now(self, state: EngineState, kills_asked: int) -> Terms:
@@ -78,7 +87,12 @@ class LiveTerms:
             positions=tuple((k, int(symbols["inventory"][k]), int(symbols["position"][k])) for k in owned),
             orders=tuple((int(row["key"]), int(row["state"]), int(row["cum_qty"])) for row in live_orders(state, foreign=True)),
             halts=tuple((k, int(halts[k])) for k in np.flatnonzero(halts).tolist()),
+            checks=tuple((check.name, check.value) for check in self._checks.look()),
         )
+
+    def require_fine(self) -> None:
+        """Raise ControlError where a check stands against arming."""
+        require_fine(self._checks.look())
 
     def require_same_settings(self, config_hash: str) -> None:
         """Raise ControlError where the operator's settings are not those the daemon runs."""

@@ -17,7 +17,7 @@ from sentinel.engine.state import EngineState
 from sentinel.errors import ControlError
 from sentinel.host.control.endpoint import Peer
 from sentinel.host.control.live_terms import LiveTerms, Terms, require_unchanged
-from sentinel.host.control.protocol import Alarm, Arm, CancelAll, Kill, Orders, Positions, Reconcile, Request
+from sentinel.host.control.protocol import Alarm, Arm, CancelAll, Kill, OperatorRequest, Orders, Positions, Reconcile
 from sentinel.host.discrepancy import KEY_BITS, describe
 from sentinel.host.patrol import Patrol
 from sentinel.host.ports import Clock
@@ -83,8 +83,9 @@ class Operator:
         self._nonce = ""
         self._nonce_until = 0.0
         self._nonce_terms: Terms | None = None
+        self._asked_by = -1
 
-    async def answer(self, request: Request, peer: Peer) -> dict[str, Any]:
+    async def answer(self, request: OperatorRequest, peer: Peer) -> dict[str, Any]:
         """Do what is asked. Raises ControlError to refuse, VenueError where the venue does not answer."""
         if not isinstance(request, (Orders, Positions)):
             _log.warning("operator (user %d, process %d): %s", peer.uid, peer.pid, request)
@@ -238,7 +239,10 @@ class Operator:
             self._live.require_same_settings(request.config_hash)
         self._refuse_armed()
         if not request.nonce:
-            return await self._offer()
+            return await self._offer(actor)
+        if self._live is not None and self._live.two_persons and actor == self._asked_by:
+            remedy = "have another person confirm it; the nonce stays good for its time"
+            raise ControlError("person", f"user {actor}, who asked", "a second person", remedy)
         terms = self._take_nonce(request.nonce)
         if self._live is not None:
             assert terms is not None
@@ -247,9 +251,11 @@ class Operator:
             self._require_in_time(request.nonce)
             self._refuse_armed()
             require_unchanged(terms, self._live.now(self._state, self._kills_asked))
+            self._live.require_fine()
         self._daemon.arm_by_hand(actor)
         if self._live is not None:
-            _log.warning("LIVE, ARMED by user %d for %d s", actor, self._live.arming.left_s())
+            left_s = self._live.arming.left_s()
+            _log.warning("LIVE, ARMED by user %d, asked for by user %d, for %d s", actor, self._asked_by, left_s)
         return self._account()
 
     def _refuse_armed(self) -> None:
@@ -257,12 +263,14 @@ class Operator:
         if state == TradingState.ACTIVE:
             raise ControlError("trading state", state.name, "HALTED or REDUCE_ONLY", "nothing is to be armed")
 
-    async def _offer(self) -> dict[str, Any]:
+    async def _offer(self, actor: int) -> dict[str, Any]:
         valid_s, shown = _NONCE_S, {}
         if self._live is not None:
             await self._compare()
+            self._live.require_fine()
             self._nonce_terms = self._live.now(self._state, self._kills_asked)
             valid_s, shown = _LIVE_NONCE_S, self._live.shown(self._state) | self.orders() | self.positions()
+        self._asked_by = actor
         self._nonce, self._nonce_until = secrets.token_hex(8), time.monotonic() + valid_s
         return shown | self._account() | {"nonce": self._nonce, "valid_s": valid_s}
 

@@ -11,8 +11,10 @@ import msgspec
 
 from sentinel.errors import ControlError, FieldError, SentinelError
 
-MAX_REQUEST_BYTES = 4096
+MAX_REQUEST_BYTES = 32 << 10
 MAX_CANCEL_WAIT_S = 60.0
+MAX_LIMITS_FILE = 16 << 10
+MAX_APPROVAL_S = 3_600.0
 
 
 class Orders(msgspec.Struct, tag_field="do", tag="orders", forbid_unknown_fields=True):
@@ -53,7 +55,31 @@ class Alarm(msgspec.Struct, tag_field="do", tag="alarm", forbid_unknown_fields=T
     wanted: Annotated[int, msgspec.Meta(ge=1, le=2)]
 
 
-Request = Orders | Positions | Reconcile | CancelAll | Kill | Arm | Alarm
+class LimitsShow(msgspec.Struct, tag_field="do", tag="limits_show", forbid_unknown_fields=True):
+    """The limits in force, and where each comes from."""
+
+
+class LimitsApply(msgspec.Struct, tag_field="do", tag="limits_apply", forbid_unknown_fields=True):
+    """Take a limits file: its text, and the signatures (base64) of persons by name."""
+
+    file: Annotated[str, msgspec.Meta(max_length=MAX_LIMITS_FILE)]
+    signatures: Annotated[dict[str, Annotated[str, msgspec.Meta(max_length=128)]], msgspec.Meta(max_length=8)]
+
+
+class Approvals(msgspec.Struct, tag_field="do", tag="approvals", forbid_unknown_fields=True):
+    """Orders that wait for a person, and what was decided of others."""
+
+
+class Approve(msgspec.Struct, tag_field="do", tag="approve", forbid_unknown_fields=True):
+    """Grant or refuse one of them; a grant holds for ``within_s``."""
+
+    id: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+    granted: bool = True
+    within_s: Annotated[float, msgspec.Meta(ge=0.1, le=MAX_APPROVAL_S)] = 60.0
+
+
+OperatorRequest = Orders | Positions | Reconcile | CancelAll | Kill | Arm | Alarm
+Request = OperatorRequest | LimitsShow | LimitsApply | Approvals | Approve
 
 
 class Failure(msgspec.Struct):

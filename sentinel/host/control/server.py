@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,9 @@ from sentinel.host.control.protocol import MAX_REQUEST_BYTES, decode_request, en
 
 _log = logging.getLogger(__name__)
 
-_MAX_CONNECTIONS = 8
+_MAX_CONNECTIONS = 64
+_MAX_OF_ONE_USER = 8
+_STRANGERS = -1
 _IDLE_S = 60.0
 _SEND_S = 5.0
 
@@ -30,6 +35,9 @@ class ControlServer:
         answer: what to do with a request; raises SentinelError to refuse.
         owner_uid: who may connect besides root; None for the user of this process.
         decode: reads a request's line; raises ControlError for what is none.
+        admits: whether a user may connect, in place of that.
+        turned_away: told of whom was not let in, before he is answered.
+        everybody: the socket's file lets every user of the machine try, and ``admits`` decides.
 
     ``refused`` counts connections of other users and requests that were none.
     """
@@ -40,19 +48,26 @@ class ControlServer:
         answer: Callable[[Any, Peer], Awaitable[dict[str, Any]]],
         owner_uid: int | None = None,
         decode: Callable[[bytes], Any] = decode_request,
+        admits: Callable[[int], bool] | None = None,
+        turned_away: Callable[[Peer], Awaitable[None]] | None = None,
+        everybody: bool = False,
     ) -> None:
         self.refused = 0
         self._directory = directory
         self._answer = answer
         self._decode = decode
-        self._allowed = frozenset({0, os.geteuid() if owner_uid is None else owner_uid})
+        allowed = frozenset({0, os.geteuid() if owner_uid is None else owner_uid})
+        self._admits = admits or allowed.__contains__
+        self._turned_away = turned_away
+        self._everybody = everybody
+        self._held: Counter[int] = Counter()
         self._listener: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._serving: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Listen. Raises ControlError; see ``endpoint.listen``."""
-        self._listener = endpoint.listen(self._directory)
+        self._listener = endpoint.listen(self._directory, self._everybody)
         self._accepting = asyncio.get_running_loop().create_task(self._accept(self._listener))
 
     async def stop(self) -> None:
@@ -78,23 +93,36 @@ class ControlServer:
                 await asyncio.sleep(1.0)
                 continue
             connection.setblocking(False)
-            if len(self._serving) >= _MAX_CONNECTIONS:
+            peer = endpoint.peer_of(connection)
+            admitted = self._admits(peer.uid)
+            # Nobody keeps the others out by holding every connection, and strangers have one of all together.
+            holder = peer.uid if admitted else _STRANGERS
+            most = _MAX_OF_ONE_USER if admitted else 1
+            if len(self._serving) >= _MAX_CONNECTIONS or self._held[holder] >= most:
                 connection.close()
                 continue
-            task = loop.create_task(self._serve(connection))
+            self._held[holder] += 1
+            task = loop.create_task(self._serve(connection, peer) if admitted else self._refuse(connection, peer))
             self._serving.add(task)
-            task.add_done_callback(self._serving.discard)
+            task.add_done_callback(partial(self._served, holder))
 
-    async def _serve(self, connection: socket.socket) -> None:
+    def _served(self, holder: int, task: asyncio.Task[None]) -> None:
+        self._serving.discard(task)
+        self._held[holder] -= 1
+
+    async def _refuse(self, connection: socket.socket, peer: Peer) -> None:
+        self.refused += 1
+        _log.warning("control socket: process %d of user %d turned away", peer.pid, peer.uid)
+        with connection:
+            if self._turned_away is not None:
+                await self._turned_away(peer)
+            error = ControlError("user", peer.uid, "the daemon's user, root or a person with a role", "run it as one of them")
+            with contextlib.suppress(OSError, TimeoutError):
+                await self._send(connection, encode_error(error))
+
+    async def _serve(self, connection: socket.socket, peer: Peer) -> None:
         with connection:
             try:
-                peer = endpoint.peer_of(connection)
-                if peer.uid not in self._allowed:
-                    self.refused += 1
-                    _log.warning("control socket: process %d of user %d turned away", peer.pid, peer.uid)
-                    error = ControlError("user", peer.uid, "the daemon's user or root", "run the command as that user")
-                    await self._send(connection, encode_error(error))
-                    return
                 while (line := await self._line(connection)) is not None:
                     await self._send(connection, await self._reply(line, peer))
             except (OSError, TimeoutError):
@@ -102,11 +130,13 @@ class ControlServer:
 
     async def _line(self, connection: socket.socket) -> bytes | None:
         """One request without its end; None when the client has gone."""
-        line = b""
+        line = bytearray()
         while not line.endswith(b"\n"):
             if len(line) > MAX_REQUEST_BYTES:
                 self.refused += 1
-                error = ControlError("request", line[:80], f"at most {MAX_REQUEST_BYTES} bytes, then a line end", "send less")
+                error = ControlError(
+                    "request", bytes(line[:80]), f"at most {MAX_REQUEST_BYTES} bytes, then a line end", "send less"
+                )
                 await self._send(connection, encode_error(error))
                 return None
             async with asyncio.timeout(_IDLE_S):
@@ -114,7 +144,7 @@ class ControlServer:
             if not part:
                 return None
             line += part
-        return line[:-1]
+        return bytes(line[:-1])
 
     async def _reply(self, line: bytes, peer: Peer) -> bytes:
         try:

@@ -1,4 +1,4 @@
-"""Keys and secrets from where the settings say they are: environment variables, or a file of its owner alone."""
+"""Keys and secrets from where the settings say they are: environment variables, a file of its owner alone, or AWS."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sentinel.errors import ConfigError
+from sentinel.host.venues.secrets_manager import PREFIX, read_from_secrets_manager
 
 _MAX_SECRET_BYTES = 64 << 10
 #: Length of a key from which on its end may be shown.
@@ -27,8 +28,13 @@ def require_set(names: Sequence[str], purpose: str) -> None:
 
 
 def read_secret(setting: str, path: Path) -> str:
-    """A secret's file. Raises ConfigError, naming ``setting``, for one that cannot be read or that others may read."""
+    """A secret's file, or what a reference to AWS Secrets Manager stands for.
+
+    Raises ConfigError, naming ``setting``, for one that cannot be read, or a file that others may read.
+    """
     allowed, shown = "a text file of its owner alone", str(path)
+    if shown.startswith(PREFIX):
+        return read_from_secrets_manager(setting, shown)
     try:
         if path.stat().st_mode & 0o077:
             raise ConfigError(setting, shown, allowed, f"run chmod 600 {path}")

@@ -16,6 +16,7 @@ from sentinel.ops.audit.records import CLOCK_ERROR_UNKNOWN, DIGEST_BYTES, RECORD
 from sentinel.ops.audit.segment import AuditHeader, Fault, decode_header, good_records, list_segments
 from sentinel.units import NS_PER_S, format_e8_short
 from sentinel.wire import (
+    ACCESS,
     ADVICE_REQUEST,
     CONTROL_EVENT,
     DECISION,
@@ -28,6 +29,8 @@ from sentinel.wire import (
     PERMIT,
     SIGNAL,
     SLOT_BYTES,
+    AccessRequest,
+    AccessResult,
     Command,
     Control,
     FeeAsset,
@@ -37,6 +40,7 @@ from sentinel.wire import (
     OrderType,
     Reason,
     Refusal,
+    Role,
     Side,
     SignalCode,
     TimeInForce,
@@ -51,6 +55,7 @@ _LAYOUTS: dict[int, tuple[np.dtype[Any], ...]] = {
     **dict.fromkeys((Kind.PLACE, Kind.CANCEL, Kind.QUERY), _INTENT),
     Kind.ORDER_EVENT: _ORDER,
     Kind.CONTROL: (CONTROL_EVENT,),
+    Kind.ACCESS: (ACCESS,),
     Kind.SIGNAL: (SIGNAL,),
     Kind.ADVICE_REQUEST: (ADVICE_REQUEST,),
     Kind.DECISION: (DECISION,),
@@ -69,6 +74,9 @@ _NAMES: dict[str, type[IntEnum]] = {
     "control": Control,
     "command": Command,
     "verdict": Verdict,
+    "request": AccessRequest,
+    "result": AccessResult,
+    "role": Role,
 }
 _PRICES = ("price", "price2", "last_price", "fair_value", "ref_price", "best_bid", "best_ask")
 _AMOUNTS = ("qty", "qty2", "last_qty", "cum_qty", "cum_quote", "commission")
@@ -83,7 +91,9 @@ def slot_fields(payload: bytes, symbols: tuple[str, ...]) -> dict[str, Any]:
     for k, layout in enumerate(layouts[: len(payload) // SLOT_BYTES]):
         record = np.frombuffer(payload, layout, count=1, offset=k * SLOT_BYTES)[0]
         for name in layout.names or ():
-            if name not in _DROPPED and name not in out:
+            if name == "person":
+                out[name] = record[name].tobytes().rstrip(b"\0").decode("ascii", "replace")
+            elif name not in _DROPPED and name not in out:
                 out[name] = _value(name, int(record[name]), symbols)
     if "client_key" in out:
         key = out.pop("client_key")

@@ -58,13 +58,14 @@ class AuditKind(IntEnum):
     REPORT = 9  # what the engine says of orders and positions
     LIMITS = 10
     ARM = 11
-    OVERRIDE = 12  # symbols halted and resumed, everything cancelled, balances taken over
+    OVERRIDE = 12  # symbols halted and resumed, everything cancelled, balances taken over, orders approved
     KILL = 13
     FAULT = 14  # of the journal or of this trail
     CONTROL = 15  # every other control event but ticks
     OTHER = 16  # a slot of a kind this version does not know
     MARK = 17  # only that much of the journal went by
     RECOVERY = 18  # bytes of an unfinished write were set aside
+    ACCESS = 19  # who asked for what at the control socket, granted or not
 
 
 _SIGNALS: dict[Any, int] = {
@@ -90,6 +91,7 @@ _COMMANDS: dict[Any, int] = {
         (Command.SYMBOL_HALT, Command.SYMBOL_RESUME, Command.CANCEL_ALL, Command.BASE_BALANCE, Command.QUOTE_BALANCE),
         AuditKind.OVERRIDE,
     ),
+    Command.APPROVE: AuditKind.OVERRIDE,
     Command.JOURNAL_FAULT: AuditKind.FAULT,
 }
 _ORDER_EVENTS: dict[Any, int] = {OrderEventKind.TRADE: AuditKind.FILL, OrderEventKind.NOT_SENT: AuditKind.REJECT}
@@ -99,6 +101,7 @@ _KINDS: dict[Any, int] = {
     Kind.STATUS: AuditKind.SESSION,
     **dict.fromkeys((Kind.PLACE, Kind.CANCEL, Kind.QUERY), AuditKind.INTENT),
     **dict.fromkeys((Kind.ADVICE_REQUEST, Kind.DECISION), AuditKind.DECISION),
+    Kind.ACCESS: AuditKind.ACCESS,
 }
 _PAIRED = np.isin(np.arange(256), [int(kind) for kind in (Kind.PLACE, Kind.CANCEL, Kind.QUERY, Kind.ORDER_EVENT)])
 # Where each slot has the byte that says more than its kind.

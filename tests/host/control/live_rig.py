@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from sentinel.config import ReconcileConfig, parse_config
 from sentinel.errors import ControlError
+from sentinel.host.control.arming_checks import ArmingChecks
 from sentinel.host.control.endpoint import Peer
+from sentinel.host.control.limits_desk import LimitsDesk
 from sentinel.host.control.live_terms import LiveTerms
 from sentinel.host.control.operator import Operator
-from sentinel.host.control.protocol import Arm, Request
+from sentinel.host.control.protocol import Arm, OperatorRequest
 from sentinel.host.live import LiveArming, settings_hash
 from sentinel.host.patrol import Patrol
 from sentinel.units import E8, NS_PER_S
 from sentinel.wire import Command, TradingState
+from tests.host.control.persons import PERSONS, limits_text, peer, signatures
 from tests.host.control.rig import Rig
 from tests.host.venue_truth import SYMBOLS, Truth
 
-PEER = Peer(pid=77, uid=1000)
+#: Who asks, and who confirms.
+FIRST, SECOND = peer("alice"), peer("bob")
 SETTINGS = parse_config(
     {
         "mode": "live",
@@ -31,11 +37,11 @@ SETTINGS = parse_config(
         },
         "feed": {"symbols": list(SYMBOLS)},
         "risk": {
-            "max_order_notional": "20",
-            "max_position_notional": "40",
-            "max_gross_notional": "60",
-            "max_drawdown_bps": 300,
-            "max_trades_per_minute": 10,
+            "max_order_notional": "25000",
+            "max_position_notional": "25000",
+            "max_gross_notional": "100000",
+            "max_drawdown_bps": 2000,
+            "max_trades_per_minute": 1000,
         },
         "live": {"arming_hours": 2},
     }
@@ -50,8 +56,13 @@ class LiveRig(Rig):
         self.truth = Truth(base=[1_000 * E8, 1_000 * E8], quote=100_000 * E8)
         self.patrol = Patrol(self.truth, self, self, 3, self.clock, ReconcileConfig())  # type: ignore[arg-type]
         self.arming = LiveArming(self, self.clock, SETTINGS.live.arming_hours)
-        live = LiveTerms(SETTINGS, "...wxyz", 0xC0FFEE, self.arming)
-        self.operator = Operator(self, list(SYMBOLS), live)
+        self.store = tempfile.TemporaryDirectory()
+        self.limits = LimitsDesk(self, self.clock, Path(self.store.name), SETTINGS, lambda: PERSONS)
+        text = limits_text(1, self.clock.ns)
+        self.limits.apply(text, signatures(text, "alice"), FIRST.uid)
+        self.checks = ArmingChecks(self.limits, "ab" * 32)
+        self.live = LiveTerms(SETTINGS, "...wxyz", 0xC0FFEE, self.arming, self.checks)
+        self.operator = Operator(self, list(SYMBOLS), self.live)
         self.control(Command.RECOVERING, 0)
         self.arming.disarm_at_start()
         self.control(Command.RECOVERED, 0)
@@ -67,12 +78,12 @@ class LiveRig(Rig):
         self.arming.begin(self.clock.ns)
         super().arm_by_hand(actor)
 
-    def ask(self, request: Request) -> dict[str, Any]:
+    def ask(self, request: OperatorRequest, who: Peer = FIRST) -> dict[str, Any]:
         """The operator's answer, while time passes."""
 
         async def answered() -> dict[str, Any]:
             assert self.patrol is not None
-            task = asyncio.ensure_future(self.operator.answer(request, PEER))
+            task = asyncio.ensure_future(self.operator.answer(request, who))
             while not task.done():
                 self.world.wait(NS_PER_S)
                 self.clock.ns = self.world.now
@@ -85,13 +96,13 @@ class LiveRig(Rig):
     def offer(self) -> dict[str, Any]:
         return self.ask(Arm(config_hash=settings_hash(SETTINGS)))
 
-    def confirm(self, nonce: str) -> dict[str, Any]:
-        return self.ask(Arm(nonce, settings_hash(SETTINGS)))
+    def confirm(self, nonce: str, who: Peer = SECOND) -> dict[str, Any]:
+        return self.ask(Arm(nonce, settings_hash(SETTINGS)), who)
 
-    def refuses(self, nonce: str) -> ControlError:
+    def refuses(self, nonce: str, who: Peer = SECOND) -> ControlError:
         """The refusal of a confirmation, which has armed nothing."""
         try:
-            self.confirm(nonce)
+            self.confirm(nonce, who)
         except ControlError as error:
             assert self.trading_state != TradingState.ACTIVE
             return error

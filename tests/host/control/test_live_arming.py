@@ -9,13 +9,16 @@ import pytest
 
 from sentinel.engine.layout import HALT_RECONCILE, LimitField
 from sentinel.errors import ControlError, VenueError
+from sentinel.host.build_hash import build_hash
 from sentinel.host.control import operator
 from sentinel.host.control.protocol import Arm, CancelAll, Kill, Orders, Positions
 from sentinel.host.live import LiveArming, settings_hash
 from sentinel.units import E8, NS_PER_S, format_e8
 from sentinel.wire import Command, Control, Kind, OrderEventKind, OrderState, TradingState
-from tests.host.control.live_rig import SETTINGS, LiveRig
+from tests.host.control.live_rig import FIRST, SECOND, SETTINGS, LiveRig
+from tests.host.control.persons import limits_text, signatures
 from tests.host.control.rig import Rig
+from tests.host.venues.offline_session import ManualClock
 from tests.json_keys import documented_keys
 
 HOURS_2_NS = 2 * 3600 * NS_PER_S
@@ -230,3 +233,98 @@ def test_nothing_is_armed_before_the_account_was_read() -> None:
     rig.patrol = None
     with pytest.raises(ControlError, match="order session"):
         rig.operator._patrol()
+
+
+def test_who_asks_does_not_confirm_and_the_nonce_stays_good_for_somebody_else() -> None:
+    rig = LiveRig()
+    given = rig.offer()["nonce"]
+    assert rig.refuses(given, FIRST).field == "person"
+    assert rig.confirm(given, SECOND)["armed"]
+
+
+def test_one_person_suffices_where_the_settings_say_so() -> None:
+    rig = LiveRig()
+    rig.live.two_persons = False
+    assert rig.confirm(rig.offer()["nonce"], FIRST)["armed"]
+
+
+def test_program_model_limits_clock_card_and_kill_word_are_shown() -> None:
+    rig = LiveRig()
+    rig.checks.clock_status = lambda: 99_999
+    shown = rig.offer()["checks"]
+    assert (shown["build_hash"], shown["model_sha256"]) == (build_hash(), "ab" * 32)
+    assert shown["limits"].startswith("version 1, until ")
+    assert (shown["clock"], shown["card"], shown["kill_word"]) == ("within 100000 ns", "none", "none")
+
+
+def _no_limits(rig: LiveRig) -> None:
+    rig.limits._current = None
+
+
+def _expired_limits(rig: LiveRig) -> None:
+    # The rig's own clock follows the engine's time.
+    late = ManualClock()
+    late.ns = rig.limits.expires_ns
+    rig.limits._clock = late
+
+
+def _unknown_clock(rig: LiveRig) -> None:
+    rig.checks.clock_status = lambda: None
+
+
+def _bad_clock(rig: LiveRig) -> None:
+    rig.checks.clock_status = lambda: 100_001
+
+
+def _lost_card(rig: LiveRig) -> None:
+    rig.checks._card = lambda: "lost"
+
+
+def _kill_word(rig: LiveRig) -> None:
+    rig.checks.kill_word = lambda: "OPERATOR"
+
+
+WRONG: dict[str, tuple[str, Callable[[LiveRig], None]]] = {
+    "no limits": ("limits", _no_limits),
+    "expired limits": ("limits", _expired_limits),
+    "unknown clock": ("clock", _unknown_clock),
+    "bad clock": ("clock", _bad_clock),
+    "lost card": ("card", _lost_card),
+    "kill word": ("kill_word", _kill_word),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_whatever_is_not_in_order_refuses_both_calls_by_name(what: str) -> None:
+    name, spoil = WRONG[what]
+    rig = LiveRig()
+    given = rig.offer()["nonce"]
+    spoil(rig)
+    assert rig.refuses(given).field in ("checks", name)
+    with pytest.raises(ControlError) as caught:
+        rig.offer()
+    assert caught.value.field == name
+    assert rig.trading_state == TradingState.HALTED
+
+
+def test_everything_that_is_wrong_is_named_at_once() -> None:
+    rig = LiveRig()
+    _no_limits(rig)
+    _bad_clock(rig)
+    _kill_word(rig)
+    with pytest.raises(ControlError, match="also wrong: clock, kill_word"):
+        rig.offer()
+
+
+def test_other_limits_than_were_shown_are_seen_though_every_value_is_the_same() -> None:
+    rig = LiveRig()
+    given = rig.offer()["nonce"]
+    text = limits_text(2, rig.clock.ns)
+    rig.limits.apply(text, signatures(text, "bob"), 0)
+    assert rig.refuses(given).field == "checks"
+
+
+def test_an_arming_ends_with_the_signed_limits() -> None:
+    rig = LiveRig()
+    assert rig.arming.begin(rig.clock.ns, rig.clock.ns + NS_PER_S) == rig.clock.ns + NS_PER_S
+    assert rig.arming.begin(rig.clock.ns, rig.clock.ns + 2 * HOURS_2_NS) == rig.clock.ns + HOURS_2_NS

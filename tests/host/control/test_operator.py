@@ -12,7 +12,17 @@ from sentinel.errors import ControlError
 from sentinel.host.clock import LiveClock
 from sentinel.host.control import operator
 from sentinel.host.control.endpoint import Peer
-from sentinel.host.control.protocol import Alarm, Arm, CancelAll, Kill, Orders, Positions, Reconcile, Request, decode_request
+from sentinel.host.control.protocol import (
+    Alarm,
+    Arm,
+    CancelAll,
+    Kill,
+    OperatorRequest,
+    Orders,
+    Positions,
+    Reconcile,
+    decode_request,
+)
 from sentinel.host.venues import keeper
 from sentinel.host.venues.binance_spot import BinanceSpotSession
 from sentinel.units import format_e8
@@ -25,7 +35,7 @@ from tests.host.waiting import until
 PEER = Peer(pid=77, uid=1000)
 
 
-def ask(rig: Rig, request: Request) -> dict[str, Any]:
+def ask(rig: Rig, request: OperatorRequest) -> dict[str, Any]:
     return asyncio.run(asyncio.wait_for(rig.operator.answer(request, PEER), 20))
 
 

@@ -18,7 +18,17 @@ import uvloop
 from sentinel.errors import ControlError, VenueError
 from sentinel.host.control import client, endpoint, server
 from sentinel.host.control.endpoint import Peer
-from sentinel.host.control.protocol import CancelAll, Kill, Orders, Positions, Reconcile, Request, decode_request, encode_request
+from sentinel.host.control.protocol import (
+    MAX_REQUEST_BYTES,
+    CancelAll,
+    Kill,
+    Orders,
+    Positions,
+    Reconcile,
+    Request,
+    decode_request,
+    encode_request,
+)
 from sentinel.host.control.server import ControlServer
 
 
@@ -168,7 +178,7 @@ def test_what_is_no_request_is_refused_and_counted_and_the_connection_lives(tmp_
 def test_a_request_without_end_is_cut_off(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(tmp_path) as (control, _):
-            answers = await say(tmp_path, b"x" * 5000, wait_for=2)
+            answers = await say(tmp_path, b"x" * (MAX_REQUEST_BYTES + 1), wait_for=2)
             assert [answer["error"]["field"] for answer in answers] == ["request"]
             assert control.refused == 1
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sentinel.ops.audit.records import AUDIT_RECORD, DIGEST_BYTES, RECORD_BYTES, AuditKind, choose
 from sentinel.wire import (
     JOURNAL_FRAME,
+    AccessRequest,
     Command,
     Kind,
     OrderEventKind,
@@ -76,6 +77,8 @@ def test_only_ticks_are_left_out_of_control_events(command: int) -> None:
 
 
 def _named() -> Iterator[tuple[Kind, int, int, AuditKind]]:
+    yield Kind.ACCESS, 25, AccessRequest.ARM, AuditKind.ACCESS
+    yield Kind.CONTROL, 25, Command.APPROVE, AuditKind.OVERRIDE
     yield Kind.CONTROL, 25, Command.KILL, AuditKind.KILL
     yield Kind.CONTROL, 25, Command.LIMITS, AuditKind.LIMITS
     yield Kind.CONTROL, 25, Command.ARM, AuditKind.ARM

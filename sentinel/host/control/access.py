@@ -1,0 +1,121 @@
+"""Whether somebody may ask for something, by the role file as it is now."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from sentinel.config_access import AccessConfig
+from sentinel.errors import ConfigError, ControlError
+from sentinel.host.control.endpoint import Peer
+from sentinel.host.control.protocol import (
+    Approvals,
+    Approve,
+    Arm,
+    CancelAll,
+    Kill,
+    LimitsApply,
+    LimitsShow,
+    Orders,
+    Positions,
+    Reconcile,
+    Request,
+)
+from sentinel.host.control.roles import Person, Persons, read_roles
+from sentinel.wire import AccessRequest, Role
+
+_log = logging.getLogger(__name__)
+
+#: The least role for each request, and its number in the audit trail.
+NEEDED: dict[type[Request], tuple[Role, AccessRequest]] = {
+    Orders: (Role.VIEWER, AccessRequest.ORDERS),
+    Positions: (Role.VIEWER, AccessRequest.POSITIONS),
+    LimitsShow: (Role.VIEWER, AccessRequest.LIMITS_SHOW),
+    Approvals: (Role.VIEWER, AccessRequest.APPROVALS),
+    CancelAll: (Role.TRADER, AccessRequest.CANCEL_ALL),
+    Reconcile: (Role.TRADER, AccessRequest.RECONCILE),
+    Kill: (Role.TRADER, AccessRequest.KILL),
+    Arm: (Role.RISK, AccessRequest.ARM),
+    LimitsApply: (Role.RISK, AccessRequest.LIMITS_APPLY),
+    Approve: (Role.RISK, AccessRequest.APPROVE),
+}
+
+
+class Access:
+    """The role file, read anew whenever it has changed: who is taken out of it is out at once.
+
+    Args:
+        settings: ``[access]``; without a role file the daemon's user and root may do everything.
+        owner_uid: the daemon's user; None for the one of this process.
+
+    With a role file that user and root, who could end the process anyway, may always kill, cancel and look, named in it or not.
+    A file that has become unusable leaves only that. Raises ConfigError for a file that is unusable at the start.
+    """
+
+    def __init__(self, settings: AccessConfig, owner_uid: int | None = None) -> None:
+        self._path = Path(settings.roles) if settings.roles else None
+        self._owner_uid = os.geteuid() if owner_uid is None else owner_uid
+        self._seen: tuple[int, ...] = ()
+        self._persons = Persons(())
+        if self._path is not None:
+            self._persons, self._seen = read_roles(self._path, self._owner_uid), self._look()
+
+    @property
+    def has_roles(self) -> bool:
+        """Whether there is a role file."""
+        return self._path is not None
+
+    def persons(self) -> Persons:
+        """Everybody in the role file now; nobody where it cannot be used."""
+        if self._path is None:
+            return self._persons
+        # Looked at first: a change while it is read is seen at the next look.
+        looked = self._look()
+        if looked != self._seen:
+            self._seen = looked
+            try:
+                self._persons = read_roles(self._path, self._owner_uid)
+                _log.warning("role file read anew: %d persons", len(self._persons.everybody))
+            except ConfigError as error:
+                self._persons = Persons(())
+                _log.error("nobody has a role any more: %s", error)
+        return self._persons
+
+    def who(self, uid: int) -> Person | None:
+        """The person at a connection; None for one who has nothing to ask here."""
+        named = self.persons().by_uid(uid)
+        if named is not None:
+            return named
+        if uid in (0, self._owner_uid):
+            return Person("", Role.ADMIN if self._path is None else Role.NONE, uid)
+        return None
+
+    def admits(self, uid: int) -> bool:
+        """Whether a user may connect at all."""
+        return self.who(uid) is not None
+
+    def require(self, request: Request, peer: Peer) -> Person:
+        """The person who asks. Raises ControlError where the role does not allow the request."""
+        person = self.who(peer.uid)
+        if person is None:
+            raise ControlError("user", peer.uid, "a person of the role file", "have the person added to access.roles")
+        needed, number = NEEDED[type(request)]
+        if person.role >= needed or (peer.uid in (0, self._owner_uid) and _only_stops_or_looks(request)):
+            return person
+        shown = f"{person.role.name.lower()} of {person.name or f'user {peer.uid}'}"
+        asked = number.name.lower().replace("_", "-")
+        remedy = "ask somebody who has it, or have the role changed in access.roles"
+        raise ControlError("role", shown, f"{needed.name.lower()} or above for {asked}", remedy)
+
+    def _look(self) -> tuple[int, ...]:
+        assert self._path is not None
+        try:
+            found = self._path.stat()
+        except OSError:
+            return ()
+        return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode, found.st_uid
+
+
+def _only_stops_or_looks(request: Request) -> bool:
+    return isinstance(request, (Kill, CancelAll)) or NEEDED[type(request)][0] == Role.VIEWER

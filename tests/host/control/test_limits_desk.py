@@ -1,0 +1,408 @@
+"""Limits in force: tightened at once, widened by two persons and a wait, whatever ends in between. On a real journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentinel.errors import LimitsError
+from sentinel.host.control.limits_desk import LimitsDesk
+from sentinel.host.control.roles import Persons
+from sentinel.host.engine_host import EngineHost
+from sentinel.host.replay import JournalReplay, state_of
+from sentinel.units import E8, NS_PER_S
+from tests.host.control.persons import PERSONS, limits_text, signatures
+from tests.host.plain_config import plain_config
+from tests.host.venues.offline_session import ManualClock
+
+START_NS = 1_790_000_000 * NS_PER_S
+WAIT_S = 600
+RISK = {
+    "max_order_notional": "1000",
+    "max_position_notional": "2000",
+    "max_gross_notional": "3000",
+    "max_drawdown_bps": 1000,
+    "max_trades_per_minute": 100,
+}
+#: What a first file states: below the settings.
+TIGHT: dict[str, Any] = {
+    "max_order_notional": '"500"',
+    "max_position_notional": '"1000"',
+    "max_gross_notional": '"2000"',
+    "max_drawdown_bps": 500,
+    "max_trades_per_minute": 50,
+}
+
+
+class Life:
+    """One process's engine over ``directory``'s journal, and its desk."""
+
+    def __init__(self, directory: Path, risk: dict[str, Any] = RISK, persons: Persons = PERSONS, t_ns: int = START_NS) -> None:
+        config = plain_config(directory, risk=risk, access={"limits_cool_down_s": WAIT_S})
+        self.host = EngineHost(config, lambda slots, ready_ns: None)
+        self.clock = ManualClock()
+        self.clock.ns = t_ns
+        self.monotonic_ns = 5
+        self.persons = persons
+        self.desk = LimitsDesk(self.host, self.clock, directory, config, lambda: self.persons, lambda: self.monotonic_ns)
+        self.desk.begin()
+
+    def apply(self, version: int, *names: str, mode: str = "paper", days: float = 30.0, **firm: Any) -> dict[str, Any]:
+        text = limits_text(version, START_NS, mode, days, **{**TIGHT, **firm})
+        return self.desk.apply(text, signatures(text, *names), 61_000)
+
+    def refuses(self, version: int, *names: str, **firm: Any) -> LimitsError:
+        """The refusal, which has changed nothing."""
+        before = self.desk.show(), self.desk.in_force()
+        with pytest.raises(LimitsError) as caught:
+            self.apply(version, *names, **firm)
+        assert (self.desk.show(), self.desk.in_force()) == before
+        return caught.value
+
+    def waits(self, seconds: float) -> None:
+        self.monotonic_ns += round(seconds * NS_PER_S)
+        self.desk.tick()
+
+    def __getitem__(self, name: str) -> int:
+        return self.desk.in_force()[name]
+
+    def die(self) -> None:
+        """As kill -9 leaves it."""
+        self.host.abandon()
+
+
+def test_tighter_limits_need_one_person_and_hold_at_once_and_after_a_death(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    assert (life["max_order_notional"], life["max_drawdown_bps"]) == (1_000 * E8, 1_000)
+    answer = life.apply(1, "alice")
+    assert (life["max_order_notional"], life["max_drawdown_bps"]) == (500 * E8, 500)
+    assert {change["when"] for change in answer["changes"]} == {"now"}
+    change = next(change for change in answer["changes"] if change["limit"] == "max_drawdown_bps")
+    assert (change["before"], change["after"]) == (1_000, 500)
+    assert int(life.host.state.glob["limits_version"][0]) == 1
+    life.die()
+    life = Life(tmp_path)
+    assert (life["max_order_notional"], life["max_drawdown_bps"], life.desk.show()["version"]) == (500 * E8, 500, 1)
+    life.desk.show()
+    life.host.close()
+
+
+def test_wider_limits_need_two_persons_and_the_whole_wait(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.apply(1, "alice")
+    assert life.refuses(2, "alice", max_drawdown_bps=800).field == "signatures"
+    answer = life.apply(2, "alice", "bob", max_drawdown_bps=800)
+    assert [(one["limit"], one["before"], one["after"], one["when"]) for one in answer["changes"]] == [
+        ("max_drawdown_bps", 500, 800, "later")
+    ]
+    assert answer["pending_left_s"] == WAIT_S
+    life.waits(WAIT_S - 0.001)
+    assert (life["max_drawdown_bps"], life.desk.show()["pending_left_s"]) == (500, 1)
+    life.waits(0.001)
+    assert (life["max_drawdown_bps"], life.desk.show()["pending"]) == (800, None)
+    assert life.desk.show()["signed"]["signers"] == ["alice", "bob"]
+    life.host.close()
+    state, _ = state_of(tmp_path)
+    JournalReplay(tmp_path, state).run()
+    assert (int(state.params["max_drawdown_bps"][0]), int(state.glob["limits_version"][0])) == (800, 2)
+
+
+def test_a_death_during_the_wait_begins_it_anew(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.apply(1, "alice")
+    life.apply(2, "alice", "bob", max_drawdown_bps=800)
+    life.waits(WAIT_S - 1)
+    life.die()
+    life = Life(tmp_path)
+    assert (life["max_drawdown_bps"], life.desk.show()["pending_left_s"]) == (500, WAIT_S)
+    life.waits(WAIT_S - 1)
+    life.die()
+    life = Life(tmp_path)
+    life.waits(WAIT_S - 1)
+    assert life["max_drawdown_bps"] == 500
+    life.waits(1)
+    assert life["max_drawdown_bps"] == 800
+    life.die()
+    life = Life(tmp_path)
+    assert (life["max_drawdown_bps"], life.desk.show()["pending"]) == (800, None)
+    life.die()
+
+
+def test_a_file_that_widens_and_tightens_tightens_at_once_and_no_single_person_undoes_that(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.apply(1, "alice")
+    answer = life.apply(2, "alice", "bob", max_drawdown_bps=800, max_trades_per_minute=20)
+    assert (life["max_drawdown_bps"], life["max_trades_per_minute"]) == (500, 20)
+    assert {(one["limit"], one["when"]) for one in answer["changes"]} == {
+        ("max_trades_per_minute", "now"),
+        ("max_drawdown_bps", "later"),
+    }
+    assert life.refuses(3, "alice", max_trades_per_minute=50).field == "signatures"
+    life.die()
+    life = Life(tmp_path)
+    assert (life["max_drawdown_bps"], life["max_trades_per_minute"]) == (500, 20)
+    life.waits(WAIT_S)
+    assert (life["max_drawdown_bps"], life["max_trades_per_minute"]) == (800, 20)
+    life.die()
+
+
+def test_one_person_may_tighten_while_wider_limits_wait_and_that_ends_their_waiting(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.apply(1, "alice")
+    life.apply(2, "alice", "bob", max_drawdown_bps=800)
+    life.apply(3, "bob", max_drawdown_bps=400)
+    life.waits(2 * WAIT_S)
+    assert (life["max_drawdown_bps"], life.desk.show()["pending"]) == (400, None)
+    assert life.refuses(2, "alice", "bob", max_drawdown_bps=800).field == "limits.version"
+    life.die()
+    life = Life(tmp_path)
+    life.waits(2 * WAIT_S)
+    assert life["max_drawdown_bps"] == 400
+    life.die()
+
+
+def test_leaving_a_limit_out_that_was_signed_is_widening_it(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.apply(1, "alice", price_collar_bps=100)
+    assert life.refuses(2, "alice").field == "signatures"
+    life.apply(2, "alice", "bob")
+    assert life["price_collar_bps"] == 100
+    life.waits(WAIT_S)
+    assert life["price_collar_bps"] == 500
+    life.die()
+
+
+def test_no_file_exceeds_the_settings_and_a_value_far_above_them_is_another_unit(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    assert life.refuses(1, "alice", max_gross_notional='"5000"').field == "signatures"
+    life.apply(1, "alice", "bob", max_gross_notional='"5000"')
+    life.waits(WAIT_S)
+    assert life["max_gross_notional"] == 3_000 * E8
+    error = life.refuses(2, "alice", "bob", max_gross_notional='"300000000"')
+    assert (error.field, "unit" in error.remedy) == ("limits.firm.max_gross_notional", True)
+    life.die()
+    wider = Life(tmp_path, {**RISK, "max_gross_notional": "9000"})
+    assert wider["max_gross_notional"] == 5_000 * E8
+    wider.die()
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_a_version_that_does_not_rise_is_refused_whatever_it_says(tmp_path: Path, version: int) -> None:
+    life = Life(tmp_path)
+    life.apply(2, "alice")
+    assert life.refuses(version, "alice", "bob", max_drawdown_bps=100).field == "limits.version"
+    life.die()
+
+
+def test_files_for_another_mode_not_yet_or_no_longer_valid_are_refused(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    assert life.refuses(1, "alice", mode="live").field == "limits.mode"
+    life.clock.ns = START_NS - 3_601 * NS_PER_S
+    assert life.refuses(1, "alice").field == "limits.valid_from"
+    life.clock.ns = START_NS + 30 * 86_400 * NS_PER_S
+    assert life.refuses(1, "alice").field == "limits.expires"
+    life.clock.ns -= 1
+    life.apply(1, "alice")
+    life.die()
+
+
+def test_an_unsigned_or_tampered_file_changes_nothing(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    assert life.refuses(1).field == "signatures"
+    assert life.refuses(1, "carol").field == "signatures"
+    text = limits_text(1, START_NS, "paper", **TIGHT)
+    signed = signatures(text, "alice")
+    with pytest.raises(LimitsError, match="exactly this file"):
+        life.desk.apply(text.replace('"500"', '"501"'), signed, 0)
+    assert life["max_order_notional"] == 1_000 * E8
+    life.die()
+
+
+def test_who_lost_the_role_during_the_wait_has_not_agreed(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.apply(1, "alice")
+    life.apply(2, "alice", "bob", max_drawdown_bps=800)
+    life.persons = Persons(tuple(one for one in PERSONS.everybody if one.name != "bob"))
+    life.waits(WAIT_S)
+    assert life["max_drawdown_bps"] == 500
+    assert "bob" in life.desk.show()["trouble"]
+    with pytest.raises(LimitsError):
+        life.desk.require_signed()
+    life.die()
+
+
+def test_a_file_that_ends_during_the_wait_is_not_put_in_force(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.apply(1, "alice")
+    life.apply(2, "alice", "bob", days=0.001, max_drawdown_bps=800)
+    life.clock.ns += 3_600 * NS_PER_S
+    life.waits(WAIT_S)
+    assert life["max_drawdown_bps"] == 500
+    life.die()
+
+
+def _flip(path: Path) -> None:
+    raw = path.read_bytes()
+    at = raw.index(b"max_drawdown_bps")
+    path.write_bytes(raw[:at] + raw[at:].replace(b"500", b"900", 1))
+
+
+def _older(path: Path) -> None:
+    path.write_bytes((path.parent / "kept").read_bytes())
+
+
+@pytest.mark.parametrize("spoil", [_flip, _older, Path.unlink, lambda path: path.write_bytes(b"{")])
+def test_a_stored_file_that_is_changed_older_or_gone_widens_nothing_and_arms_nothing(tmp_path: Path, spoil: Any) -> None:
+    life = Life(tmp_path)
+    life.apply(1, "alice")
+    (tmp_path / "kept").write_bytes((tmp_path / "limits-current.json").read_bytes())
+    life.apply(2, "alice", max_order_notional='"400"')
+    life.desk.require_signed()
+    life.die()
+    spoil(tmp_path / "limits-current.json")
+    life = Life(tmp_path)
+    assert (life["max_order_notional"], life["max_drawdown_bps"]) == (400 * E8, 500)
+    with pytest.raises(LimitsError):
+        life.desk.require_signed()
+    assert life.refuses(2, "alice").field == "limits.version"
+    assert life.refuses(3, "alice").field == "signatures"
+    life.apply(3, "alice", max_order_notional='"400"')
+    life.desk.require_signed()
+    life.die()
+
+
+@pytest.mark.parametrize("method", ["save", "drop"])
+def test_a_death_at_either_side_of_the_disks_answer_leaves_old_or_new_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Dead right after the new file was stored, and before the engine heard of it."""
+    life = Life(tmp_path)
+    life.apply(1, "alice")
+    store: Any = life.desk._store
+    stored = getattr(store, method)
+
+    class Dead(BaseException):
+        pass
+
+    def die(*arguments: Any) -> None:
+        stored(*arguments)
+        raise Dead
+
+    monkeypatch.setattr(store, method, die)
+    with pytest.raises(Dead):
+        life.apply(2, "alice", max_order_notional='"400"')
+    assert life["max_order_notional"] == 500 * E8
+    life.die()
+    life = Life(tmp_path)
+    assert (life["max_order_notional"], life.desk.show()["version"]) == (400 * E8, 2)
+    life.die()
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_wider_limits_the_engine_was_never_told_of_wait_again_whoever_put_them_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool
+) -> None:
+    """A file that waits is moved to where the one in force is; or the process dies between disk and engine."""
+    life = Life(tmp_path)
+    life.apply(1, "alice")
+    life.apply(2, "alice", "bob", max_drawdown_bps=800)
+    if not moved:
+        monkeypatch.setattr(life.desk, "_enforce", lambda *_: None)
+        life.waits(WAIT_S)
+    life.die()
+    if moved:
+        (tmp_path / "limits-pending.json").rename(tmp_path / "limits-current.json")
+    life = Life(tmp_path)
+    assert (life["max_drawdown_bps"], life.desk.show()["pending_left_s"]) == (500, WAIT_S)
+    with pytest.raises(LimitsError):
+        life.desk.require_signed()
+    life.waits(WAIT_S)
+    assert life["max_drawdown_bps"] == 800
+    life.desk.require_signed()
+    life.die()
+
+
+def test_a_disk_that_takes_nothing_refuses_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    life = Life(tmp_path)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sentinel.host.control.limits_store.os.fsync", full)
+    assert life.refuses(1, "alice").field == "stored limits"
+    monkeypatch.undo()
+    life.apply(1, "alice")
+    life.die()
+
+
+def test_live_trading_wants_every_stated_limit_signed_and_in_time(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    with pytest.raises(LimitsError, match="signed limits file"):
+        life.desk.require_signed()
+    life.apply(1, "alice")
+    life.desk.require_signed()
+    life.clock.ns = life.desk.expires_ns
+    with pytest.raises(LimitsError, match="expires"):
+        life.desk.require_signed()
+    life.die()
+
+
+STEPS = st.lists(
+    st.tuples(st.integers(50, 1_500), st.integers(1, 1_000), st.sampled_from([("alice",), ("alice", "bob")]), st.booleans()),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(STEPS)
+def test_whatever_is_applied_one_person_never_widens_and_nothing_widens_before_the_wait(steps: list[Any]) -> None:
+    class Engine:
+        """Parameters that LIMITS events change, nothing else."""
+
+        def __init__(self) -> None:
+            import numpy as np
+
+            from sentinel.engine.layout import GLOBAL, PARAMS
+
+            self.params, self.glob = np.zeros(1, PARAMS), np.zeros(1, GLOBAL)
+            self.state = self
+
+        def control(self, command: Any, t: int, **fields: int) -> None:
+            name = next(name for name, bounds in LIMITS.items() if bounds.field == fields["id"])
+            self.params[name] = fields["value"]
+            self.glob["limits_version"] = fields["version"]
+
+    import tempfile
+
+    from sentinel.host.control.limits_file import LIMITS
+
+    with tempfile.TemporaryDirectory() as directory:
+        config = plain_config(directory, risk=RISK, access={"limits_cool_down_s": WAIT_S})
+        engine, clock, now = Engine(), ManualClock(), [0]
+        clock.ns = START_NS
+        for name in LIMITS:
+            engine.params[name] = getattr(config.risk, name)
+        desk = LimitsDesk(engine, clock, Path(directory), config, lambda: PERSONS, lambda: now[0])  # type: ignore[arg-type]
+        for version, (drawdown, trades, names, waits) in enumerate(steps, 1):
+            before = desk.in_force()
+            text = limits_text(
+                version, START_NS, "paper", **{**TIGHT, "max_drawdown_bps": drawdown, "max_trades_per_minute": trades}
+            )
+            try:
+                desk.apply(text, signatures(text, *names), 0)
+            except LimitsError:
+                assert desk.in_force() == before
+            assert all(value <= before[name] for name, value in desk.in_force().items())
+            if waits:
+                pending = desk.show()["pending"]
+                before = desk.in_force()
+                now[0] += WAIT_S * NS_PER_S
+                desk.tick()
+                assert pending is not None or desk.in_force() == before
+                assert pending is None or pending["signers"] == ["alice", "bob"]
+            assert all(value <= getattr(config.risk, name) for name, value in desk.in_force().items())
