@@ -129,6 +129,8 @@ def test_value_of_the_wrong_type_or_shape_is_refused(path: str, value: object) -
         ("strategy.stop_loss_bps", 0, "between 1 and 9999"),
         ("strategy.stop_loss_bps", 10_000, "between 1 and 9999"),
         ("paper.base_balances", {"ETHUSDT": "1"}, "not in feed.symbols"),
+        ("risk.restricted_symbols", ["ETHUSDT"], "not in feed.symbols"),
+        ("risk.daily_loss_soft_bps", 301, "must not exceed"),
         ("venue.api_urls", ["ws://127.0.0.1:3"], "twice"),
         ("venue.api_urls", ["ws://127.0.0.1:4", "ws://127.0.0.1:4"], "twice"),
     ],
@@ -150,6 +152,20 @@ def test_symbols_beyond_ascii_are_symbols() -> None:
     assert parse_config(_with("feed.symbols", ["币安人生USDT"])).feed.symbols == ["币安人生USDT"]
 
 
+@pytest.mark.control("H1")
+@pytest.mark.parametrize(
+    ("mode", "stated", "asked_above"), [("paper", None, 0), ("live", None, 50_000), ("live", 0, 0), ("live", "7.5", 7.5)]
+)
+def test_a_person_is_asked_in_live_trading_unless_stated_otherwise(mode: str, stated: object, asked_above: float) -> None:
+    tree = _with("mode", mode)
+    if stated is not None:
+        tree["risk"] = {"approval_notional_per_minute": stated}
+    config = parse_config(tree)
+    assert config.risk.approval_notional_per_minute == asked_above * E8
+    # What a journal keeps of the settings reads back as the same.
+    assert parse_config(config.model_dump(mode="json")) == config
+
+
 def test_settings_cannot_change_after_start() -> None:
     config = parse_config(MINIMAL)
     with pytest.raises(ValueError, match="frozen"):
@@ -167,8 +183,10 @@ def test_digest_follows_behaviour_and_not_the_place_of_things() -> None:
 
 def test_names_of_numbers_carry_their_unit() -> None:
     # Counts and lists of names need none; money in quote or base units says so in its type.
-    suffixes = ("_us", "_ms", "_s", "_h", "_hours", "_days", "_5min", "_bps", "_pct", "_mib", "_minute", "_minutes", "_day", "_10s")
-    counts = {"slot", "slots", "streams_per_connection", "snapshot_limit", "max_open_orders", "collar_spreads", "max_order_to_trade"}
+    suffixes = ("_us", "_ms", "_s", "_h", "_hours", "_days", "_5min", "_bps", "_pct", "_mib", "_10s")
+    suffixes += ("_minute", "_minutes", "_day")
+    counts = {"slot", "slots", "streams_per_connection", "snapshot_limit"}
+    counts |= {"max_open_orders", "collar_spreads", "max_order_to_trade"}
     for section, kind in SECTIONS.items():
         for name, field in kind.model_fields.items():
             if field.annotation in (int, float) and not any("_money" in str(rule) for rule in field.metadata):
