@@ -167,22 +167,7 @@ def test_digest_follows_behaviour_and_not_the_place_of_things() -> None:
 
 def test_names_of_numbers_carry_their_unit() -> None:
     # Counts and lists of names need none; money in quote or base units says so in its type.
-    suffixes: tuple[str, ...] = (
-        "_us",
-        "_ms",
-        "_s",
-        "_h",
-        "_hours",
-        "_days",
-        "_5min",
-        "_bps",
-        "_pct",
-        "_mib",
-        "_minute",
-        "_minutes",
-        "_day",
-    )
-    suffixes += ("_10s",)
+    suffixes = tuple("_us _ms _s _h _hours _days _5min _bps _pct _mib _minute _minutes _day _10s".split())  # noqa: SIM905
     counts = {"slot", "slots", "streams_per_connection", "snapshot_limit", "max_open_orders"}
     counts |= {"collar_spreads", "max_order_to_trade"}
     for section, kind in SECTIONS.items():

@@ -9,14 +9,24 @@ import numpy as np
 from sentinel.config import Config
 from sentinel.engine.layout import HALT_MISMATCH, HALT_RECONCILE
 from sentinel.engine.readout import live_orders
+from sentinel.engine.risk.limits import LIMITS
 from sentinel.engine.state import EngineState
 from sentinel.errors import ControlError
 from sentinel.host.control.arming_checks import ArmingChecks, require_fine
 from sentinel.host.live import LiveArming, settings_hash
 from sentinel.units import format_e8
 
-_MONEY_LIMITS = ("max_order_qty", "max_order_notional", "max_position_notional", "max_gross_notional")
-_NUMBER_LIMITS = ("price_collar_bps", "max_drawdown_bps", "max_trades_per_minute", "max_orders_per_10s", "max_open_orders")
+_MONEY_LIMITS = (
+    "max_order_qty",
+    "max_order_notional",
+    "max_position_notional",
+    "max_gross_notional",
+    "max_net_notional",
+    "max_notional_per_10s",
+    "max_notional_per_minute",
+    "approval_notional_per_minute",
+)
+_NUMBER_LIMITS = tuple(row.name for row in LIMITS if row.name not in _MONEY_LIMITS)
 
 
 class Terms(NamedTuple):
