@@ -141,6 +141,7 @@ class Machine:
 
     directory: Path
     venue: VenueServer
+    exchange: Exchange
     path: Path
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
     daemons: list[DaemonChild] = field(default_factory=list)
@@ -196,24 +197,20 @@ class Machine:
 
     def orders(self, prefix: str = "") -> list[dict[str, Any]]:
         """Every order the exchange has had of the account, by the beginning of its client id."""
-        found = [row for symbol in SYMBOLS for row in self.venue.exchange.all_orders(ACCOUNT, {"symbol": symbol})]
+        found = [row for symbol in SYMBOLS for row in self.exchange.all_orders(ACCOUNT, {"symbol": symbol})]
         return [row for row in found if row["clientOrderId"].startswith(prefix)]
 
     def open_orders(self) -> list[dict[str, Any]]:
-        return self.venue.exchange.open_orders(ACCOUNT, {})
+        return self.exchange.open_orders(ACCOUNT, {})
 
     def balance(self, asset: str) -> int:
-        account = self.venue.exchange.account_status(ACCOUNT, {})
+        account = self.exchange.account_status(ACCOUNT, {})
         return next((parse_e8(row["free"]) + parse_e8(row["locked"]) for row in account["balances"] if row["asset"] == asset), 0)
-
-    def _instruments(self) -> Any:
-        assert isinstance(self.venue.exchange, Exchange)
-        return self.venue.exchange.instruments
 
     def dust(self, symbol: str) -> int:
         """Quantity too small to be traded now, int64 e8, and a little more: the price moves."""
-        instrument = next(one for one in self._instruments() if one.symbol == symbol)
-        price = parse_e8(self.venue.exchange.ticker_book([symbol])[0]["bidPrice"])
+        instrument = next(one for one in self.exchange.instruments if one.symbol == symbol)
+        price = parse_e8(self.exchange.ticker_book([symbol])[0]["bidPrice"])
         return 2 * instrument.min_notional * E8 // price + instrument.step
 
     async def flattened(self) -> None:
@@ -228,7 +225,7 @@ class Machine:
         venue = self.other_session()
         await venue.synchronise()
         for number in range(count):
-            instrument = self._instruments()[number % len(SYMBOLS)]
+            instrument = self.exchange.instruments[number % len(SYMBOLS)]
             quote = await venue.quote(instrument.symbol)
             price = quote.bid * 9 // 10 // instrument.tick * instrument.tick
             qty = 20 * E8 * E8 // price // instrument.step * instrument.step
@@ -260,7 +257,7 @@ async def machine(directory: Path, **killswitch: Any) -> AsyncIterator[Machine]:
     async with VenueServer(exchange, keys, pace=pace, limits=limits, seed=5) as venue:
         path = directory / "run.toml"
         path.write_text(_toml(venue, directory, killswitch), encoding="utf-8")
-        running = Machine(directory, venue, path)
+        running = Machine(directory, venue, exchange, path)
         try:
             yield running
         finally:
