@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from sentinel.config_access import AccessConfig
 from sentinel.config_killswitch import KillSwitchConfig
-from sentinel.config_risk import LIVE_APPROVAL, BasisPoints, MoneyE8, RiskConfig
+from sentinel.config_risk import LIVE_DEFAULTS, BasisPoints, MoneyE8, RiskConfig
 from sentinel.config_venue import Section, VenueConfig, is_test_endpoint
 from sentinel.config_watch import AlarmsConfig, ClockConfig
 from sentinel.errors import ConfigError
@@ -275,10 +275,10 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _approval_when_live(cls, data: Any) -> Any:
+    def _stricter_when_live(cls, data: Any) -> Any:
         if not isinstance(data, dict) or data.get("mode") != "live" or not isinstance(data.get("risk", {}), dict):
             return data
-        return {**data, "risk": {"approval_notional_per_minute": LIVE_APPROVAL, **data.get("risk", {})}}
+        return {**data, "risk": LIVE_DEFAULTS | data.get("risk", {})}
 
     @model_validator(mode="after")
     def _cross_section(self) -> Config:

@@ -41,8 +41,8 @@ MoneyE8 = Annotated[
     PlainSerializer(format_e8, return_type=str, when_used="json"),
 ]
 BasisPoints = Annotated[int, Field(ge=0, le=100_000)]
-#: Live, a person is asked about entries of more than this a minute, quote asset.
-LIVE_APPROVAL = 50_000
+#: What live trading has in place of defaults that ask nothing: approval in whole quote units, clock in microseconds.
+LIVE_DEFAULTS = {"approval_notional_per_minute": 50_000, "max_clock_error_us": 100}
 
 
 class RiskConfig(Section):
@@ -95,7 +95,10 @@ class RiskConfig(Section):
         default=10_000, description="share of the visible quantity up to its price an entry may take, where depth is kept"
     )
     max_clock_error_us: int = Field(
-        default=0, ge=0, le=1_000_000, description="error bound of the clock beyond which nothing new is ordered; 0: not asked"
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="error bound of the clock beyond which nothing new is ordered; 0: not asked; live trading: 100 unless stated",
     )
     max_clock_age_ms: int = Field(default=10_000, ge=100, le=600_000, description="age of that bound, at most")
     max_orders_per_s: int = Field(default=20, ge=1, le=10_000, description="orders in any second; more are refused")

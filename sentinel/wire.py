@@ -325,6 +325,7 @@ class AccessRequest(IntEnum):
     LIMITS_APPLY = 8
     APPROVALS = 9
     APPROVE = 10
+    ALARM = 11
     OTHER = 255
 
 

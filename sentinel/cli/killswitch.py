@@ -12,6 +12,7 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
+from sentinel.cli.operator import ask_daemon
 from sentinel.config import Config, load_config
 from sentinel.errors import ConfigError, ControlError
 from sentinel.host.control.client import ask
@@ -80,7 +81,7 @@ def kill(console: Console, *, config: Path, level: int, reason: str, within_s: f
     daemon: dict[str, Any] = {}
     daemon_error: ControlError | None = None
     try:
-        daemon = ask(settings.store.directory, Kill(), _DAEMON_TIMEOUT_S if killed else 15.0)
+        daemon = ask_daemon(settings, Kill(), _DAEMON_TIMEOUT_S if killed else 15.0)
     except ControlError as error:
         daemon_error = error
         if killed is None:

@@ -81,6 +81,10 @@ class Watched:
             self._due_ns = monotonic_ns + self._every_ns
             self._write_status(self._status, state)
 
+    def clock_bound_ns(self) -> int | None:
+        """How far the clock may be wrong, as last looked; None where nobody knows."""
+        return None if self.look is None or self.look.bound_ns == UNKNOWN_NS else self.look.bound_ns
+
     def raise_alarm(self, number: int, wanted: int, now_ns: int, actor: int = 0) -> None:
         """Journal an ALARM and see to it that what it wants is so: WANTS_REDUCE_ONLY or WANTS_KILL."""
         host = self._daemon.host

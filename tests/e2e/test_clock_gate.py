@@ -6,16 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from sentinel.config import RiskConfig
 from sentinel.wire import Command, Control
 from tests.e2e.hostile_market import PUMPED, Outcome, Scene, trade
 from tests.e2e.lockstep_rig import run
-
-pytestmark = pytest.mark.skipif(
-    "max_clock_error_us" not in RiskConfig.model_fields, reason="the engine of this version has no control of the clock"
-)
 
 RISK: dict[str, Any] = {"risk": {"max_clock_error_us": 100, "max_clock_age_ms": 2_000}}
 FINE_NS = 40_000

@@ -48,6 +48,7 @@ RISK = {
     "max_gross_notional": "100000",
     "max_drawdown_bps": 2000,
     "max_trades_per_minute": 1000,
+    "max_clock_error_us": 0,
 }
 
 

@@ -79,6 +79,7 @@ LIVE: dict[str, Any] = {
         "max_gross_notional": "60",
         "max_drawdown_bps": 300,
         "max_trades_per_minute": 10,
+        "max_clock_error_us": 0,
     },
 }
 

@@ -10,6 +10,7 @@ from sentinel.config_access import AccessConfig
 from sentinel.errors import ConfigError, ControlError
 from sentinel.host.control.endpoint import Peer
 from sentinel.host.control.protocol import (
+    Alarm,
     Approvals,
     Approve,
     Arm,
@@ -36,6 +37,7 @@ NEEDED: dict[type[Request], tuple[Role, AccessRequest]] = {
     CancelAll: (Role.TRADER, AccessRequest.CANCEL_ALL),
     Reconcile: (Role.TRADER, AccessRequest.RECONCILE),
     Kill: (Role.TRADER, AccessRequest.KILL),
+    Alarm: (Role.TRADER, AccessRequest.ALARM),
     Arm: (Role.RISK, AccessRequest.ARM),
     LimitsApply: (Role.RISK, AccessRequest.LIMITS_APPLY),
     Approve: (Role.RISK, AccessRequest.APPROVE),
@@ -49,8 +51,9 @@ class Access:
         settings: ``[access]``; without a role file the daemon's user and root may do everything.
         owner_uid: the daemon's user; None for the one of this process.
 
-    With a role file that user and root, who could end the process anyway, may always kill, cancel and look, named in it or not.
-    A file that has become unusable leaves only that. Raises ConfigError for a file that is unusable at the start.
+    With a role file that user and root, who could end the process anyway, may always kill, cancel, raise an alarm and look,
+    named in it or not. A file that has become unusable leaves only that. Raises ConfigError for a file that is unusable at
+    the start.
     """
 
     def __init__(self, settings: AccessConfig, owner_uid: int | None = None) -> None:
@@ -118,4 +121,4 @@ class Access:
 
 
 def _only_stops_or_looks(request: Request) -> bool:
-    return isinstance(request, (Kill, CancelAll)) or NEEDED[type(request)][0] == Role.VIEWER
+    return isinstance(request, (Kill, CancelAll, Alarm)) or NEEDED[type(request)][0] == Role.VIEWER

@@ -11,9 +11,6 @@ from sentinel.host.build_hash import build_hash
 from sentinel.host.control.limits_desk import LimitsDesk
 from sentinel.units import NS_PER_S
 
-#: Largest error of the clock at which live trading is armed.
-CLOCK_BOUND_NS = 100_000
-
 
 class Check(NamedTuple):
     """One check. ``value`` must be the same at the confirmation; ``allowed`` and ``remedy`` are empty where all is well."""
@@ -33,6 +30,7 @@ class ArmingChecks:
         card: what the card says: "none", "ready" or what is wrong with it; None without one.
         clock_status: the bound of the clock's error in ns, None where it is not known; None where nothing measures it.
         kill_word: who holds the kill switch's word, empty where nobody does; None where there is no such word.
+        clock_bound_ns: the largest error of the clock, `risk.max_clock_error_us`; 0: not asked.
 
     A part that is there and does not know refuses; a part that is not there is shown as such.
     """
@@ -44,12 +42,14 @@ class ArmingChecks:
         card: Callable[[], str] | None = None,
         clock_status: Callable[[], int | None] | None = None,
         kill_word: Callable[[], str] | None = None,
+        clock_bound_ns: int = 0,
     ) -> None:
         self._limits = limits
         self._model_sha256 = model_sha256
         self._card = card
         self.clock_status = clock_status
         self.kill_word = kill_word
+        self.clock_bound_ns = clock_bound_ns
         # Now, at the start, and not when somebody asks: files may be replaced under a running daemon.
         self._build = build_hash()
 
@@ -78,12 +78,12 @@ class ArmingChecks:
         if self.clock_status is None:
             return Check("clock", "not measured")
         bound_ns = self.clock_status()
-        allowed, remedy = f"an error of at most {CLOCK_BOUND_NS} ns", "see chronyc tracking"
+        allowed, remedy = f"an error of at most {self.clock_bound_ns} ns", "see chronyc tracking"
         if bound_ns is None:
             return Check("clock", "unknown", allowed, remedy)
-        if not 0 <= bound_ns <= CLOCK_BOUND_NS:
+        if not 0 <= bound_ns <= self.clock_bound_ns:
             return Check("clock", f"{bound_ns} ns", allowed, remedy)
-        return Check("clock", f"within {CLOCK_BOUND_NS} ns")
+        return Check("clock", f"within {self.clock_bound_ns} ns")
 
     def _look_at_card(self) -> Check:
         found = "none" if self._card is None else self._card()

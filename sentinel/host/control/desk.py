@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
 
 from sentinel.config import Config
+from sentinel.errors import ControlError
 from sentinel.host.cards.attached import AttachedCard
 from sentinel.host.control.access import Access
 from sentinel.host.control.approvals import Approvals
@@ -23,6 +25,7 @@ from sentinel.host.engine_host import EngineHost
 from sentinel.host.live import LiveArming
 from sentinel.host.ports import Clock
 from sentinel.host.store.run_files import model_digest
+from sentinel.units import NS_PER_US
 
 
 class ControlDesk:
@@ -51,14 +54,15 @@ class ControlDesk:
         card: AttachedCard | None,
     ) -> None:
         self.access = Access(config.access)
-        self.approvals = Approvals(host, clock, config.feed.symbols, config.access.approval_wait_s)
+        self.approvals = Approvals(host, clock, config.feed.symbols, approval_wait_s(config))
         self.limits = LimitsDesk(host, clock, host.directory, config, self.access.persons)
         self.checks: ArmingChecks | None = None
         live = None
         if arming is not None:
             model = model_digest(host.directory, host.artifact.crc).hex()
             found = None if card is None else lambda: _card_state(card, clock)
-            self.checks = ArmingChecks(self.limits, model, found)
+            bound_ns = config.risk.max_clock_error_us * NS_PER_US
+            self.checks = ArmingChecks(self.limits, model, found, clock_bound_ns=bound_ns)
             live = LiveTerms(config, account_key, host.artifact.crc, arming, self.checks)
         self._operator = Operator(daemon, config.feed.symbols, live)
         gatekeeper = Gatekeeper(self._answer, self.access, host, clock)
@@ -69,6 +73,19 @@ class ControlDesk:
             turned_away=gatekeeper.turned_away,
             everybody=self.access.has_roles,
         )
+
+    def watch(self, objection: Callable[[], ControlError | None], clock: Callable[[], int | None]) -> None:
+        """What else an arming looks at: what the kill switch has against it, and the bound of the clock's error (ns)."""
+        if self.checks is None:
+            return
+
+        def held() -> str:
+            found = objection()
+            return "" if found is None else f"{found.field}: {found.value}"
+
+        self.checks.kill_word = held
+        if self.checks.clock_bound_ns:
+            self.checks.clock_status = clock
 
     def begin(self) -> None:
         """At the start, once the engine takes control events: the stored limits come into force."""
@@ -94,6 +111,11 @@ class ControlDesk:
             name = "" if person is None else person.name
             return self.approvals.decide(request.id, request.granted, request.within_s, peer.uid, name)
         return await self._operator.answer(request, peer)
+
+
+def approval_wait_s(config: Config) -> int:
+    """How long an order waits for a person: no longer than the setup it is of, which the engine drops then."""
+    return max(min(config.access.approval_wait_s, config.strategy.setup_expiry_ms // 1_000), 1)
 
 
 def _card_state(card: AttachedCard, clock: Clock) -> str:

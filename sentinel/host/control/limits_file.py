@@ -71,6 +71,19 @@ LIMITS = {
     "max_trades_per_minute": Bounds(LimitField.MAX_TRADES_PER_MINUTE, False, 1, 1_000),
     "max_orders_per_10s": Bounds(LimitField.MAX_ORDERS_PER_10S, False, 1, 10_000),
     "max_open_orders": Bounds(LimitField.MAX_OPEN_ORDERS, False, 0, 200),
+    "max_orders_per_s": Bounds(LimitField.MAX_ORDERS_PER_S, False, 1, 10_000),
+    "max_orders_per_minute": Bounds(LimitField.MAX_ORDERS_PER_MINUTE, False, 1, 10_000),
+    "max_orders_per_day": Bounds(LimitField.MAX_ORDERS_PER_DAY, False, 0, 10_000_000),
+    "max_notional_per_10s": Bounds(LimitField.MAX_NOTIONAL_PER_10S, True, 0, _MOST),
+    "max_notional_per_minute": Bounds(LimitField.MAX_NOTIONAL_PER_MINUTE, True, 0, _MOST),
+    "max_repeats_per_minute": Bounds(LimitField.MAX_REPEATS_PER_MINUTE, False, 1, 1_000),
+    "max_order_to_trade": Bounds(LimitField.MAX_ORDER_TO_TRADE, False, 1, 10_000),
+    "max_net_notional": Bounds(LimitField.MAX_NET_NOTIONAL, True, 0, _MOST),
+    "daily_loss_soft_bps": Bounds(LimitField.DAILY_LOSS_SOFT_BPS, False, 10, 10_000),
+    "daily_loss_hard_bps": Bounds(LimitField.DAILY_LOSS_HARD_BPS, False, 10, 10_000),
+    "max_loss_per_minute_bps": Bounds(LimitField.MAX_LOSS_PER_MINUTE_BPS, False, 5, 10_000),
+    "max_drift_bps": Bounds(LimitField.MAX_DRIFT_BPS, False, 10, 100_000),
+    "max_impact_bps": Bounds(LimitField.MAX_IMPACT_BPS, False, 10, 100_000),
 }
 
 

@@ -42,6 +42,7 @@ SETTINGS = parse_config(
             "max_gross_notional": "100000",
             "max_drawdown_bps": 2000,
             "max_trades_per_minute": 1000,
+            "max_clock_error_us": 0,
         },
         "live": {"arming_hours": 2},
     }
