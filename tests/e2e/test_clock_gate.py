@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sentinel.wire import Command, Control
 from tests.e2e.hostile_market import PUMPED, Outcome, Scene, trade
 from tests.e2e.lockstep_rig import run
