@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shlex
 import signal
 from pathlib import Path
 from typing import Any
@@ -62,16 +64,23 @@ def rearm(console: Console, *, config: Path, name: str, reason: str) -> dict[str
         nonce = answer["nonce"]
         _print(console, "the second person, within 10 minutes, as another user or with --key FILE:")
         _print(console, f"  sentinel killswitch confirm --config {config} --nonce {nonce} --name NAME")
-        _print(console, f"what a key would sign: {answer['to_sign']!r}")
+        _print(console, f"with a key also: --key FILE --text {shlex.quote(json.dumps(answer['to_sign']))}")
     _print_status(console, answer)
     return answer
 
 
 def confirm(console: Console, *, config: Path, nonce: str, name: str, text: str, key: Path | None) -> dict[str, Any]:
-    signature = "" if key is None else sign(key, text.encode().decode("unicode_escape").encode())
+    signature = "" if key is None else sign(key, _to_sign(text).encode())
     answer = _ask(load_config(config), Confirm(name, nonce, signature))
     _print_status(console, answer)
     return answer
+
+
+def _to_sign(text: str) -> str:
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        raise ControlError("--text", text, "the quoted text that rearm printed", "copy it whole, quotes included") from None
 
 
 def kill(console: Console, *, config: Path, level: int, reason: str, within_s: float) -> dict[str, Any]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shlex
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from typer.testing import CliRunner, Result
 
 from sentinel.cli.main import app
@@ -20,6 +23,7 @@ from sentinel.host.control.client import ask
 from sentinel.host.control.endpoint import Peer
 from sentinel.host.control.protocol import Kill, decode_request
 from sentinel.host.control.server import ControlServer
+from sentinel.host.kill_word import KillLevel, KillTrigger
 from sentinel.host.venues.binance_spot import Credentials
 from sentinel.ops.killswitch.process import KillProcess
 from sentinel.ops.killswitch.protocol import decode_kill_request
@@ -159,6 +163,34 @@ def test_status_rearm_and_confirm_print_their_documented_keys(settings: Path, pr
         assert (again.exit_code, _json(again)["error"]["field"]) == (2, "kill level")
         wrong = _invoke(settings, "killswitch", "confirm", "--nonce", "00", "--name", "bob", "--json")
         assert (wrong.exit_code, _json(wrong)["error"]["field"]) == (2, "nonce")
+
+
+def test_the_second_person_signs_by_the_commands_what_the_first_asked_for(settings: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    settings.write_text(settings.read_text() + f'persons = "{keys}"\n')
+    key = Ed25519PrivateKey.generate()
+    (keys / "bob.pem").write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    private = tmp_path / "bob.key"
+    private.touch(0o600)
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    process = Process(settings)
+    try:
+        process.process.switch.kill(KillLevel.CANCEL_ALL, KillTrigger.OPERATOR, "test", "test")
+        # As if the exchange had said so.
+        process.process.work.sweep.verified_ns = process.process.switch.killed_ns
+        with _served(process.served):
+            asked = _invoke(settings, "killswitch", "rearm", "--name", "alice", "--reason", "it's “over”, ja")
+            words = shlex.split(asked.stdout)
+            nonce, text = words[words.index("--nonce") + 1], words[words.index("--text") + 1]
+            confirm = ("killswitch", "confirm", "--nonce", nonce, "--name", "bob", "--key", str(private))
+            assert _json(_invoke(settings, *confirm, "--text", "x", "--json"))["error"]["field"] == "--text"
+            assert _json(_invoke(settings, *confirm, "--text", '"x"', "--json"))["error"]["field"] == "signature"
+            confirmed = _json(_invoke(settings, *confirm, "--text", text, "--json"))
+        assert set(confirmed) == documented_keys("killswitch status") | documented_keys("killswitch confirm")
+        assert (confirmed["rearmed"], confirmed["level"]) == (True, 0)
+    finally:
+        process.process.switch.close()
 
 
 @pytest.mark.parametrize(

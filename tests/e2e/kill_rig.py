@@ -276,7 +276,9 @@ def _toml(venue: VenueServer, directory: Path, killswitch: dict[str, Any]) -> st
     strategy = {"entry": "immediate", "horizon_ms": 4000, "cooldown_ms": 1000, "alarm_quiet_ms": 0, "exit_retry_ms": 200}
     sections: dict[str, dict[str, Any]] = {
         "venue": {**urls, "recv_window_ms": 10_000},
-        "feed": {"symbols": SYMBOLS},
+        # A busy machine is not a dead exchange: what is patient here is ten times less so on the wall clock.
+        "feed": {"symbols": SYMBOLS, "stale_after_ms": 60_000, "stall_timeout_ms": 120_000},
+        "risk": {"ack_timeout_ms": 20_000, "engine_timeout_ms": 0},
         "strategy": {**strategy, "slippage_bps": 500},
         "store": {"directory": str(directory / "store"), "segment_mib": 8},
         "killswitch": {"enabled": True, **killswitch},
