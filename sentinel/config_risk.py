@@ -92,7 +92,7 @@ class RiskConfig(Section):
         default=2_000, description="no entry once the price has run so far in its direction within 60 s"
     )
     max_impact_bps: BasisPoints = Field(
-        default=10_000, description="share of the visible quantity up to its price an entry may take, where depth is kept"
+        default=20_000, description="share of the visible quantity up to its price an entry may take, where depth is kept"
     )
     max_clock_error_us: int = Field(
         default=0,

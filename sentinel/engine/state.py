@@ -109,7 +109,7 @@ class EngineSpec:
     collar_spreads: int = 10
     collar_floor_bps: int = 100
     max_drift_bps: int = 2_000
-    max_impact_bps: int = 10_000
+    max_impact_bps: int = 20_000
     max_clock_error_ns: int = 0
     max_clock_age_ns: int = 10 * NS_PER_S
     max_orders_per_s: int = 20
