@@ -29,8 +29,22 @@ def test_a_file_is_read_in_exact_units() -> None:
     assert (limits.valid_from_ns, limits.expires_ns) == (NOW_NS - 3_600 * NS_PER_S, NOW_NS + 30 * 86_400 * NS_PER_S)
 
 
-def test_every_limit_of_the_engine_can_be_signed_but_the_peak_that_is_none() -> None:
-    assert {bounds.field for bounds in LIMITS.values()} == set(LimitField) - {LimitField.PEAK_EQUITY}
+#: Of these less is not stricter, 0 asks nothing, or they are no limits.
+NOT_SIGNED = {
+    LimitField.PEAK_EQUITY,
+    LimitField.LOSS_BASE,
+    LimitField.MIN_FREE_CAPITAL_BPS,
+    LimitField.APPROVAL_NOTIONAL_PER_MINUTE,
+    LimitField.MAX_CLOCK_ERROR_NS,
+    LimitField.COLLAR_SPREADS,
+    LimitField.COLLAR_FLOOR_BPS,
+    LimitField.MAX_EXIT_MINUTES,
+    LimitField.MAX_INSTRUMENT_AGE_NS,
+}
+
+
+def test_every_limit_of_the_engine_that_is_stricter_the_less_it_is_can_be_signed() -> None:
+    assert {bounds.field for bounds in LIMITS.values()} == set(LimitField) - NOT_SIGNED
     assert all(bounds.field.name.lower() == name for name, bounds in LIMITS.items())
     assert set(STATED_LIMITS) == set(FIRM) <= set(LIMITS)
 

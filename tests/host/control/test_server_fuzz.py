@@ -151,8 +151,9 @@ def test_slow_clients_keep_nobody_waiting_and_are_let_go(served: Served, monkeyp
     for connection in held:
         with contextlib.suppress(BrokenPipeError):
             connection.sendall(b" ")
-        # Half a request is none.
-        assert connection.recv(100) == b""
+        # Half a request is none; what was sent and not read any more resets the connection.
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(100) == b""
         connection.close()
     assert {type(request) for request in served.asked} == {Orders}
 
