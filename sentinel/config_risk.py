@@ -62,7 +62,7 @@ class RiskConfig(Section):
         default=1_000, ge=1, le=1_000, description="permits in any 60 s; the next one trips the kill switch"
     )
     max_orders_per_10s: int = Field(default=40, ge=1, le=10_000, description="orders in any 10 s; more are refused")
-    max_open_orders: int = Field(default=20, ge=1, le=200, description="orders not yet final; more are refused")
+    max_open_orders: int = Field(default=20, ge=1, le=200, description="orders not yet final; more entries are refused")
     ack_timeout_ms: int = Field(
         default=500, ge=10, le=60_000, description="an order the venue has not confirmed by then is UNKNOWN"
     )
@@ -76,16 +76,19 @@ class RiskConfig(Section):
         default=0,
         ge=0,
         le=86_400,
-        description="age of the venue's filters beyond which nothing is ordered; 0: they are read at start",
+        description="age of the venue's filters beyond which no entry is sent; 0: they are read at start",
     )
     duplicate_window_ms: int = Field(
-        default=500, ge=0, le=60_000, description="the same order of one setup is not sent again within this time"
+        default=500,
+        ge=0,
+        le=60_000,
+        description="the same order of one setup is not sent again so soon; an exit within strategy.exit_retry_ms at most",
     )
     max_signal_age_ms: int = Field(
         default=0, ge=0, le=3_600_000, description="age of the alarm an entry follows, at most; 0: strategy.setup_expiry_ms"
     )
     collar_spreads: int = Field(
-        default=10, ge=1, le=10_000, description="spreads that an order's price may lie from the middle of the quote"
+        default=10, ge=1, le=10_000, description="spreads that an entry's price may lie from the middle of the quote"
     )
     collar_floor_bps: BasisPoints = Field(default=100, description="and this far in any case, however narrow the spread")
     max_drift_bps: BasisPoints = Field(
@@ -102,8 +105,10 @@ class RiskConfig(Section):
     )
     max_clock_age_ms: int = Field(default=10_000, ge=100, le=600_000, description="age of that bound, at most")
     max_orders_per_s: int = Field(default=20, ge=1, le=10_000, description="orders in any second; more are refused")
-    max_orders_per_minute: int = Field(default=300, ge=1, le=10_000, description="orders in any 60 s; more are refused")
-    max_orders_per_day: int = Field(default=20_000, ge=1, le=10_000_000, description="orders since 00:00 UTC; more are refused")
+    max_orders_per_minute: int = Field(default=300, ge=1, le=10_000, description="orders in any 60 s; more entries are refused")
+    max_orders_per_day: int = Field(
+        default=20_000, ge=1, le=10_000_000, description="orders since 00:00 UTC; more entries are refused"
+    )
     max_notional_per_10s: MoneyE8 = Field(default=250_000, description="value sent in any 10 s beyond which no entry is sent")
     max_notional_per_minute: MoneyE8 = Field(
         default=1_000_000, description="value sent in any 60 s beyond which no entry is sent"
@@ -139,14 +144,14 @@ class RiskConfig(Section):
         default=200,
         ge=1,
         le=10_000,
-        description="the strategy's loss since 00:00 UTC, of equity then: positions are only reduced",
+        description="the strategy's loss since 00:00 UTC, of the peak of equity: positions are only reduced",
     )
     daily_loss_hard_bps: int = Field(default=300, ge=1, le=10_000, description="the same, that trips the kill switch")
     max_loss_per_minute_bps: int = Field(
         default=50,
         ge=1,
         le=10_000,
-        description="the strategy's loss within a minute that trips the kill switch, of equity at 00:00 UTC",
+        description="the strategy's loss within a minute that trips the kill switch, of the peak of equity",
     )
     max_exit_minutes: int = Field(
         default=0,

@@ -36,6 +36,7 @@ from sentinel.engine.risk import (
     set_trading_state,
     trip,
     watch_equity,
+    watch_venue,
 )
 from sentinel.engine.settle import doubt_everything, want_cancels, watch_orders
 from sentinel.native import INNER, JIT
@@ -283,6 +284,7 @@ def _tick(f: Any) -> None:
     g, c = glob(f), counters(f)
     c.ticks += 1
     watch_orders(f)
+    watch_venue(f)
     if g.watched == 0:
         return
     for s in range(f.symbol_count):

@@ -6,7 +6,6 @@ from typing import Any
 
 from numba import njit
 
-from sentinel.engine.portfolio import profit
 from sentinel.native import JIT
 from sentinel.units import NS_PER_S
 
@@ -15,11 +14,14 @@ DAY_NS = 86_400 * NS_PER_S
 
 @njit(**JIT)
 def roll_day(g: Any) -> None:
-    """Begin the account's day anew once engine time is in another."""
+    """Begin the account's day anew once engine time is in another.
+
+    From the profit last seen: what the first price of the day brings or costs is the new day's.
+    """
     day = g.now // DAY_NS
     if g.day != day:
         g.day = day
-        g.day_pnl = profit(g)
+        g.day_pnl = g.pnl
         g.day_orders = 0
 
 

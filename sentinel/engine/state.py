@@ -136,6 +136,8 @@ class EngineSpec:
             "symbols": (1, MAX_SYMBOLS),
             "max_trades_per_minute": (1, PERMIT_WINDOW),
             "max_orders_per_10s": (1, ORDER_WINDOW),
+            "max_orders_per_s": (1, ORDER_WINDOW),
+            "max_orders_per_minute": (1, ORDER_WINDOW),
             "max_open_orders": (1, ORDER_SLOTS - 16),
             "classes": (1, 3),
             "max_venue_errors_per_10s": (1, ERROR_WINDOW),

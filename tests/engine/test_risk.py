@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sentinel.engine import risk
-from sentinel.engine.frame import bind, glob
+from sentinel.engine.frame import bind, glob, proposal
 from sentinel.engine.layout import AMOUNT_CAP, ORDER_NOTIONAL_CAP, PERMIT_WINDOW, LimitField
 from sentinel.engine.state import Effects, EngineSpec, EngineState, new_effects, new_state
 from sentinel.native import JIT
@@ -209,7 +209,7 @@ def test_collar_holds_on_both_sides_of_the_touch(desk: Desk, side: int, referenc
 @pytest.mark.parametrize("live", [19, 20, 21])
 def test_open_orders_are_limited(desk: Desk, live: int) -> None:
     desk.g["live_orders"], desk.p["max_open_orders"] = live, 20
-    assert refuses(risk.open_orders(desk.g, desk.p), Control.OPEN_ORDERS) == (live >= 20)
+    assert refuses(risk.open_orders(desk.g, desk.p, desk.q), Control.OPEN_ORDERS) == (live >= 20)
 
 
 @pytest.mark.control("D1")
@@ -287,7 +287,7 @@ def _permits(
     allowed = np.zeros(times.shape[0], np.int64)
     for k in range(times.shape[0]):
         g.now = times[k]
-        verdict = risk.order_rate(f) if rate else risk.trades_per_minute(f)
+        verdict = risk.order_rate(f, proposal(f, 0)) if rate else risk.trades_per_minute(f)
         if verdict.control == 0:
             allowed[k] = 1
             risk.record_permit(f)

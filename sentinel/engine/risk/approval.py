@@ -112,3 +112,10 @@ def answer_approval(f: Any, number: int, value: int, until: int) -> bool:
         a.until = until if value == 1 else g.now + p.setup_expiry_ns
         return True
     return False
+
+
+@njit(**INNER)
+def forget_approvals(f: Any) -> None:
+    """No question and no answer of before holds any longer."""
+    for k in range(APPROVAL_SLOTS):
+        approval(f, k).state = Approval.FREE

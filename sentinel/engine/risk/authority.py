@@ -44,7 +44,11 @@ def trading_state(g: Any, q: Any) -> Verdict:
 
 @njit(**JIT)
 def clock(g: Any, p: Any) -> Verdict:
-    """The clock's error must be known, recent and small, and the clock not have stepped within 10 s."""
+    """The clock's error must be known, recent and small, and the clock not have stepped within 10 s.
+
+    Exits are new orders too: by a wrong clock neither their age nor the end of an unanswered one can be told. While it
+    lasts a position is left by the kill switch, which has a session of its own.
+    """
     if p.max_clock_error_ns == 0:
         return passes()
     if g.clock_t <= 0 or g.clock_error < 0:
@@ -66,9 +70,9 @@ def restricted(y: Any) -> Verdict:
 
 
 @njit(**JIT)
-def instrument_age(g: Any, p: Any, y: Any) -> Verdict:
-    """What the venue told of the instrument must be young enough, where a limit is set."""
-    if p.max_instrument_age_ns == 0:
+def instrument_age(g: Any, p: Any, y: Any, q: Any) -> Verdict:
+    """For an entry, what the venue told of the instrument must be young enough, where a limit is set."""
+    if p.max_instrument_age_ns == 0 or q.reduce_only != 0:
         return passes()
     if y.instrument_t <= 0:
         return verdict_if(True, Control.INSTRUMENT_AGE, -1, p.max_instrument_age_ns)
@@ -89,7 +93,9 @@ def only_reduces(y: Any, q: Any) -> Verdict:
         return passes()
     against = y.position < 0 if q.side == Side.BUY else y.position > 0
     after = q.qty + (y.open_buy if q.side == Side.BUY else y.open_sell)
-    return verdict_if(not against or after > abs(y.position), Control.POSITION_LIMIT, after, abs(y.position))
+    # Below the quantity: orders of others on the account have added up beyond 64 bits.
+    beyond = after < q.qty or after > abs(y.position)
+    return verdict_if(not against or beyond, Control.POSITION_LIMIT, after, abs(y.position))
 
 
 @njit(**JIT)

@@ -88,7 +88,7 @@ def _check_authority(f: Any, q: Any) -> Verdict:
     if verdict.control == 0:
         verdict = symbol_halt(y)
     if verdict.control == 0:
-        verdict = instrument_age(g, p, y)
+        verdict = instrument_age(g, p, y, q)
     if verdict.control == 0:
         verdict = sane_order(q)
     if verdict.control == 0:
@@ -133,7 +133,7 @@ def _check_exposure(f: Any, q: Any) -> Verdict:
     g, p = glob(f), params(f)
     y = symbol(f, q.symbol)
     asked = asked_notional(y, q)
-    verdict = open_orders(g, p)
+    verdict = open_orders(g, p, q)
     if verdict.control == 0:
         verdict = position_limit(p, y, q)
     if verdict.control == 0:
@@ -158,7 +158,7 @@ def _check_rates(f: Any, q: Any) -> Verdict:
     roll_windows(f)
     verdict = daily_loss(g, p, q)
     if verdict.control == 0:
-        verdict = order_rate(f)
+        verdict = order_rate(f, q)
     if verdict.control == 0:
         verdict = turnover(g, p, q, asked)
     if verdict.control == 0:

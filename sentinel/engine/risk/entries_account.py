@@ -23,7 +23,8 @@ ACCOUNT_CONTROLS = (
     ControlEntry(
         "C2",
         "Order count windows",
-        "Orders in 1 s, 10 s, 60 s and since 00:00 UTC, exact; the limit of permits in 60 s trips the kill switch.",
+        "Orders in 1 s, 10 s, 60 s and since 00:00 UTC, exact; the last two hold entries only. The limit of permits in 60 s "
+        "trips the kill switch.",
         Where.ENGINE,
         _RATES,
         "15c3-5(c)(1)(ii)",
@@ -164,7 +165,7 @@ ACCOUNT_CONTROLS = (
     ControlEntry(
         "D7",
         "Open orders",
-        "Orders that are not final, of the account.",
+        "Orders that are not final, of the account; refuses entries.",
         Where.ENGINE,
         _EXPOSURE,
         "RTS 6 Art. 15(1)(d)",
@@ -233,7 +234,8 @@ ACCOUNT_CONTROLS = (
     ControlEntry(
         "H1",
         "Human approval",
-        "Entries of more than this in 60 s wait for a person, everything else goes on; a grant is for one order and expires.",
+        "Entries of more than this in 60 s wait for a person, everything else goes on; a grant is for one order and "
+        "expires, or ends with a kill.",
         Where.ENGINE,
         "engine/risk/approval.py",
         "design",

@@ -51,7 +51,7 @@ ORDER_CONTROLS = (
     ControlEntry(
         "A5",
         "Instrument status",
-        "The venue says TRADING, no halt of ours is set, and what it said is young enough.",
+        "The venue says TRADING, no halt of ours is set; for an entry what it said is young enough.",
         Where.ENGINE,
         _AUTHORITY,
         "15c3-5(c)(2)(i)",
@@ -102,8 +102,8 @@ ORDER_CONTROLS = (
     ControlEntry(
         "B4",
         "Dynamic price collar",
-        "Distance from the middle of the quote in spreads, with a floor; and no entry once the price has run far in its "
-        "direction within 60 s.",
+        "An entry's distance from the middle of the quote in spreads, with a floor; and none once the price has run far in "
+        "its direction within 60 s. Exits have the static collar.",
         Where.ENGINE,
         _ORDER,
         'RTS 6 Art. 15(1)(a) "over time"',
@@ -141,7 +141,8 @@ ORDER_CONTROLS = (
     ControlEntry(
         "B8",
         "Duplicate",
-        "The symbol's last order again, same side, price, quantity and setup, too soon; ids never repeat.",
+        "The symbol's last order again, same side, price, quantity and setup, too soon; an exit is held back no longer than its "
+        "own pace, strategy.exit_retry_ms. Ids never repeat.",
         Where.ENGINE,
         _ORDER,
         "15c3-5(c)(1)(ii)",
@@ -181,7 +182,8 @@ ORDER_CONTROLS = (
     ControlEntry(
         "B12",
         "Clock gate",
-        "The clock's error is known, recent and small, and it has not stepped within 10 s. Exits are refused too, cancels pass.",
+        "The clock's error is known, recent and small, and it has not stepped within 10 s. Exits are refused too, cancels pass; "
+        "the kill switch can still leave positions.",
         Where.ENGINE,
         _AUTHORITY,
         "RTS 25",

@@ -18,8 +18,10 @@ LOSS_BUCKET_NS = 10 * NS_PER_S
 
 
 @njit(**JIT)
-def open_orders(g: Any, p: Any) -> Verdict:
-    """Number of orders that are not final."""
+def open_orders(g: Any, p: Any, q: Any) -> Verdict:
+    """Number of orders that are not final, those of others on the account too; what reduces leaves all the same."""
+    if q.reduce_only != 0:
+        return passes()
     return verdict_if(g.live_orders >= p.max_open_orders, Control.OPEN_ORDERS, g.live_orders + 1, p.max_open_orders)
 
 

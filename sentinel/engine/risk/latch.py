@@ -10,6 +10,7 @@ from sentinel.engine.day import roll_day
 from sentinel.engine.emit import emit_signal
 from sentinel.engine.frame import counters, glob, params, symbol
 from sentinel.engine.portfolio import equity, profit
+from sentinel.engine.risk.approval import forget_approvals
 from sentinel.engine.risk.exposure import drawdown, hard_daily_loss, loss_reaches, loss_velocity, note_profit
 from sentinel.engine.risk.rates import trades_per_minute, venue_errors
 from sentinel.engine.settle import want_cancels, watch_orders
@@ -25,7 +26,10 @@ def _latched(g: Any) -> bool:
 
 @njit(**INNER)
 def trip(f: Any, cause: int, observed: int, limit: int) -> None:
-    """Latch the kill state: HALTED until an ARM of a newer epoch; live orders are cancelled. Tripping twice is tripping once."""
+    """Latch the kill state: HALTED until an ARM of a newer epoch; live orders are cancelled, approvals void.
+
+    Tripping twice is tripping once.
+    """
     g, c = glob(f), counters(f)
     if not _latched(g):
         c.kills += 1
@@ -33,6 +37,7 @@ def trip(f: Any, cause: int, observed: int, limit: int) -> None:
         emit_signal(f, SignalCode.KILLED, 0xFFFF, 0, 0, cause, 0, 0, 0, observed, limit)
     g.killed = 1
     g.flatten = 0
+    forget_approvals(f)
     if g.trading_state != TradingState.RECOVERING:
         # A recovery is not cut short: nothing leaves meanwhile, and it ends in HALTED.
         set_trading_state(f, TradingState.HALTED)

@@ -23,6 +23,7 @@ class LimitRow(NamedTuple):
     most: int
 
 
+# Where 0 in the settings turns a control off, the least taken here is 1: no tightening at run time removes a control.
 LIMITS = (
     LimitRow(LimitField.MAX_ORDER_QTY, "max_order_qty", 0, INT64_MAX),
     LimitRow(LimitField.MAX_ORDER_NOTIONAL, "max_order_notional", 0, INT64_MAX),
@@ -44,15 +45,15 @@ LIMITS = (
     LimitRow(LimitField.DAILY_LOSS_SOFT_BPS, "daily_loss_soft_bps", 1, BPS),
     LimitRow(LimitField.DAILY_LOSS_HARD_BPS, "daily_loss_hard_bps", 1, BPS),
     LimitRow(LimitField.MAX_LOSS_PER_MINUTE_BPS, "max_loss_per_minute_bps", 1, BPS),
-    LimitRow(LimitField.APPROVAL_NOTIONAL_PER_MINUTE, "approval_notional_per_minute", 0, INT64_MAX),
-    LimitRow(LimitField.MAX_CLOCK_ERROR_NS, "max_clock_error_ns", 0, NS_PER_S),
+    LimitRow(LimitField.APPROVAL_NOTIONAL_PER_MINUTE, "approval_notional_per_minute", 1, INT64_MAX),
+    LimitRow(LimitField.MAX_CLOCK_ERROR_NS, "max_clock_error_ns", 1, NS_PER_S),
     LimitRow(LimitField.COLLAR_SPREADS, "collar_spreads", 1, BPS),
     LimitRow(LimitField.COLLAR_FLOOR_BPS, "collar_floor_bps", 0, 10 * BPS),
     LimitRow(LimitField.MAX_DRIFT_BPS, "max_drift_bps", 0, 10 * BPS),
-    LimitRow(LimitField.MAX_IMPACT_BPS, "max_impact_bps", 0, 10 * BPS),
+    LimitRow(LimitField.MAX_IMPACT_BPS, "max_impact_bps", 1, 10 * BPS),
     LimitRow(LimitField.MAX_ORDER_TO_TRADE, "max_order_to_trade", 1, BPS),
-    LimitRow(LimitField.MAX_EXIT_MINUTES, "max_exit_minutes", 0, 1_440),
-    LimitRow(LimitField.MAX_INSTRUMENT_AGE_NS, "max_instrument_age_ns", 0, 86_400 * NS_PER_S),
+    LimitRow(LimitField.MAX_EXIT_MINUTES, "max_exit_minutes", 1, 1_440),
+    LimitRow(LimitField.MAX_INSTRUMENT_AGE_NS, "max_instrument_age_ns", 1, 86_400 * NS_PER_S),
 )
 _FIELDS = 1 + max(LimitField)
 # Compiled code reads these: where in PARAMS a field is kept (-1: nowhere), and its bounds.

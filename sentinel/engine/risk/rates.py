@@ -29,19 +29,19 @@ def _orders_within(f: Any, limit: int, length: int) -> bool:
 
 
 @njit(**INNER)
-def order_rate(f: Any) -> Verdict:
-    """At most so many orders in any 10 s, any second, any minute, and since 00:00 UTC."""
+def order_rate(f: Any, q: Any) -> Verdict:
+    """At most so many orders in any 10 s and any second; no entry beyond those of any minute and since 00:00 UTC."""
     g, p = glob(f), params(f)
-    limit = 0
+    limit = -1
     if _orders_within(f, p.max_orders_per_10s, ORDER_RATE_NS):
         limit = p.max_orders_per_10s
     elif _orders_within(f, p.max_orders_per_s, NS_PER_S):
         limit = p.max_orders_per_s
-    elif _orders_within(f, p.max_orders_per_minute, MINUTE_NS):
+    elif q.reduce_only == 0 and _orders_within(f, p.max_orders_per_minute, MINUTE_NS):
         limit = p.max_orders_per_minute
-    elif g.day_orders >= p.max_orders_per_day:
+    elif q.reduce_only == 0 and g.day_orders >= p.max_orders_per_day:
         limit = p.max_orders_per_day
-    return verdict_if(limit > 0, Control.ORDER_RATE, limit + 1, limit)
+    return verdict_if(limit >= 0, Control.ORDER_RATE, limit + 1, limit)
 
 
 @njit(**INNER)

@@ -100,11 +100,15 @@ def _percent_band(y: Any, q: Any) -> Verdict:
 
 @njit(**JIT)
 def duplicate(g: Any, p: Any, y: Any, q: Any) -> Verdict:
-    """The symbol's last order once more, of the same setup, within ``duplicate_window_ns``."""
+    """The symbol's last order once more, of the same setup, within ``duplicate_window_ns``.
+
+    An exit, that may be the next slice or meet nobody, is held back no longer than its own ``exit_retry_ns``.
+    """
+    window = p.duplicate_window_ns if q.reduce_only == 0 else min(p.duplicate_window_ns, p.exit_retry_ns)
     age = g.now - y.sent_t
-    recent = y.sent_t > 0 and age < p.duplicate_window_ns
+    recent = y.sent_t > 0 and age < window
     same = y.sent_side == q.side and y.sent_price == q.price and y.sent_qty == q.qty and y.sent_setup == q.setup_id
-    return verdict_if(recent and same, Control.DUPLICATE, age, p.duplicate_window_ns)
+    return verdict_if(recent and same, Control.DUPLICATE, age, window)
 
 
 @njit(**INNER)
@@ -133,7 +137,9 @@ def signal_age(g: Any, p: Any, q: Any) -> Verdict:
 
 @njit(**JIT)
 def dynamic_collar(p: Any, y: Any, q: Any) -> Verdict:
-    """The limit price may lie ``collar_spreads`` spreads from the middle of the quote; or ``collar_floor_bps``, if more."""
+    """An entry's limit may lie ``collar_spreads`` spreads from the middle of the quote; or ``collar_floor_bps``, if more."""
+    if q.reduce_only != 0:
+        return passes()
     if y.bid <= 0 or y.ask <= y.bid:
         return verdict_if(True, Control.DYNAMIC_COLLAR, -1, 0)
     spread = y.ask - y.bid

@@ -200,7 +200,7 @@ def _look_for_entry(f: Any, s: int) -> None:
     elif y.live > 0:
         _refuse(f, s, Refusal.BUSY, False)
     else:
-        price = resting_price(y, side) if p.entry_rest_ns > 0 else taking_price(p, y, side)
+        price = resting_price(y, side) if p.entry_rest_ns > 0 else taking_price(y, side, p.slippage_bps)
         edge = y.setup_base - price if side == Side.BUY else price - y.setup_base
         if price > 0 and edge > 0:
             qty = _entry_qty(f, s, side, price)
@@ -299,7 +299,8 @@ def _propose_exit(f: Any, s: int) -> None:
     g, p = glob(f), params(f)
     y = symbol(f, s)
     side = Side.SELL if y.position > 0 else Side.BUY
-    price = taking_price(p, y, side)
+    # The collar may have been set narrower than the slippage while running.
+    price = taking_price(y, side, min(p.slippage_bps, p.price_collar_bps))
     if price <= 0:
         return
     if tradable_qty(y, abs(y.position), price) == 0:

@@ -26,21 +26,21 @@ def has_quote(g: Any, p: Any, y: Any) -> bool:
 
 
 @njit(**JIT)
-def taking_price(p: Any, y: Any, side: int) -> int:
-    """Limit price that takes the other side up to ``slippage_bps`` beyond the touch, on the tick grid.
+def taking_price(y: Any, side: int, beyond_bps: int) -> int:
+    """Limit price that takes the other side up to ``beyond_bps`` beyond the touch, on the tick grid.
 
     Rounded toward the touch and kept inside the venue's price range and percent band (against the last price,
     the nearest thing known to the venue's own average). Needs filters and a quote; 0 where no price is left.
     """
     tick = y.tick_size
     if side == Side.BUY:
-        price = y.ask + mul_div_nb(y.ask, p.slippage_bps, BPS)
+        price = y.ask + mul_div_nb(y.ask, beyond_bps, BPS)
         if y.band_up_bps > 0 and y.last_price > 0:
             price = min(price, mul_div_nb(y.last_price, y.band_up_bps, BPS))
         if y.max_price > 0:
             price = min(price, y.max_price)
         return price - price % tick
-    price = y.bid - mul_div_nb(y.bid, p.slippage_bps, BPS)
+    price = y.bid - mul_div_nb(y.bid, beyond_bps, BPS)
     if y.band_down_bps > 0 and y.last_price > 0:
         price = max(price, mul_div_nb(y.last_price, y.band_down_bps, BPS) + 1)
     price = max(max(price, y.min_price), tick)

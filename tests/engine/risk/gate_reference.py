@@ -137,7 +137,8 @@ class GateReference:
         if abs(price - touch) * BPS > touch * int(p["price_collar_bps"]):
             return (Control.PRICE_COLLAR, price, touch)
         middle = (bid + ask) // 2
-        if abs(price - middle) > max((ask - bid) * int(p["collar_spreads"]), middle * int(p["collar_floor_bps"]) / BPS):
+        reach = max((ask - bid) * int(p["collar_spreads"]), middle * int(p["collar_floor_bps"]) / BPS)
+        if not q["reduce_only"] and abs(price - middle) > reach:
             return (Control.DYNAMIC_COLLAR, price, middle)
         if not q["reduce_only"]:
             before = int(self.state.features.symbols[q["symbol"]]["ref_60"])
@@ -148,8 +149,9 @@ class GateReference:
         same = (q["side"], price, qty, q["setup_id"])
         if again and (again[0].side, again[0].price, again[0].qty, again[0].setup) == same:
             age = now - again[0].t
-            if age < p["duplicate_window_ns"]:
-                return (Control.DUPLICATE, age, int(p["duplicate_window_ns"]))
+            window = min(int(p["duplicate_window_ns"]), int(p["exit_retry_ns"]) if q["reduce_only"] else INT64_MAX)
+            if age < window:
+                return (Control.DUPLICATE, age, window)
         push = now - int(y["push_t"])
         if not q["reduce_only"] and y["push_side"] == q["side"] and push <= p["join_pause_ns"]:
             return (Control.JOINS_PUSH, push, int(p["join_pause_ns"]))
@@ -175,10 +177,10 @@ class GateReference:
 
     def _exposure(self, q: dict[str, int]) -> Verdict:
         g, p, symbols = self.state.glob[0], self.state.params[0], self.state.symbols
-        if len(self.live) >= p["max_open_orders"]:
-            return (Control.OPEN_ORDERS, len(self.live) + 1, int(p["max_open_orders"]))
         if q["reduce_only"]:
             return (0, 0, 0)
+        if len(self.live) >= p["max_open_orders"]:
+            return (Control.OPEN_ORDERS, len(self.live) + 1, int(p["max_open_orders"]))
         buys, y, asked = q["side"] == Side.BUY, symbols[q["symbol"]], self.asked(q)
         held = int(y["position"]) * (1 if buys else -1)
         worst = up(max(q["price"], int(y["last_price"])), max(held, 0) + self._open(q) + q["qty"])
@@ -204,10 +206,10 @@ class GateReference:
         now, reduces, asked = int(g["now"]), bool(q["reduce_only"]), self.asked(q)
         for name, length in (("10s", 10), ("s", 1), ("minute", 60)):
             limit = int(p[f"max_orders_per_{name}"])
-            if sum(now - o.t < length * NS_PER_S for o in self.sent) >= limit:
+            if not (reduces and name == "minute") and sum(now - o.t < length * NS_PER_S for o in self.sent) >= limit:
                 return (Control.ORDER_RATE, limit + 1, limit)
         today = [o for o in self.sent if o.t // DAY_NS == now // DAY_NS]
-        if len(today) >= p["max_orders_per_day"]:
+        if not reduces and len(today) >= p["max_orders_per_day"]:
             return (Control.ORDER_RATE, int(p["max_orders_per_day"]) + 1, int(p["max_orders_per_day"]))
         for name, length in (("10s", 10), ("minute", 60)):
             total = sum(o.notional for o in self.sent if now - o.t < length * NS_PER_S) + asked

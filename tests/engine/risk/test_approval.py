@@ -160,3 +160,17 @@ def test_the_strategy_proposes_again_and_enters_once_granted() -> None:
     offers.retrace(1.129)
     (place,) = offers.places()
     assert place["price"] * place["qty"] // E8 <= request["value"]
+
+
+@pytest.mark.control("H1")
+def test_a_kill_takes_back_every_grant_and_question() -> None:
+    offers = _small()
+    granted = _asked(offers, qty=2_000)
+    offers.command(Command.APPROVE, id=granted["limit"], value=1, t2=offers.now + 600 * SECOND)
+    open_still = _asked(offers, side=Side.SELL, qty=2_000)
+    offers.command(Command.KILL, value=int(Control.OPERATOR))
+    before = int(offers.c["bad_input"])
+    offers.command(Command.APPROVE, id=open_still["limit"], value=1, t2=offers.now + 600 * SECOND)
+    assert int(offers.c["bad_input"]) == before + 1
+    offers.arm()
+    assert offers.refused(qty=2_000) == Control.APPROVAL

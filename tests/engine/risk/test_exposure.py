@@ -199,3 +199,11 @@ def test_result_and_net_value_equal_a_ledger_by_hand(fills: list[tuple[bool, int
         # Shares of the cost are rounded once a reduction.
         assert abs(result - (cash + held * last)) <= 2 * len(fills)
         assert int(offers.g["net_value"]) == held * last
+
+
+@pytest.mark.control("D5")
+def test_a_gap_over_midnight_is_a_loss_of_the_new_day() -> None:
+    offers = _losing(max_loss_per_minute_bps=BPS)
+    offers.wait(DAY - offers.now % DAY)
+    offers.trade(0.6).run()
+    assert (int(offers.g["killed"]), int(offers.g["kill_cause"])) == (1, Control.DAILY_LOSS)

@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as hs
 
+from sentinel.engine.layout import LimitField
+from sentinel.engine.risk.limits import LIMITS
 from sentinel.units import E8
 from sentinel.wire import Command, Control, Side, SignalCode, TradingState
 from tests.engine.risk.offers import Offers
+from tests.engine.world import SECOND
 
 
 @pytest.mark.control("E1")
@@ -94,3 +97,33 @@ def test_reduce_only_never_grows_or_turns_a_position_whatever_is_offered_and_fil
     for place in pending:
         offers.fill(place, place["qty"] / E8, place["qty"] / E8).run()
     assert abs(int(offers.symbol()["position"])) <= abs(held)
+
+
+@pytest.mark.control("C5")
+def test_orders_nobody_answers_restrain_at_the_tick_that_finds_them_overdue() -> None:
+    offers = Offers(symbols=3, max_venue_errors_per_10s=3, ack_timeout_ns=SECOND)
+    for s in range(3):
+        offers.passes(symbol=s)
+    offers.wait(SECOND).tick().run()
+    assert (int(offers.g["unknown_orders"]), int(offers.g["reduce_cause"])) == (3, Control.VENUE_ERRORS)
+    assert int(offers.g["trading_state"]) == TradingState.REDUCE_ONLY
+
+
+SWITCHES = [
+    LimitField.APPROVAL_NOTIONAL_PER_MINUTE,
+    LimitField.MAX_CLOCK_ERROR_NS,
+    LimitField.MAX_IMPACT_BPS,
+    LimitField.MAX_EXIT_MINUTES,
+    LimitField.MAX_INSTRUMENT_AGE_NS,
+]
+
+
+@pytest.mark.control("H1")
+@pytest.mark.parametrize("field", SWITCHES)
+def test_a_control_that_zero_turns_off_is_not_turned_off_by_tightening(field: LimitField) -> None:
+    offers = Offers()
+    offers.command(Command.LIMITS, id=int(field), value=5, version=1)
+    before = int(offers.c["bad_input"])
+    offers.command(Command.LIMITS, id=int(field), value=0, version=2)
+    assert int(offers.c["bad_input"]) == before + 1
+    assert int(offers.state.params[0][next(row.name for row in LIMITS if row.field == field)]) == 5

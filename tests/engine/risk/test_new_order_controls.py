@@ -258,9 +258,9 @@ def test_symbols_of_the_list_and_those_put_on_it_are_not_traded() -> None:
 @pytest.mark.parametrize(("t", "now", "refused"), [(T0, 600, False), (T0, 601, True), (0, 0, True)])
 def test_what_the_venue_told_of_the_instrument_may_be_as_old_as_the_limit(desk: Desk, t: int, now: int, refused: bool) -> None:
     desk.p["max_instrument_age_ns"], desk.y["instrument_t"], desk.g["now"] = 600 * SECOND, t, T0 + now * SECOND
-    assert refuses(risk.instrument_age(desk.g, desk.p, desk.y), Control.INSTRUMENT_AGE) == refused
+    assert refuses(risk.instrument_age(desk.g, desk.p, desk.y, desk.q), Control.INSTRUMENT_AGE) == refused
     desk.p["max_instrument_age_ns"] = 0
-    assert not refuses(risk.instrument_age(desk.g, desk.p, desk.y), Control.INSTRUMENT_AGE)
+    assert not refuses(risk.instrument_age(desk.g, desk.p, desk.y, desk.q), Control.INSTRUMENT_AGE)
 
 
 @pytest.mark.control("A5")

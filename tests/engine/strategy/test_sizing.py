@@ -32,7 +32,7 @@ def test_taking_price_is_on_the_grid_and_never_beyond_the_slippage(
     y["bid"], y["ask"], y["tick_size"], y["last_price"] = aligned, aligned + tick, tick, aligned
     if band:
         y["band_up_bps"], y["band_down_bps"] = band, 9_000
-    price = taking_price(state.params[0], y, side)
+    price = taking_price(y, side, slippage)
     assert price % tick == 0
     if side == Side.BUY:
         assert price <= (aligned + tick) * (BPS + slippage) // BPS
