@@ -81,7 +81,12 @@ def verified_key(keys: Path | None, name: str, signature: str, text: bytes) -> b
     check_name(name)
     key = None if keys is None else registered_key(keys, name)
     if key is None:
-        raise ControlError("name", name, "one with a key in killswitch.persons", "put NAME.pem there, writable by its owner alone, or confirm as another user")
+        raise ControlError(
+            "name",
+            name,
+            "one with a key in killswitch.persons",
+            "put NAME.pem there, writable by its owner alone, or confirm as another user",
+        )
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(bytes.fromhex(signature), text)
     except (InvalidSignature, ValueError):
