@@ -45,7 +45,8 @@ class Gateway:
         permits: asked with (arm epoch, reduce only) of each PLACE as it is to leave. What was decided may have been
             overtaken by a kill in the same batch of records; it is then denied, and the engine told so. ``denied`` counts,
             ``last_place_ns`` is CLOCK_MONOTONIC after the last one that left.
-        card: asked between two askings of ``permits``, with (key, symbol, side, price, qty, reduce only); what it does not permit is denied as well.
+        card: asked between two askings of ``permits``, with (key, symbol, side, price, qty, reduce only); what it does not
+            permit is denied as well.
     """
 
     def __init__(
