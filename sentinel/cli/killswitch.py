@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import signal
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from sentinel.ops.killswitch.protocol import Confirm, KillRequest, KillTo, Rearm
 #: A daemon that hangs is not waited for.
 _DAEMON_TIMEOUT_S = 2.0
 _MARGIN_S = 5.0
+_HEAD_START_S = 1.0
 #: What a daemon alone does: it stops and cancels its own orders.
 _DAEMON_LEVEL = 2
 
@@ -86,15 +88,20 @@ def _to_sign(text: str) -> str:
 def kill(console: Console, *, config: Path, level: int, reason: str, within_s: float) -> dict[str, Any]:
     """The kill process first, then the daemon. Raises ControlError where neither can be reached."""
     settings = load_config(config)
-    killed, kill_error = _tell_process(settings, level, reason, within_s)
     daemon: dict[str, Any] = {}
     daemon_error: ControlError | None = None
-    try:
-        daemon = ask_daemon(settings, Kill(), _DAEMON_TIMEOUT_S if killed else 15.0)
-    except ControlError as error:
-        daemon_error = error
-        if killed is None:
-            raise
+    with ThreadPoolExecutor(1) as other:
+        telling = other.submit(_tell_process, settings, level, reason, within_s)
+        # It stores the word at once, and answers when all is done. One that hangs keeps nobody from telling the daemon.
+        wait([telling], _HEAD_START_S)
+        failed = telling.done() and telling.result()[0] is None
+        try:
+            daemon = ask_daemon(settings, Kill(), 15.0 if failed else _DAEMON_TIMEOUT_S)
+        except ControlError as error:
+            daemon_error = error
+        killed, kill_error = telling.result()
+    if killed is None and daemon_error is not None:
+        raise daemon_error
     _print_kill(console, killed, kill_error, daemon, daemon_error)
     return daemon | {
         "level": level,
@@ -106,11 +113,12 @@ def kill(console: Console, *, config: Path, level: int, reason: str, within_s: f
 
 
 def _tell_process(settings: Config, level: int, reason: str, within_s: float) -> tuple[dict[str, Any] | None, str]:
-    if not settings.killswitch.enabled and not (settings.killswitch_directory / SOCKET_NAME).exists():
-        return None, "no kill process is configured"
     try:
+        if not settings.killswitch.enabled and not (settings.killswitch_directory / SOCKET_NAME).exists():
+            return None, "no kill process is configured"
         return _ask(settings, KillTo(level, reason, within_s), within_s + _MARGIN_S), ""
-    except ControlError as error:
+    except (ControlError, OSError) as error:
+        # A directory this person may not enter, for one: the daemon is told all the same.
         return None, str(error)
 
 

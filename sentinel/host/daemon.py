@@ -163,6 +163,9 @@ class Daemon:
                 await self._follow(stop)
             else:
                 await self._keep_time(stop)
+        except Exception:
+            self.guard.fail()
+            raise
         finally:
             self._end_tasks()
             await self.close()
@@ -416,6 +419,8 @@ class Daemon:
     def _tick(self, now_ns: int) -> None:
         self._last_tick_ns = now_ns
         if self.arming is not None:
+            # A file taken in since may end before the one it was armed under.
+            self.arming.end_by(self.desk.limits.expires_ns)
             self.arming.tick(now_ns)
         self.host.control(Command.TICK, now_ns)
         self.guard.tick(now_ns)

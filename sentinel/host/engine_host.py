@@ -23,7 +23,7 @@ from sentinel.engine.state import EngineSpec, EngineState, configure, load_state
 from sentinel.engine.state_hash import state_hash
 from sentinel.errors import JournalError, RingError
 from sentinel.host.decider import DeciderFactory, Deciders, need_factory
-from sentinel.host.kill_word import KillWordReader
+from sentinel.host.kill_word import LATCH_NAME, KillLevel, KillState, KillTrigger, KillWordReader
 from sentinel.host.latency import new_latency_table
 from sentinel.host.replay import JournalReplay
 from sentinel.host.ring import MIN_SLOTS, Ring
@@ -128,7 +128,8 @@ class EngineHost:
             self.replayed = self._recover()
             # After recovery: the replay had bound the frame to buffers of its own.
             self._bind(self.ring)
-            self.kill_word = KillWordReader(self.directory, config.killswitch.enabled)
+            required = config.killswitch.enabled or (config.killswitch_directory / LATCH_NAME).exists()
+            self.kill_word = KillWordReader(self.directory, required)
             self.epoch = bump_epoch(self.directory, int(self.state.glob["epoch"][0]))
             if int(self.state.glob["journal_fault"][0]):
                 # The process before this one ended in a fault of the journal; this one has just opened it.
@@ -203,6 +204,13 @@ class EngineHost:
             # This start is not in the journal yet: nothing leaves before it is.
             return
         state = self.kill_word.state
+        if state.is_open:
+            # Re-armed. One who slept through the kill may not go on as if there had been none.
+            self.kill_word.accept()
+            if self._level_obeyed:
+                self.kill_seen_ns = self._level_obeyed = 0
+                return
+            state = KillState(KillLevel.STOP_NEW, KillTrigger.OPERATOR, state.generation)
         if state.level <= self._level_obeyed:
             return
         self._level_obeyed = int(state.level)

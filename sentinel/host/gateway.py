@@ -45,7 +45,8 @@ class Gateway:
         permits: asked with (arm epoch, reduce only) of each PLACE as it is to leave. What was decided may have been
             overtaken by a kill in the same batch of records; it is then denied, and the engine told so. ``denied`` counts,
             ``last_place_ns`` is CLOCK_MONOTONIC after the last one that left.
-        card: asked last, with (key, symbol, side, price, qty, reduce only); what it does not permit is denied as well.
+        card: asked between two askings of ``permits``, with (key, symbol, side, price, qty, reduce only); what it does not
+            permit is denied as well.
     """
 
     def __init__(
@@ -113,6 +114,8 @@ class Gateway:
         if kind == _PLACE and not (
             (self.permits is None or self.permits(arm_epoch, reduce_only))
             and (self.card is None or self.card(key, symbol, side, price, qty, reduce_only))
+            # The card takes its time, in which a kill may be stored.
+            and (self.card is None or self.permits is None or self.permits(arm_epoch, reduce_only))
         ):
             self.denied += 1
             if session is not None:

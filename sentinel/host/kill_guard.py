@@ -87,6 +87,12 @@ class KillGuard:
             self._host.control(Command.ARM, now_ns, id=epoch, value=int(TradingState.REDUCE_ONLY))
         self._publish()
 
+    def fail(self) -> None:
+        """This daemon ends by a fault, whatever it has open: if it was armed, its silence is for the kill process to see."""
+        if self._page is not None:
+            self._page.close()
+            self._page = None
+
     def close(self) -> None:
         """Say that this daemon has ended in order: its silence from now on means nothing. Idempotent."""
         if self._page is not None:

@@ -24,6 +24,8 @@ from sentinel.errors import ControlError
 from sentinel.host.store.segment import sync_directory
 
 KILL_WORD_NAME = "kill.word"
+#: In the kill process's directory. Where it is a kill process has run, and the word must be there too.
+LATCH_NAME = "latch.json"
 _BYTES = mmap.PAGESIZE
 _SALT = b"sentinel kill word 1"
 _WORD, _STORED_NS, _ALIVE_NS = 0, 1, 2
@@ -90,11 +92,9 @@ class KillWordWriter:
     """
 
     def __init__(self, directory: Path) -> None:
-        path = directory / KILL_WORD_NAME
-        self.existed = path.exists()
+        path = self._path = directory / KILL_WORD_NAME
         try:
-            if not self.existed:
-                _create(path)
+            self.existed = not _create(path)
             self._file = open(path, "r+b")  # noqa: SIM115 - held until close
         except OSError as error:
             raise _unusable(path, error) from None
@@ -118,16 +118,49 @@ class KillWordWriter:
         return decode_word(self._words[_WORD])
 
     @property
+    def is_in_place(self) -> bool:
+        """Whether the file under the word's name is still the one written here: a daemon maps what it finds there."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return False
+        own = os.fstat(self._file.fileno())
+        return (found.st_dev, found.st_ino, found.st_size) == (own.st_dev, own.st_ino, _BYTES)
+
+    def put_back(self, state: KillState) -> None:
+        """Put a file of this writer, which says ``state``, under the word's name again. Raises ControlError."""
+        try:
+            temporary = _write_whole(self._path, state)
+            file = open(temporary, "r+b")  # noqa: SIM115 - held until close
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mapping = mmap.mmap(file.fileno(), _BYTES)
+            os.rename(temporary, self._path)
+        except OSError as error:
+            raise _unusable(self._path, error) from None
+        self._regrow()
+        stored_ns, alive_ns = self._words[_STORED_NS], self._words[_ALIVE_NS]
+        self.close()
+        self._file, self._mapping, self._words = file, mapping, memoryview(mapping).cast("Q")
+        self._words[_STORED_NS], self._words[_ALIVE_NS] = stored_ns, alive_ns
+
+    @property
     def stored_ns(self) -> int:
         """CLOCK_MONOTONIC of the last ``store``."""
         return self._words[_STORED_NS]
 
     def store(self, state: KillState) -> int:
         """Store the word: from its return on no gate pass that begins lets an order out. Returns CLOCK_MONOTONIC, ns."""
+        self._regrow()
         self._words[_WORD] = encode_word(state)
         now_ns = time.monotonic_ns()
         self._words[_STORED_NS] = now_ns
         return now_ns
+
+    def _regrow(self) -> None:
+        # Of a file that was cut short a look at the mapping would end this process.
+        with contextlib.suppress(OSError):
+            if os.fstat(self._file.fileno()).st_size < _BYTES:
+                os.ftruncate(self._file.fileno(), _BYTES)
 
     def sync(self) -> None:
         """Have the disk hold what was stored: a power cut does not open it again. Raises OSError."""
@@ -161,6 +194,7 @@ class KillWordReader:
         self._words: memoryview | None = None
         self._last = -1
         self._state = UNREADABLE
+        self._generation: int | None = None
         self.look()
 
     @property
@@ -170,14 +204,24 @@ class KillWordReader:
 
     @property
     def is_open(self) -> bool:
-        """Whether an order may leave now, as far as the word goes. One load, and a comparison."""
+        """Whether an order may leave now, as far as the word goes. One load, and a comparison.
+
+        Opened anew since it was last found open it stays closed until ``accept``: a kill may have passed unseen.
+        """
         words = self._words
         if words is None:
             return not self._required
         word = words[_WORD]
         if word != self._last:
             self._last, self._state = word, decode_word(word)
-        return self._state.level == KillLevel.OPEN
+            if self._generation is None and self._state.is_open:
+                self._generation = self._state.generation
+        return self._state.level == KillLevel.OPEN and self._state.generation == self._generation
+
+    def accept(self) -> None:
+        """The kill that a re-arming has ended was dealt with: what is open now counts as open."""
+        if self._words is not None and self._state.is_open:
+            self._generation = self._state.generation
 
     @property
     def state(self) -> KillState:
@@ -225,15 +269,29 @@ class KillWordReader:
         self._words = self._mapping = None
 
 
-def _create(path: Path) -> None:
-    # Whole under its name from the first moment, and killed.
-    temporary = path.with_name(path.name + ".tmp")
+def _create(path: Path) -> bool:
+    """Make the file, whole under its name from the first moment, and killed. False where there was one."""
+    if path.exists():
+        return False
+    temporary = _write_whole(path, UNREADABLE)
+    try:
+        # Of two that start at once neither takes the other's away, as a rename would.
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    sync_directory(path.parent)
+    return True
+
+
+def _write_whole(path: Path, state: KillState) -> Path:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with open(temporary, "wb") as file:
-        file.write(encode_word(UNREADABLE).to_bytes(8, "little").ljust(_BYTES, b"\0"))
+        file.write(encode_word(state).to_bytes(8, "little").ljust(_BYTES, b"\0"))
         file.flush()
         os.fsync(file.fileno())
-    os.rename(temporary, path)
-    sync_directory(path.parent)
+    return temporary
 
 
 def _unusable(path: Path, error: OSError) -> ControlError:

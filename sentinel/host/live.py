@@ -120,6 +120,11 @@ class LiveArming:
         self.until_ns = min(now_ns + self._time_ns, not_after_ns or now_ns + self._time_ns)
         return self.until_ns
 
+    def end_by(self, not_after_ns: int) -> None:
+        """Hold no longer than that; 0: no such end."""
+        if self.until_ns and not_after_ns:
+            self.until_ns = min(self.until_ns, not_after_ns)
+
     def end(self) -> None:
         """Nothing is armed any more."""
         self.until_ns = 0

@@ -220,3 +220,42 @@ def test_without_keys_nothing_starts(words: tuple[str, ...], settings: Path, mon
 def test_a_drill_is_either_on_the_demo_or_on_settings(settings: Path) -> None:
     assert runner.invoke(app, ["drill", "--json"]).exit_code == 2
     assert _invoke(settings, "drill", "--demo").exit_code == 2
+
+
+def test_a_kill_process_that_hangs_does_not_keep_the_daemon_waiting(settings: Path) -> None:
+    told = threading.Event()
+    hung = load_config(settings).killswitch_directory
+
+    async def hangs(request: Any, peer: Peer) -> dict[str, Any]:
+        async with asyncio.timeout(10):
+            while not told.is_set():
+                await asyncio.sleep(0.01)
+        raise ControlError("kill process", "hangs", "", "")
+
+    directory, answer, decode = _daemon(settings)
+
+    async def listens(request: Any, peer: Peer) -> dict[str, Any]:
+        told.set()
+        return await answer(request, peer)
+
+    with _served((hung, hangs, decode_kill_request), (directory, listens, decode)):
+        result = _json(_invoke(settings, "kill", "--json"))
+    assert result["killed"]
+    assert "hangs" in result["killswitch_error"]
+
+
+def test_who_may_not_look_into_the_kill_processs_directory_still_kills_by_the_daemon(
+    settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.write_text(settings.read_text().replace("enabled = true", "enabled = false"))
+    exists = Path.exists
+
+    def closed(path: Path) -> bool:
+        if "killswitch" in path.parts:
+            raise PermissionError(13, "Permission denied")
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", closed)
+    with _served(_daemon(settings)):
+        result = _json(_invoke(settings, "kill", "--json"))
+    assert result["killed"]

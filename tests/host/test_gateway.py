@@ -196,3 +196,15 @@ def test_rehearsal_leaves_the_session_as_it_was(tmp_path: Any) -> None:
     assert set(session.counters.values()) == {0}
     assert session._desk.orders_in_flight == 0
     assert vars(session._desk.budget) == before
+
+
+def test_no_order_leaves_for_which_a_kill_was_stored_while_the_card_was_asked() -> None:
+    session, word = Recorder(), [True]
+
+    def card(*order: int) -> bool:
+        word[0] = False
+        return True
+
+    gateway = Gateway(session, SYMBOLS, new_latency_table(), permits=lambda arm_epoch, reduce_only: word[0], card=card)
+    gateway.dispatch(intent(Kind.PLACE, client_key=5, arm_epoch=7), 0)
+    assert [call[0] for call in session.calls] == ["deny"]

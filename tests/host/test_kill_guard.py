@@ -150,3 +150,34 @@ def test_a_daemon_that_ends_in_order_is_not_missed(bench: Bench) -> None:
     beat = read_heartbeat(bench.directory)
     assert beat is not None
     assert beat.trading_state == TradingState.HALTED
+
+
+def test_a_daemon_that_slept_through_kill_and_rearming_stays_killed_until_it_is_armed(bench: Bench) -> None:
+    bench.writer.store(KillState(KillLevel.CANCEL_ALL, KillTrigger.SILENCE, 1))
+    bench.writer.store(KillState(KillLevel.OPEN, KillTrigger.NONE, 2))
+    assert not bench.host.permits(1, False)
+    assert not bench.host.permits(1, True)
+    bench.guard.tick(NOW)
+    assert (bench.state, bench.host.kills_obeyed) == (TradingState.HALTED, 1)
+    assert bench.guard.objection() is None
+    bench.host.control(Command.ARM, NOW, id=2)
+    bench.guard.tick(NOW)
+    assert bench.host.permits(2, False)
+
+
+def test_a_daemon_that_ends_by_a_fault_is_missed(bench: Bench) -> None:
+    bench.guard.tick(NOW)
+    bench.guard.fail()
+    bench.guard.close()
+    beat = read_heartbeat(bench.directory)
+    assert beat is not None
+    assert beat.trading_state == TradingState.ACTIVE
+
+
+def test_where_a_kill_process_has_run_a_start_without_its_word_is_killed(tmp_path: Path) -> None:
+    config = plain_config(tmp_path)
+    config.killswitch_directory.mkdir()
+    (config.killswitch_directory / "latch.json").write_text("{}")
+    host = EngineHost(config, lambda slots, ready_ns: None)
+    assert not host.kill_word.is_open
+    host.close()

@@ -140,3 +140,33 @@ def test_silence_of_the_kill_process_is_known_once_it_gave_a_sign_of_life(tmp_pa
     silence_ns = reader.silence_ns
     assert silence_ns is not None
     assert 0 <= silence_ns < 10**9
+
+
+def test_of_two_writers_that_start_at_once_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first: list[KillWordWriter] = []
+    sync = os.fsync
+
+    def meanwhile(number: int) -> None:
+        sync(number)
+        if not first:
+            monkeypatch.setattr(os, "fsync", sync)
+            monkeypatch.setattr(os, "getpid", lambda: 1)
+            first.append(KillWordWriter(tmp_path))
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    with pytest.raises(ControlError, match="another kill process"):
+        KillWordWriter(tmp_path)
+    first[0].close()
+
+
+def test_a_word_that_was_rearmed_unseen_stays_closed_until_that_is_accepted(tmp_path: Path) -> None:
+    writer, reader = KillWordWriter(tmp_path), KillWordReader(tmp_path, required=True)
+    writer.store(OPEN)
+    assert reader.is_open
+    writer.store(KillState(KillLevel.CANCEL_ALL, KillTrigger.SILENCE, 1))
+    writer.store(OPEN._replace(generation=2))
+    assert not reader.is_open
+    assert not reader.is_open
+    reader.accept()
+    assert reader.is_open
+    writer.close()

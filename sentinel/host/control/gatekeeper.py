@@ -20,6 +20,8 @@ from sentinel.wire import ACCESS, NO_SYMBOL, AccessRequest, AccessResult, Kind, 
 
 #: A refused client waits so long for its answer: nobody fills the journal with refusals.
 _REFUSED_WAIT_S = 0.1
+#: And one who only looks, so long: each look is a record too. What stops is never kept waiting.
+_LOOK_WAIT_S = 0.02
 
 
 class Notes(Protocol):
@@ -45,7 +47,7 @@ class Gatekeeper:
 
     async def answer(self, request: Request, peer: Peer) -> dict[str, Any]:
         """What was asked for. Raises ControlError where the role refuses, and what ``answer`` raises."""
-        number = NEEDED[type(request)][1]
+        needed, number = NEEDED[type(request)]
         try:
             person = self._access.require(request, peer)
         except ControlError:
@@ -53,6 +55,8 @@ class Gatekeeper:
             await asyncio.sleep(_REFUSED_WAIT_S)
             raise
         self._record(person, peer, number, AccessResult.GRANTED, _subject(request))
+        if needed == Role.VIEWER:
+            await asyncio.sleep(_LOOK_WAIT_S)
         try:
             return await self._answer(request, peer)
         except SentinelError:

@@ -201,8 +201,9 @@ class LimitsDesk:
 
     def _is_wider_than_told(self, limits: LimitsFile) -> bool:
         """Whether the engine was never told of a file that is wider than what it holds to."""
-        if limits.version <= self._version_in_force:
+        if limits.version < self._version_in_force:
             return False
+        # Of the version in force the engine may know no more than what a file that waits has tightened.
         return any(min(self._settings[name], _stated(limits, name)) > value for name, value in self.in_force().items())
 
     def _base(self) -> dict[str, int]:

@@ -90,6 +90,11 @@ def _require_owned(path: Path, found: os.stat_result, owner_uid: int) -> None:
         raise ConfigError(
             _FIELD, f"{path} of user {found.st_uid}", "a file of root or of the daemon's user", f"chown root {path}"
         )
+    folder = path.absolute().parent
+    around = folder.stat()
+    if around.st_mode & 0o022 and not around.st_mode & stat.S_ISVTX:
+        shown = f"{folder} mode {stat.S_IMODE(around.st_mode):o}"
+        raise ConfigError(_FIELD, shown, "a directory in which nobody else can put another file", f"run chmod go-w {folder}")
     if found.st_mode & 0o022:
         shown = f"{path} mode {stat.S_IMODE(found.st_mode):o}"
         raise ConfigError(_FIELD, shown, "a file that only its owner may write", f"run chmod go-w {path}")

@@ -25,6 +25,8 @@ _MAX_OF_ONE_USER = 8
 _STRANGERS = -1
 _IDLE_S = 60.0
 _SEND_S = 5.0
+#: Who sends what is no request waits so long for that answer, and keeps nobody from trading meanwhile.
+_NONSENSE_WAIT_S = 0.02
 
 
 class ControlServer:
@@ -151,6 +153,7 @@ class ControlServer:
             request = self._decode(line)
         except ControlError as error:
             self.refused += 1
+            await asyncio.sleep(_NONSENSE_WAIT_S)
             return encode_error(error)
         try:
             return encode_result(await self._answer(request, peer))

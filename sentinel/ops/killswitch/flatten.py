@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 _RETRY_S = 0.1
 #: IOC orders in a row that traded nothing: then the book offers nothing within reach.
 _MAX_EMPTY = 5
+#: Requests in a row that got no answer: then the venue is not there.
+_MAX_FAILURES = 5
 #: How long the venue may still execute what it had accepted. Source: Binance, -1007 after ten seconds.
 _ENGINE_S = 10.0
 
@@ -81,15 +83,12 @@ class Flattening:
         """Flatten every instrument that has a baseline. Never raises for the venue: what failed is in ``reports``."""
         self.reports[:] = [SymbolReport(instrument.symbol) for instrument in instruments]
         if after_restart:
-            await asyncio.sleep(self.market.recv_window_ms / 1000 + _RETRY_S)
+            await asyncio.sleep(self.market.recv_window_ms / 1000 + _ENGINE_S)
         for instrument, report in zip(instruments, self.reports, strict=True):
             if instrument.symbol not in baselines:
                 report.why = "no baseline: what of it is ours to trade is not known; set killswitch.baselines"
                 continue
-            try:
-                await self._flatten(instrument, baselines[instrument.symbol], report)
-            except VenueError as error:
-                report.why = str(error)
+            await self._flatten(instrument, baselines[instrument.symbol], report)
             _log.warning("flatten %s: %s", report.symbol, report.why)
 
     @property
@@ -97,18 +96,26 @@ class Flattening:
         return bool(self.reports) and all(report.flat for report in self.reports)
 
     async def _flatten(self, instrument: Instrument, baseline: int, report: SymbolReport) -> None:
-        symbol, whole, empty = instrument.symbol, 0, 0
+        symbol, whole, empty, failures = instrument.symbol, 0, 0, 0
         while True:
-            free, locked = (await self.market.balances()).get(instrument.base_asset, (0, 0))
-            report.excess = free + locked - baseline
-            whole = max(whole, abs(report.excess))
-            quote = await self.market.quote(symbol) if report.excess else Quote(0, 0, 0, 0)
-            chosen = next_slice(report.excess, whole, self._anchor(symbol, quote), quote, instrument, self.limits)
-            if isinstance(chosen, Stop):
-                report.flat, report.why = chosen.done, chosen.why
-                return
-            traded, text = await self._send(symbol, chosen, report)
-            empty = 0 if traded else empty + 1
+            try:
+                free, locked = (await self.market.balances()).get(instrument.base_asset, (0, 0))
+                report.excess = free + locked - baseline
+                whole = max(whole, abs(report.excess))
+                quote = await self.market.quote(symbol) if report.excess else Quote(0, 0, 0, 0)
+                chosen = next_slice(report.excess, whole, self._anchor(symbol, quote), quote, instrument, self.limits)
+                if isinstance(chosen, Stop):
+                    report.flat, report.why = chosen.done, chosen.why
+                    return
+                traded, text = await self._send(symbol, chosen, report)
+            except VenueError as error:
+                # One lost answer leaves no position behind.
+                report.why, failures = str(error), failures + 1
+                if failures == _MAX_FAILURES:
+                    return
+                await pause(error, _RETRY_S)
+                continue
+            failures, empty = 0, 0 if traded else empty + 1
             if empty == _MAX_EMPTY:
                 report.why = f"stopped: {empty} slices in a row traded nothing ({text})"
                 return

@@ -15,10 +15,9 @@ from typing import Any
 import msgspec
 
 from sentinel.errors import ControlError
-from sentinel.host.kill_word import MAX_GENERATION, KillLevel, KillState, KillTrigger
+from sentinel.host.kill_word import LATCH_NAME, MAX_GENERATION, KillLevel, KillState, KillTrigger
 from sentinel.host.store.segment import sync_directory
 
-LATCH_NAME = "latch.json"
 LOG_NAME = "log.jsonl"
 
 
@@ -28,6 +27,7 @@ class LatchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``baselines``: what flattening of this kill began with, symbol -> int64 e8: its own fills move what a daemon publishes.
     ``anchors``: of each symbol that is being flattened, the price at its begin, int64 e8: a restart does not move the bound.
     ``acknowledged``: the daemon's count of kills that is dealt with, and ``acknowledged_beat_ns`` its last sign of life then.
+    ``disconnected``: a kill of level 4 has done all it does; a restart begins no session.
     """
 
     level: int = 0
@@ -41,6 +41,7 @@ class LatchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     flattening: bool = False
     acknowledged: int = -1
     acknowledged_beat_ns: int = 0
+    disconnected: bool = False
 
     @property
     def state(self) -> KillState:
@@ -48,7 +49,7 @@ class LatchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Stored(msgspec.Struct, forbid_unknown_fields=True):
-    latch: LatchRecord
+    latch: msgspec.Raw
     crc: int
 
 
@@ -81,7 +82,7 @@ class Latch:
         """Put ``record`` onto the disk; ``what`` names the change in the log. Blocks. Raises ControlError."""
         body = msgspec.json.encode(record)
         try:
-            _replace(self._directory / LATCH_NAME, msgspec.json.encode(_Stored(record, zlib.crc32(body))))
+            _replace(self._directory / LATCH_NAME, msgspec.json.encode(_Stored(msgspec.Raw(body), zlib.crc32(body))))
             self.note(what, record=record)
         except OSError as error:
             raise _unusable(self._directory, error) from None
@@ -98,9 +99,10 @@ class Latch:
 def _read(path: Path) -> LatchRecord | None:
     try:
         stored = msgspec.json.decode(path.read_bytes(), type=_Stored)
-        record = stored.latch
-        whole = zlib.crc32(msgspec.json.encode(record)) == stored.crc
-        return record if whole and record.state.level == record.level else None
+        if zlib.crc32(stored.latch) != stored.crc:
+            return None
+        record = msgspec.json.decode(stored.latch, type=LatchRecord)
+        return record if record.state.level == record.level else None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, ValueError):
         return None
 

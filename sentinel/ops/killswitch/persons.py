@@ -6,6 +6,7 @@ Ed25519 signature of the key that the directory of persons holds under his name.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from sentinel.host.kill_word import KillLevel
 from sentinel.host.venues.key_files import read_secret
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_MAX_KEY_BYTES = 4096
 _MIN_REASON, _MAX_REASON = 4, 400
 
 
@@ -41,7 +43,7 @@ def check_rearm(level: KillLevel, first: Person, second: Person | None, reason: 
         raise ControlError("second person", None, f"another person, after a kill of level {int(level)}", "have him confirm")
     check_name(second.name)
     first_key = first.key or (registered_key(keys, first.name) if keys is not None else None)
-    same = second.name == first.name or (second.key and second.key == first_key)
+    same = second.name.casefold() == first.name.casefold() or (second.key and second.key == first_key)
     if same or not (second.key or second.uid != first.uid):
         raise ControlError(
             "second person",
@@ -63,9 +65,12 @@ def message(nonce: str, level: int, generation: int, first: str, reason: str) ->
 
 
 def registered_key(keys: Path, name: str) -> bytes | None:
-    """The raw public key of ``name``; None without one, or for one that cannot be read."""
+    """The raw public key of ``name``; None without one, for one that cannot be read, or that others may have put there."""
     try:
-        key = load_pem_public_key((keys / f"{name}.pem").read_bytes())
+        with open(keys / f"{name}.pem", "rb") as file:
+            if (os.fstat(file.fileno()).st_mode | keys.stat().st_mode) & 0o022:
+                return None
+            key = load_pem_public_key(file.read(_MAX_KEY_BYTES))
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
         return None
     return key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else None
@@ -76,7 +81,12 @@ def verified_key(keys: Path | None, name: str, signature: str, text: bytes) -> b
     check_name(name)
     key = None if keys is None else registered_key(keys, name)
     if key is None:
-        raise ControlError("name", name, "one with a key in killswitch.persons", "put NAME.pem there, or confirm as another user")
+        raise ControlError(
+            "name",
+            name,
+            "one with a key in killswitch.persons",
+            "put NAME.pem there, writable by its owner alone, or confirm as another user",
+        )
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(bytes.fromhex(signature), text)
     except (InvalidSignature, ValueError):

@@ -64,11 +64,15 @@ class KillProcess:
     def __init__(self, config: Config, credentials: Credentials) -> None:
         self.config = config
         venue = kill_venue_config(config)
+        if os.environ.get(config.venue.api_key_env) == credentials.api_key:
+            names = f"{venue.api_key_env} and {config.venue.api_key_env}"
+            remedy = "make a key of its own: one that is revoked must not stop the other"
+            raise ConfigError("killswitch.api_key_env", names, "another key than the daemon's", remedy)
         store = Path(config.store.directory)
         store.mkdir(parents=True, exist_ok=True)
         self._keys = Path(config.killswitch.persons) if config.killswitch.persons else None
         self._watch = Watch(store, config.killswitch.dead_man_s)
-        self.switch = KillSwitch(store, config.killswitch_directory, self._keys, lambda: self.work.verified_empty)
+        self.switch = KillSwitch(store, config.killswitch_directory, self._keys, lambda: self.work.is_over)
         key_names = [f"{venue.api_key_env} ({masked(credentials.api_key)})", config.venue.api_key_env]
         self.work = KillWork(config, self.switch, KillVenue(venue, credentials, LiveClock()), key_names)
         self._server = ControlServer(config.killswitch_directory, self._answer, decode=decode_kill_request)
@@ -82,15 +86,16 @@ class KillProcess:
         try:
             self._server.start()
             self._tasks.append(loop.create_task(self.work.run()))
-            if self.switch.level < KillLevel.DISCONNECT:
+            if not self.switch.record.disconnected:
                 self._tasks.append(loop.create_task(self.work.keep_warm()))
             else:
                 self.work.disconnected, self.work.session = True, "disconnected: level 4"
             while not stop.is_set():
                 self._look()
-                failed = next((task for task in self._tasks if task.done() and not task.cancelled()), None)
-                if failed is not None and failed.exception() is not None:
-                    self._revive(failed)
+                for task in [task for task in self._tasks if task.done()]:
+                    self._tasks.remove(task)
+                    if not task.cancelled() and task.exception() is not None:
+                        self._revive(task)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), _LOOK_S)
         finally:
@@ -111,6 +116,7 @@ class KillProcess:
             self._tasks.append(asyncio.get_running_loop().create_task(self._trip_card()))
 
     def _look(self) -> None:
+        self.switch.hold(process_user())
         self.switch.word.beat()
         record = self.switch.record
         wanted = self._watch.look(self.switch.level, record.acknowledged, record.acknowledged_beat_ns)
@@ -123,9 +129,9 @@ class KillProcess:
     def _revive(self, failed: asyncio.Task[Any]) -> None:
         # A defect of this program: the word stands, and the work begins anew.
         _log.error("kill process: %r", failed.exception(), exc_info=failed.exception())
-        self._tasks.remove(failed)
-        coroutine = self.work.keep_warm() if failed.get_coro().__name__ == "keep_warm" else self.work.run()  # type: ignore[union-attr]
-        self._tasks.append(asyncio.get_running_loop().create_task(coroutine))
+        again = {"run": self.work.run, "keep_warm": self.work.keep_warm}.get(failed.get_coro().__name__)  # type: ignore[union-attr]
+        if again is not None:
+            self._tasks.append(asyncio.get_running_loop().create_task(again()))
 
     async def _trip_card(self) -> None:
         try:

@@ -16,6 +16,7 @@ from sentinel.units import NS_PER_MS
 _log = logging.getLogger(__name__)
 
 _RETRY_S = 0.05
+_MAX_WAIT_S = 1.0
 #: Cancels under way at once.
 _AT_ONCE = 16
 
@@ -70,7 +71,8 @@ async def sweep(account: Account, symbols: Iterable[str], report: SweepReport) -
         else:
             # What one request for a whole symbol has left is named one by one.
             await _each(report, [account.cancel(order) for order in orders])
-            await asyncio.sleep(_RETRY_S)
+            # What stays open for long is not asked for so often that the venue shuts everybody out.
+            await asyncio.sleep(min(_RETRY_S * report.rounds, _MAX_WAIT_S))
 
 
 async def _each(report: SweepReport, jobs: list[Coroutine[Any, Any, None]]) -> None:

@@ -39,16 +39,16 @@ class KillSwitch:
         store: the daemon's store, where the word is.
         directory: of the latch.
         keys: directory of the persons' public keys, None without one.
-        verified_empty: whether the venue has said, since the kill, that nothing is open: a re-arming waits for it.
+        over: whether the kill has done its work at the venue, nothing open and nothing being sold: a re-arming waits for it.
 
     ``killed_ns`` is CLOCK_MONOTONIC at which the level that holds was stored, 0 while it is open.
     Raises ControlError where another kill process runs, or word or latch cannot be made.
     """
 
-    def __init__(self, store: Path, directory: Path, keys: Path | None, verified_empty: Callable[[], bool]) -> None:
+    def __init__(self, store: Path, directory: Path, keys: Path | None, over: Callable[[], bool]) -> None:
         self._store = store
         self._keys = keys
-        self._verified_empty = verified_empty
+        self._over = over
         self._pending: _Pending | None = None
         self.killed_ns = 0
         self.word = KillWordWriter(store)
@@ -94,16 +94,41 @@ class KillSwitch:
             _log.error("killed: level %d, %s, until it is re-armed", self.level, KillTrigger(self.record.trigger).name)
 
     def kill(self, level: KillLevel, trigger: KillTrigger, actor: str, reason: str) -> bool:
-        """Kill up to ``level``: the word at once, the latch behind it. False where it was already that far: nothing changes."""
+        """Kill up to ``level``: the word at once, the latch behind it. False where it was already that far: then only a
+        re-arming that waits for its second person is off.
+        """
+        self._pending = None
         if level <= self.level:
             return False
         # First the word: every microsecond before it, orders may leave.
         self.killed_ns = self.word.store(KillState(level, trigger, self.record.generation))
-        self._pending = None
+        self._put_word_back()
         record = self.latch.take(level=int(level), trigger=int(trigger), actor=actor, reason=reason, t_ns=time.time_ns())
         _log.error("kill: level %d, %s, by %s: %s", level, trigger.name, actor, reason)
         self._write("kill", record)
         return True
+
+    def hold(self, actor: str) -> None:
+        """See that the word is in its place and says what was stored. Call it often; somebody else's hand in it kills."""
+        in_place = self.word.is_in_place
+        if in_place and self.word.read() == self.record.state:
+            return
+        if self.level == KillLevel.OPEN:
+            self.kill(KillLevel.STOP_NEW, KillTrigger.DAMAGE, actor, "the word was removed, replaced or overwritten")
+            return
+        _log.error("the kill word was removed, replaced or overwritten; it is put back")
+        if in_place:
+            self.word.store(self.record.state)
+        else:
+            self._put_word_back(self.record.state)
+
+    def _put_word_back(self, state: KillState | None = None) -> None:
+        if self.word.is_in_place:
+            return
+        try:
+            self.word.put_back(state or self.word.read())
+        except ControlError as error:
+            _log.error("%s", error)
 
     def keep(self, what: str, **changes: Any) -> None:
         """Have the latch hold ``changes``, written behind the caller's back."""
@@ -146,7 +171,7 @@ class KillSwitch:
         before = self.record
         by = f"{first.name} ({first.uid})" + (f", {second.name} ({second.uid})" if second else "")
         changes: dict[str, Any] = {"generation": before.generation + 1, "level": 0, "trigger": 0, "actor": by, "reason": reason}
-        changes |= {"baselines": None, "anchors": {}, "flattening": False, "t_ns": time.time_ns()}
+        changes |= {"baselines": None, "anchors": {}, "flattening": False, "disconnected": False, "t_ns": time.time_ns()}
         if beat is not None:
             changes |= {"acknowledged": beat.kills, "acknowledged_beat_ns": beat.t_ns}
         try:
@@ -161,8 +186,9 @@ class KillSwitch:
     def _require_over(self) -> None:
         if (self._store / KILL_FILE_NAME).exists():
             raise ControlError("kill file", KILL_FILE_NAME, "no such file in the store", "remove it first")
-        if self.level >= KillLevel.CANCEL_ALL and not self._verified_empty():
-            raise ControlError("open orders", "not verified", "a venue that says that none is open", "wait, or see status")
+        if self.level >= KillLevel.CANCEL_ALL and not self._over():
+            remedy = "wait, or see status"
+            raise ControlError("open orders", "not verified", "a venue that says none is open, and flattening ended", remedy)
 
     def _to_sign(self, pending: _Pending) -> bytes:
         return message(pending.nonce, int(self.level), pending.generation, pending.first.name, pending.reason)

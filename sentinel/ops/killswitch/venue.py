@@ -125,13 +125,19 @@ class KillVenue:
         return read_instruments(decode_exchange_info(answer.body), symbols)
 
     async def place(self, symbol: str, side: str, qty: int, price: int, client_id: str, tif: str = "IOC") -> Placed:
-        """Send one limit order, once. An answer that does not come, or proves nothing, gives UNKNOWN: ask ``find`` then."""
+        """Send one limit order, once. An answer that does not come, or proves nothing, gives UNKNOWN: ask ``find`` then.
+
+        Raises Refused where the venue wants to be left alone first; the order was not taken.
+        """
         params: dict[str, str | int] = {"symbol": symbol, "side": side, "type": "LIMIT", "timeInForce": tif}
         params |= {"quantity": format_e8_short(qty), "price": format_e8_short(price)}
         params |= {"newClientOrderId": client_id, "newOrderRespType": "RESULT"}
         try:
             row = await self._signed("POST", "/api/v3/order", params)
         except Refused as error:
+            if error.wait_ms:
+                # Too many requests: not looked at, and to be sent again when the venue wants to hear of it.
+                raise
             # Of 5xx and of -1006 and -1007 nobody knows whether the order was taken.
             unknown = error.code in (0, -1000, -1006, -1007)
             return Placed("UNKNOWN" if unknown else "REJECTED", 0, str(error.value))

@@ -48,16 +48,23 @@ class KillWork:
         self.instruments: list[Instrument] = []
         self.session = "not begun"
         self.sweep = SweepReport()
+        self._again = SweepReport()
         self.late_orders = 0
         self.flattening: Flattening | None = None
         self.flat_ns = self.disconnected_ns = 0
-        self.disconnected = False
+        self.disconnected = switch.record.disconnected
         self.flattened = False
 
     @property
     def verified_empty(self) -> bool:
-        """Whether, since the kill, the venue has said that nothing is open."""
-        return bool(self.sweep.verified_ns) and self.sweep.verified_ns >= self._switch.killed_ns
+        """Whether, since the kill, the venue has said that nothing is open, and has not said otherwise after that."""
+        late = self._again.left and not self._again.verified_ns
+        return bool(self.sweep.verified_ns) and self.sweep.verified_ns >= self._switch.killed_ns and not late
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what the kill does at the venue has been done, or has ended for good: nothing more is sold."""
+        return self.done(self._switch.level)
 
     def wake(self) -> None:
         """The level has changed."""
@@ -101,20 +108,30 @@ class KillWork:
         if level < KillLevel.CANCEL_ALL or self.disconnected:
             await self._wake.wait()
             return
-        # What had left before the word may arrive until the venue takes it no more.
+        try:
+            await asyncio.wait_for(self._wake.wait(), self._until_look_s())
+        except TimeoutError:
+            if self._switch.level:
+                await self._look_again()
+
+    def _until_look_s(self) -> float:
+        # What had left before the word may arrive until the venue takes it no more. Looks have a price: twenty and a few.
         settled_s = self._venue.recv_window_ms / 1000 + 0.5
         age_s = (time.monotonic_ns() - self._switch.killed_ns) / 1e9
-        try:
-            await asyncio.wait_for(self._wake.wait(), 0.25 if age_s < settled_s else _WATCH_S)
-        except TimeoutError:
-            if not self._switch.level:
-                return
-            again = SweepReport()
-            await sweep(self._venue, self._config.feed.symbols, again)
-            if again.found:
-                self.late_orders += again.found
-                _log.error("%d orders came after the sweep, and were cancelled", again.found)
-                self._switch.note("late orders", found=again.found)
+        return max(0.25, settled_s / 20) if age_s < settled_s else _WATCH_S
+
+    async def _look_again(self) -> None:
+        again = self._again = SweepReport()
+        await sweep(self._venue, self._config.feed.symbols, again)
+        if again.found:
+            self.late_orders += again.found
+            _log.error("%d orders came after the sweep, and were cancelled", again.found)
+            self._switch.note("late orders", found=again.found)
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(self._until_look_s())
+            await self._look_again()
 
     async def _cancel(self) -> None:
         if self.verified_empty and self._swept_level:
@@ -140,7 +157,13 @@ class KillWork:
         self._switch.keep("flattening", flattening=True, baselines=baselines)
         pause_s = settings.flatten_pause_ms / 1000
         self.flattening = Flattening(self._venue, limits, pause_s, dict(record.anchors), self._keep_anchor, self._name)
-        await self.flattening.run(self.instruments, baselines, after_restart)
+        # It may take minutes: what arrives meanwhile does not wait for its end.
+        looking = asyncio.create_task(self._keep_looking())
+        try:
+            await self.flattening.run(self.instruments, baselines, after_restart)
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
         self.flat_ns = time.monotonic_ns() if self.flattening.is_flat else 0
         self.flattened = True
         rows = [report.shown() for report in self.flattening.reports]
@@ -165,6 +188,7 @@ class KillWork:
         self.session = "disconnected: level 4"
         for line in self.revoke:
             _log.error("%s", line)
+        self._switch.keep("disconnected", disconnected=True)
         self._switch.note("disconnected", revoke=self.revoke)
 
     @property
@@ -175,6 +199,7 @@ class KillWork:
     def rearmed(self) -> None:
         """A new life begins."""
         self.sweep, self.flattening, self.flat_ns, self.late_orders = SweepReport(), None, 0, 0
+        self._again = SweepReport()
         self.flattened = False
         self._swept_level = 0
         self.wake()
@@ -202,6 +227,8 @@ class KillWork:
 
     def done(self, level: KillLevel) -> bool:
         """Whether what ``level`` does has been done, or has ended for good."""
+        if self.disconnected:
+            return True
         if level >= KillLevel.CANCEL_ALL and not self.verified_empty:
             return False
         if level >= KillLevel.FLATTEN and not self.flattened:

@@ -17,6 +17,7 @@ from sentinel.host.control.access import NEEDED, Access
 from sentinel.host.control.endpoint import Peer
 from sentinel.host.control.gatekeeper import Gatekeeper
 from sentinel.host.control.protocol import (
+    Alarm,
     Approvals,
     Approve,
     Arm,
@@ -42,6 +43,7 @@ EVERYTHING: list[Request] = [
     CancelAll(),
     Reconcile(),
     Kill(),
+    Alarm(1, 1),
     Arm(),
     LimitsApply("version = 1", {}),
     Approve(7),
@@ -189,3 +191,16 @@ def test_a_stranger_is_recorded_without_a_name() -> None:
     assert (row["request"], row["result"], row["uid"], row["role"]) == (AccessRequest.CONNECT, AccessResult.DENIED, 4_242, 0)
     assert row["person"] == b""
     assert row["seq"] == np.uint64(1)
+
+
+def test_who_only_looks_waits_a_moment_and_who_stops_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    desk = Desk(Access(AccessConfig(roles=str(write_roles(tmp_path)))))
+    for request, waits in ((Kill(), 0), (CancelAll(), 0), (Orders(), 1), (Positions(), 2)):
+        asyncio.run(desk.gatekeeper.answer(request, peer("alice")))
+        assert len(waited) == waits

@@ -406,3 +406,20 @@ def test_whatever_is_applied_one_person_never_widens_and_nothing_widens_before_t
                 assert pending is not None or desk.in_force() == before
                 assert pending is None or pending["signers"] == ["alice", "bob"]
             assert all(value <= getattr(config.risk, name) for name, value in desk.in_force().items())
+
+
+def test_a_file_that_waits_and_has_tightened_something_waits_again_where_somebody_has_moved_it(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.apply(1, "alice")
+    life.apply(2, "alice", "bob", max_drawdown_bps=800, max_order_notional='"400"')
+    assert (life["max_order_notional"], life["max_drawdown_bps"]) == (400 * E8, 500)
+    life.die()
+    (tmp_path / "limits-pending.json").rename(tmp_path / "limits-current.json")
+    life = Life(tmp_path)
+    assert (life["max_drawdown_bps"], life.desk.show()["pending_left_s"]) == (500, WAIT_S)
+    life.waits(WAIT_S)
+    assert (life["max_order_notional"], life["max_drawdown_bps"]) == (400 * E8, 800)
+    life.die()
+    life = Life(tmp_path)
+    assert (life["max_drawdown_bps"], life.desk.show()["pending"]) == (800, None)
+    life.die()

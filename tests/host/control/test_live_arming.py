@@ -328,3 +328,17 @@ def test_an_arming_ends_with_the_signed_limits() -> None:
     rig = LiveRig()
     assert rig.arming.begin(rig.clock.ns, rig.clock.ns + NS_PER_S) == rig.clock.ns + NS_PER_S
     assert rig.arming.begin(rig.clock.ns, rig.clock.ns + 2 * HOURS_2_NS) == rig.clock.ns + HOURS_2_NS
+
+
+def test_an_arming_ends_with_a_file_that_was_taken_in_after_it() -> None:
+    rig = LiveRig()
+    rig.confirm(rig.offer()["nonce"])
+    rig.arming.end_by(0)
+    assert rig.arming.left_s() == 2 * 3600
+    rig.arming.end_by(rig.clock.ns + HOURS_2_NS // 2)
+    assert rig.arming.left_s() == 3600
+    rig.arming.end_by(rig.clock.ns + HOURS_2_NS)
+    assert rig.arming.left_s() == 3600
+    rig.arming.end()
+    rig.arming.end_by(rig.clock.ns + HOURS_2_NS)
+    assert rig.arming.left_s() == 0

@@ -94,3 +94,16 @@ def test_what_is_no_file_no_text_or_too_long_is_a_typed_error(tmp_path: Path) ->
 def test_no_tree_is_more_than_refused(tree: Any) -> None:
     with pytest.raises(ConfigError):
         parse_roles(tree if isinstance(tree, dict) else {"persons": tree})
+
+
+@pytest.mark.parametrize(("mode", "believed"), [(0o777, False), (0o770, False), (0o1777, True), (0o755, True)])
+def test_a_file_that_others_can_exchange_for_another_is_not_believed(tmp_path: Path, mode: int, believed: bool) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = write_roles(folder)
+    folder.chmod(mode)
+    if believed:
+        assert read_roles(path, os.geteuid()) == PERSONS
+        return
+    with pytest.raises(ConfigError, match="directory"):
+        read_roles(path, os.geteuid())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from sentinel.ops.killswitch import flatten as flatten_module
 from sentinel.ops.killswitch.flatten import Flattening
-from sentinel.ops.killswitch.venue import Placed, Quote
+from sentinel.ops.killswitch.venue import Placed, Quote, Refused
 from sentinel.units import E8
 from tests.ops.killswitch.fake_account import FakeAccount, no_answer
 from tests.ops.killswitch.test_reduce_gate import LIMITS, PLAIN
@@ -69,7 +70,8 @@ def test_at_the_bound_it_stops_and_says_so() -> None:
     assert account.held["AAA"] > 0
 
 
-def test_the_bound_is_that_of_the_first_begin_also_after_a_restart() -> None:
+def test_the_bound_is_that_of_the_first_begin_also_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flatten_module, "_ENGINE_S", 0.0)
     account = FakeAccount(held={"AAA": E8})
     work = _flatten(account, {"AAAUSDT": 0}, anchors={"AAAUSDT": 110 * E8}, after_restart=True)
     assert work.reports[0].why == "bound of 200 bps hit"
@@ -158,3 +160,38 @@ def test_no_mixture_of_fills_crosses_the_baseline(held: int, baseline: int, shar
     away = [abs(amount - baseline) for amount in path]
     assert away == sorted(away, reverse=True)
     assert all((amount - baseline) * (held - baseline) >= 0 for amount in path)
+
+
+@pytest.mark.parametrize("request_", ["balances", "quote"])
+def test_one_lost_answer_leaves_no_position_behind(request_: str) -> None:
+    account, times = FakeAccount(held={"AAA": E8}), iter([True])
+
+    def fail(name: str) -> None:
+        if name == request_ and next(times, False):
+            raise no_answer()
+
+    account.fails = fail
+    assert _flatten(account, {"AAAUSDT": 0}).is_flat
+
+
+def test_a_venue_that_wants_to_be_left_alone_is_and_then_gets_the_slice() -> None:
+    account = FakeAccount(held={"AAA": E8})
+
+    def busy(side: str, qty: int, price: int) -> Placed:
+        account.takes = None
+        refusal = Refused("request", "status 429", "status 200", "wait")
+        refusal.wait_ms = 300
+        raise refusal
+
+    account.takes = busy
+    began = time.monotonic()
+    assert _flatten(account, {"AAAUSDT": 0}).is_flat
+    assert time.monotonic() - began >= 0.3
+
+
+def test_a_restart_waits_as_long_as_the_venue_may_still_execute_what_it_had_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flatten_module, "_ENGINE_S", 0.4)
+    account = FakeAccount(held={"AAA": E8})
+    began = time.monotonic()
+    _flatten(account, {"AAAUSDT": 0}, after_restart=True)
+    assert time.monotonic() - began >= 0.4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -294,3 +294,84 @@ def test_a_word_of_another_generation_does_not_open(bench: Bench) -> None:
     with open(bench.store / KILL_WORD_NAME, "r+b") as file:
         file.write(old.to_bytes(8, "little"))
     assert bench.start().level == 1
+
+
+def _removed(path: Path) -> None:
+    path.unlink()
+
+
+def _replaced(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(encode_word(KillState(KillLevel.OPEN, KillTrigger.NONE, 1)).to_bytes(8, "little").ljust(4096, b"\0"))
+    os.rename(other, path)
+
+
+def _overwritten(path: Path) -> None:
+    with open(path, "r+b") as file:
+        file.write(encode_word(KillState(KillLevel.OPEN, KillTrigger.NONE, 7)).to_bytes(8, "little"))
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+@pytest.mark.parametrize("spoil", [_removed, _replaced, _overwritten, _cut])
+@pytest.mark.parametrize("level", [0, 1, 3])
+def test_a_word_that_somebody_else_has_touched_is_put_back_and_kills(
+    spoil: Callable[[Path], None], level: int, bench: Bench
+) -> None:
+    switch = bench.start()
+    if level:
+        _kill(switch, level)
+    spoil(bench.store / KILL_WORD_NAME)
+    switch.hold("test")
+    assert switch.level == max(level, 1)
+    assert bench.word().level == max(level, 1)
+    # And it is this process's file again.
+    if level < 3:
+        assert _kill(switch, 4)
+        assert bench.word().level == 4
+    with pytest.raises(ControlError, match="another kill process"):
+        bench.start()
+
+
+def test_a_kill_reaches_the_daemon_whose_word_was_exchanged_just_before(bench: Bench) -> None:
+    switch = bench.start()
+    _replaced(bench.store / KILL_WORD_NAME)
+    assert _kill(switch, 2)
+    assert bench.word().level == 2
+
+
+def test_a_word_nobody_touched_is_left_alone(bench: Bench) -> None:
+    switch = bench.start()
+    switch.hold("test")
+    assert (switch.level, bench.word().is_open) == (0, True)
+
+
+def test_who_kills_again_ends_a_rearming_that_waits_for_its_second_person(bench: Bench) -> None:
+    switch = bench.start()
+    _kill(switch, 2)
+    nonce = switch.ask_rearm(ALICE, REASON, BEAT)["nonce"]
+    assert not _kill(switch, 2)
+    with pytest.raises(ControlError, match="nonce"):
+        switch.confirm_rearm(nonce, "bob", BOB.uid, "", BEAT)
+    assert switch.level == 2
+
+
+def test_the_same_name_in_capitals_is_the_same_person(bench: Bench) -> None:
+    switch = bench.start()
+    _kill(switch)
+    with pytest.raises(ControlError, match="second person"):
+        switch.rearm(ALICE, Person("Alice", BOB.uid), REASON, BEAT)
+
+
+@pytest.mark.parametrize("what", ["directory", "file"])
+def test_a_key_that_others_may_have_put_there_proves_nobody(what: str, bench: Bench) -> None:
+    switch = bench.start()
+    _kill(switch)
+    key = bench.key("bob")
+    (bench.keys if what == "directory" else bench.keys / "bob.pem").chmod(0o777)
+    asked = switch.ask_rearm(ALICE, REASON, BEAT)
+    with pytest.raises(ControlError, match="bob"):
+        switch.confirm_rearm(asked["nonce"], "bob", ALICE.uid, sign(key, asked["to_sign"].encode()), BEAT)
+    assert switch.level == 2
