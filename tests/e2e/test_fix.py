@@ -30,6 +30,7 @@ from tests.e2e.lockstep_rig import run
 from tests.e2e.wall_clock_rig import (
     ACCOUNT,
     FEED,
+    RISK,
     SPEED,
     STRATEGY,
     assert_replays,
@@ -87,6 +88,7 @@ def _config(server: VenueServer, acceptor: ExchangeAcceptor, directory: Path) ->
             },
             "feed": {"symbols": SYMBOLS, "depth_symbols": SYMBOLS, **FEED},
             "strategy": STRATEGY,
+            "risk": RISK,
             "store": {"directory": str(directory / "store"), "segment_mib": 8},
         }
     )

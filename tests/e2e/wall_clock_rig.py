@@ -27,6 +27,8 @@ PUMP_S, MINUTES = 130.0, 8.0
 ACCOUNT = "paper"
 #: Acts at once on whatever the eager model sees, and gives a fast market room.
 STRATEGY = {"entry": "immediate", "cooldown_ms": 0, "horizon_ms": 2_000, "slippage_bps": 500}
+#: Room for limits as far beyond the best price as that.
+RISK = {"collar_floor_bps": 1_000}
 FEED = {"stall_timeout_ms": 2_000, "backoff_min_ms": 10, "backoff_max_ms": 100}
 
 
