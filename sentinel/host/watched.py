@@ -16,13 +16,15 @@ from sentinel.host.metrics import EngineHost as MeasuredHost
 from sentinel.host.metrics import Measured, MetricsReader
 from sentinel.host.ports import Clock
 from sentinel.host.status import StatusFile
-from sentinel.units import NS_PER_MS
+from sentinel.units import NS_PER_MS, NS_PER_S
 from sentinel.wire import Command, Control, TradingState
 
 _log = logging.getLogger(__name__)
 
 #: What an ALARM wants, its ``value``.
 WANTS_REDUCE_ONLY, WANTS_KILL = 1, 2
+#: Longer than any status is away from the next.
+_STEP_SHOWN_NS = 3 * NS_PER_S
 
 
 class EngineHost(MeasuredHost, Protocol):
@@ -62,6 +64,7 @@ class Watched:
         self._metrics = MetricsReader(daemon)
         self._every_ns = settings.status_every_ms * NS_PER_MS
         self._due_ns = 0
+        self._stepped_ns: int | None = None
         self._heartbeat = HeartbeatWatch(directory, settings.silence_ms, daemon.host.epoch) if settings.required else None
         self._status: StatusFile | None = None
         try:
@@ -115,6 +118,8 @@ class Watched:
         if look.bound_ns != UNKNOWN_NS:
             look = look._replace(bound_ns=look.bound_ns + _strayed_ns(self._daemon.clock))
         self.look = look
+        if look.stepped:
+            self._stepped_ns = time.monotonic_ns()
         self._daemon.host.control(Command.CLOCK, now_ns, value=look.bound_ns, value2=int(look.stepped))
 
     def _write_status(self, status: StatusFile, state: EngineState) -> None:
@@ -124,8 +129,14 @@ class Watched:
             self._daemon.config.mode,
             trading.name,
             trading == TradingState.ACTIVE,
-            self._metrics.read(self.look),
+            self._metrics.read(self._told()),
         )
+
+    def _told(self) -> ClockLook | None:
+        """The last look; with the step of an earlier one for as long as a status may miss it."""
+        look = self.look
+        recent = self._stepped_ns is not None and time.monotonic_ns() - self._stepped_ns < _STEP_SHOWN_NS
+        return look if look is None or not recent else look._replace(stepped=True)
 
 
 def _strayed_ns(clock: Clock) -> int:

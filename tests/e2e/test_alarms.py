@@ -90,7 +90,7 @@ class Scene:
         except ControlError:
             return "none"
 
-    def until(self, condition: Callable[[], bool], within_s: float = 90.0) -> None:
+    def until(self, condition: Callable[[], bool], within_s: float = 240.0) -> None:
         deadline = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < deadline, f"{self.state()}, alerts {[posted.body for posted in self.alerts.posted]}"

@@ -27,6 +27,7 @@ from tests.e2e.lockstep_rig import run
 from tests.e2e.wall_clock_rig import (
     ACCOUNT,
     FEED,
+    RISK,
     SPEED,
     STRATEGY,
     Ended,
@@ -67,6 +68,7 @@ def _config(venue: CoinbaseServer, directory: Path, **strategy: Any) -> Config:
             "venue": {"name": "coinbase", **addresses},
             "feed": {"symbols": SYMBOLS, "depth_symbols": SYMBOLS, "quote_asset": "USD", **FEED},
             "strategy": {**STRATEGY, **strategy},
+            "risk": RISK,
             "store": {"directory": str(directory / "store"), "segment_mib": 8},
         }
     )

@@ -30,6 +30,8 @@ from tests.e2e.lockstep_rig import run
 from tests.e2e.wall_clock_rig import (
     ACCOUNT,
     FEED,
+    PUMP_S,
+    RISK,
     SPEED,
     STRATEGY,
     assert_replays,
@@ -57,8 +59,8 @@ def _fast_venue(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def _venue(folder: Path) -> AsyncIterator[tuple[VenueServer, Exchange, ExchangeAcceptor]]:
-    source = pump_market(["NOVA", "LUMI"], "", "USDT")
+async def _venue(folder: Path, pump_s: float = PUMP_S) -> AsyncIterator[tuple[VenueServer, Exchange, ExchangeAcceptor]]:
+    source = pump_market(["NOVA", "LUMI"], "", "USDT", pump_s)
     accounts = {ACCOUNT: {"USDT": 100_000 * E8, "NOVA": 120_000 * E8, "LUMI": 700 * E8}}
     exchange = Exchange(source.instruments, source, accounts, 1)
     public = PRIVATE.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -87,6 +89,7 @@ def _config(server: VenueServer, acceptor: ExchangeAcceptor, directory: Path) ->
             },
             "feed": {"symbols": SYMBOLS, "depth_symbols": SYMBOLS, **FEED},
             "strategy": STRATEGY,
+            "risk": RISK,
             "store": {"directory": str(directory / "store"), "segment_mib": 8},
         }
     )

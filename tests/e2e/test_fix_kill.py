@@ -21,6 +21,9 @@ from tests.e2e.test_fix import CREDENTIALS, SYMBOLS, _config, _venue
 from tests.e2e.test_kill_and_restart import _write_toml
 from tests.e2e.wall_clock_rig import ACCOUNT, owned
 
+#: 20 s after the venue's start: a child on a busy machine needs some of them to import and load all it runs.
+_PUMP_S = 400.0
+
 
 def _told(store: Path) -> set[tuple[str, int]]:
     """Fills in the journal: symbol and trade id."""
@@ -37,7 +40,7 @@ def _told(store: Path) -> set[tuple[str, int]]:
 @pytest.mark.parametrize("point", POINTS)
 def test_death_as_an_order_is_heard_of_loses_and_doubles_nothing(tmp_path: Path, point: str) -> None:
     async def scenario() -> None:
-        async with _venue(tmp_path) as (server, exchange, acceptor):
+        async with _venue(tmp_path, _PUMP_S) as (server, exchange, acceptor):
             config = tmp_path / "run.toml"
             _write_toml(_config(server, acceptor, tmp_path), config)
             first = FixChild(tmp_path, config, CREDENTIALS.api_key, CREDENTIALS.secret, point)

@@ -23,22 +23,24 @@ from sentinel.sim.venue.exchange import Exchange
 from sentinel.wire import OrderState, TradingState
 
 SPEED = 20.0
-PUMP_S, MINUTES = 130.0, 8.0
+PUMP_S, AFTER_S = 130.0, 350.0
 ACCOUNT = "paper"
 #: Acts at once on whatever the eager model sees, and gives a fast market room.
 STRATEGY = {"entry": "immediate", "cooldown_ms": 0, "horizon_ms": 2_000, "slippage_bps": 500}
+#: Room for limits as far beyond the best price as that.
+RISK = {"collar_floor_bps": 1_000}
 FEED = {"stall_timeout_ms": 2_000, "backoff_min_ms": 10, "backoff_max_ms": 100}
 
 
-def pump_market(bases: Iterable[str], separator: str, quote: str) -> MarketModel:
+def pump_market(bases: Iterable[str], separator: str, quote: str, pump_s: float = PUMP_S) -> MarketModel:
     """The named coins, the first of which is pumped, under a venue's own names."""
     coins = []
     for base in bases:
         coin = next(coin for coin in COINS if coin.instrument.base == base)
         name = f"{base}{separator}{quote}"
         coins.append(replace(coin, instrument=replace(coin.instrument, symbol=name, quote=quote), trades_per_s=1.0))
-    pump = Episode(coins[0].instrument.symbol, PUMP_S, decay_s=60.0)
-    return MarketModel(5, coins, MINUTES, (pump,), start_ns=time.time_ns() // 1_000_000 * 1_000_000)
+    pump = Episode(coins[0].instrument.symbol, pump_s, decay_s=60.0)
+    return MarketModel(5, coins, (pump_s + AFTER_S) / 60, (pump,), start_ns=time.time_ns() // 1_000_000 * 1_000_000)
 
 
 async def until(condition: Callable[[], bool], what: str, within_s: float = 40.0) -> None:

@@ -191,3 +191,16 @@ def test_settings_of_alarms_and_clock_are_no_matter_of_a_replay() -> None:
         return parse_config({"venue": venue, "feed": feed, **sections}).digest()
 
     assert digest(alarms={"required": True}, clock={"chronyd": "", "look_every_ms": 500}) == digest()
+
+
+def test_a_step_of_the_clock_stays_in_the_status_until_somebody_can_have_read_it(tmp_path: Path) -> None:
+    looks = (ClockLook(31_000, False), ClockLook(31_000, True), ClockLook(31_000, False), ClockLook(31_000, False))
+    daemon = _daemon(tmp_path, Source(*looks), status_every_ms=100)
+    for _ in range(3):
+        _tick(daemon)
+    time.sleep(0.11)
+    _tick(daemon)
+    status = read_status(tmp_path)
+    assert status is not None
+    assert status.metrics["clock_stepped"] == 1
+    daemon.host.close()

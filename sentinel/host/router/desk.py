@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sentinel.engine.orders import QUERY_INTERVAL_NS
 from sentinel.engine.state import CLOCK_BOUND_NS
-from sentinel.errors import RouteError, VenueError
+from sentinel.errors import JournalError, RouteError, VenueError
 from sentinel.host.clock import LiveClock
 from sentinel.host.live import check_mode
 from sentinel.host.ports import Clock
@@ -23,6 +24,8 @@ from sentinel.host.router.outcome import Outcome, OutcomeSink
 from sentinel.host.router.store import PlacedOrder, RouteStore
 from sentinel.units import NS_PER_MS, NS_PER_S, format_e8_short
 from sentinel.wire import OrderState, client_order_id
+
+_log = logging.getLogger(__name__)
 
 #: Beyond the time in which an order could still be taken, for the questions that prove it was not.
 _PATIENCE_NS = 10 * NS_PER_S
@@ -154,7 +157,11 @@ class SessionDesk:
                 self.session.query(order.key, order.symbol)
             await asyncio.sleep(_LOOK_S)
         if outcome.ended:
-            self.store.ended(order.key, summary(outcome))
+            try:
+                self.store.ended(order.key, summary(outcome))
+            except JournalError as error:
+                # What was filled is filled: it must not pass for an order that never left. The next start asks again.
+                _log.error("%s order %s: its end is not written: %s", self.setup.name, client_order_id(order.key), error)
 
 
 class _Proof:

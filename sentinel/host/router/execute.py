@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
-from sentinel.errors import JournalError, RouteError
+from sentinel.errors import JournalError, RouteError, SentinelError
 from sentinel.host.router.check import ApprovedPlan, approve
 from sentinel.host.router.desk import Settled
 from sentinel.host.router.live import Reading
@@ -130,11 +130,11 @@ async def run(
     if not usable:
         done.stopped = "no venue is left that has not refused or is not in doubt"
         return done
-    fresh = await read(usable)
-    done.missing |= fresh.missing
     try:
+        fresh = await read(usable)
+        done.missing |= fresh.missing
         await _round(done, replace(order, qty=done.shortfall), destinations, fresh, check_limits)
-    except RouteError as error:
+    except SentinelError as error:
         done.stopped = str(error)
     return done
 

@@ -87,7 +87,7 @@ def venue_setups(configs: Mapping[str, Config], symbol: str) -> list[VenueSetup]
     unknown = sorted(set(names) - set(configs))
     if unknown:
         raise ConfigError("--symbol", unknown, f"venues of the settings: {', '.join(configs)}", "correct the venue's name")
-    setups = []
+    setups: list[VenueSetup] = []
     for name, config in configs.items():
         wanted = names.get(name, common).replace("-", "")
         found = [listed for listed in config.feed.symbols if listed.replace("-", "") == wanted]
@@ -96,8 +96,19 @@ def venue_setups(configs: Mapping[str, Config], symbol: str) -> list[VenueSetup]
             raise ConfigError("--symbol", names.get(name, symbol), allowed, f"write --symbol {name}=NAME,... for its own name")
         if not config.venue.takes_orders:
             raise ConfigError(f"{name}: venue.api_url", "", "an address for orders", "name one: a route needs an account")
-        setups.append(VenueSetup(name, config, read_credentials(config.venue), found[0]))
+        credentials = read_credentials(config.venue)
+        setup = VenueSetup(name, config, credentials, found[0])
+        twins = [one.name for one in setups if _account(one) == _account(setup)]
+        if twins:
+            remedy = "name its settings once: its balance would be spent twice, and two stores give the same ids"
+            raise ConfigError(f"{name}: key", f"that of {twins[0]}", "an account of its own", remedy)
+        setups.append(setup)
     return setups
+
+
+def _account(setup: VenueSetup) -> tuple[str, str, str]:
+    """What two settings of one account have in common, as far as settings tell."""
+    return setup.config.venue.name, setup.config.venue.rest_url, setup.credentials.api_key
 
 
 def open_session(

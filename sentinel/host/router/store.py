@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 from sentinel.errors import JournalError
 from sentinel.host.store.epoch import bump_epoch
 from sentinel.host.store.segment import sync_directory
-from sentinel.wire import client_key
+from sentinel.wire import CLIENT_KEY_SEQUENCE_BITS, CLIENT_KEY_STRATEGY_BITS, client_key
 
 #: The strategy byte of client keys that the router uses.
 ROUTE_STRATEGY = 255
+_EPOCH_SHIFT = CLIENT_KEY_STRATEGY_BITS + CLIENT_KEY_SEQUENCE_BITS
 
 
 class PlacedOrder(NamedTuple):
@@ -81,7 +82,7 @@ class RouteStore:
     def next_key(self) -> int:
         """A client key never used before. Raises JournalError."""
         if not self._epoch:
-            self._epoch = bump_epoch(self._directory)
+            self._epoch = bump_epoch(self._directory, max((order.key >> _EPOCH_SHIFT for order in self.orders), default=0))
         self._sequence += 1
         return client_key(self._epoch, ROUTE_STRATEGY, self._sequence)
 
@@ -104,11 +105,16 @@ class RouteStore:
     def _append(self, row: dict[str, Any]) -> None:
         text = json.dumps(row).encode()
         line = b"%08x %s\n" % (zlib.crc32(text), text)
+        end = os.lseek(self._file, 0, os.SEEK_CUR)
         try:
             if os.write(self._file, line) != len(line):
                 raise OSError("short write")
             os.fsync(self._file)
         except OSError as error:
+            # A part of a line would spoil the next one.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, end)
+                os.lseek(self._file, end, os.SEEK_SET)
             raise JournalError("route record", str(self._directory), "a disk with room", f"free some ({error})") from None
 
 

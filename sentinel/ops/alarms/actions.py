@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 _TIMEOUT_S = 5.0
 #: Between two requests about alarms that stand.
 _EVERY_NS = NS_PER_S
+_SAY_EVERY_NS = 60 * NS_PER_S
 
 
 class Actions:
@@ -40,6 +41,7 @@ class Actions:
         self._thread = ThreadPoolExecutor(1, "alarm-actions")
         self._request: Future[None] | None = None
         self._due_ns = 0
+        self._said, self._said_ns = "", 0
 
     def want(self, rules: list[Rule], status: Status | None) -> None:
         """Ask for what the first of ``rules`` wants and ``status``, the daemon's last, does not show. Never waits."""
@@ -61,10 +63,18 @@ class Actions:
         try:
             answer = self._send(self._directory, Alarm(rule.number, wanted), _TIMEOUT_S)
         except ControlError as error:
-            _log.error("alarm %s: the daemon was asked for %s in vain: %s", rule.id, rule.action, error)
+            self._say(f"alarm {rule.id}: the daemon was asked for {rule.action} in vain: {error}")
             return
+        self._said = ""
         self.asked += 1
         _log.warning("alarm %s: the daemon was asked for %s and is %s", rule.id, rule.action, answer.get("trading_state"))
+
+    def _say(self, text: str) -> None:
+        """Log what is new, and what is not once a minute: a daemon that is gone is asked until it is back."""
+        now_ns = self._clock()
+        if text != self._said or now_ns - self._said_ns >= _SAY_EVERY_NS:
+            self._said, self._said_ns = text, now_ns
+            _log.error("%s", text)
 
 
 def _is_so(rule: Rule, status: Status | None) -> bool:

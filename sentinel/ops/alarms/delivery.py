@@ -16,6 +16,8 @@ _log = logging.getLogger(__name__)
 
 _QUEUE = 1_000
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 30.0
+#: One that has held an alert for longer than all of its time-outs counts as failing.
+HANGS_S = 30.0
 
 
 class _Line:
@@ -28,6 +30,7 @@ class _Line:
         self._queue: deque[Alert] = deque()
         self._changed = threading.Condition()
         self._ending = False
+        self._sending_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"alerts-{sink.name}", daemon=True)
         self._thread.start()
 
@@ -55,6 +58,7 @@ class _Line:
                     return
                 alert = self._queue[0]
             try:
+                self._sending_since = time.monotonic()
                 self.sink.send(alert)
             except Exception as error:
                 if not self.failing:
@@ -62,13 +66,14 @@ class _Line:
                     _log.error(
                         "alerts by %s: %s", self.sink.name, error if isinstance(error, AlarmError) else type(error).__name__
                     )
-                self.failing = True
+                self.failing, self._sending_since = True, None
                 with self._changed:
                     if self._ending:
                         return
                     self._changed.wait_for(lambda: self._ending, wait_s)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
                 continue
+            self._sending_since = None
             if self.failing:
                 _log.warning("alerts by %s: taken again", self.sink.name)
             self.failing, wait_s = False, _FIRST_WAIT_S
@@ -76,6 +81,12 @@ class _Line:
             with self._changed:
                 if self._queue and self._queue[0] is alert:
                     self._queue.popleft()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the sink neither takes nor refuses an alert."""
+        since = self._sending_since
+        return since is not None and time.monotonic() - since > HANGS_S
 
 
 class Delivery:
@@ -91,8 +102,8 @@ class Delivery:
 
     @property
     def failing(self) -> int:
-        """Sinks that refused what they were given last."""
-        return sum(line.failing for line in self._lines)
+        """Sinks that refused what they were given last, or hang."""
+        return sum(line.failing or line.hangs for line in self._lines)
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:

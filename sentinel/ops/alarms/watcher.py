@@ -51,6 +51,7 @@ class AlarmWatcher:
         self.evaluator = Evaluator(rules_of(config), settings.repeat_every_s, settings.clear_after_s, states)
         self._machine = Machine((self.directory, config.audit_directory))
         self._daemons = [rule.metric for rule in self.evaluator.rules if rule.metric not in OWN_METRICS]
+        self._status: Status | None = None
         self._lock = _lock(self.directory)
         try:
             self._heartbeat = Heartbeat(self.directory)
@@ -63,7 +64,8 @@ class AlarmWatcher:
     def look(self) -> list[Alert]:
         """One look at everything. Returns what was told."""
         self.looks += 1
-        status = read_status(self.directory)
+        # One that is just being written, or cannot be read, leaves the last one, which grows old.
+        self._status = status = read_status(self.directory) or self._status
         monotonic_ns, t_ns = time.monotonic_ns(), time.time_ns()
         self.metrics = self._read(status, monotonic_ns)
         changed = False

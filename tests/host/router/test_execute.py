@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sentinel.errors import JournalError, RouteError
+from sentinel.errors import ConfigError, JournalError, RouteError
 from sentinel.host.router.check import approve
 from sentinel.host.router.desk import Settled
 from sentinel.host.router.execute import Destination, Fresh, run, send
@@ -146,3 +146,16 @@ def test_an_order_that_may_rest_is_not_sent() -> None:
     with pytest.raises(RouteError, match="--rest"):
         routed(RouteOrder(Side.BUY, E8, 104 * E8, rest=True), {"near": near})
     assert near.orders == []
+
+
+def test_what_was_sent_is_told_though_the_venues_cannot_be_read_anew() -> None:
+    order = RouteOrder(Side.BUY, 5 * E8, 104 * E8)
+    venues = {"near": Venue((FILLED, 1)), "far": Venue((FILLED, 1))}
+
+    async def read(names: frozenset[str]) -> Fresh:
+        raise ConfigError("feed.symbols", "X", "symbols the venue lists", "correct it")
+
+    destinations = {name: Destination(venue, "X") for name, venue in venues.items()}
+    done = asyncio.run(run(order, fresh(frozenset(venues)), destinations, read, lambda *_: None, True))
+    assert len(done.legs) == 2
+    assert "symbols the venue lists" in done.stopped

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from sentinel.cli.route_live import report_result
+from sentinel.config import parse_config
 from sentinel.errors import ConfigError, JournalError, RouteError
 from sentinel.host.router.live import venue_setups
 from sentinel.host.router.live_run import execute_live, plan_live
+from sentinel.host.router.store import RouteStore
 from sentinel.sim.venue.faults import FaultKind
 from sentinel.units import E8
 from sentinel.wire import FeeAsset, OrderState, Side
-from tests.host.router.live_rig import BASE, BOTH, QUOTE, Venues, buy, play
+from tests.host.router.live_rig import BASE, BOTH, QUOTE, Venues, buy, play, settings
 
 
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: Any) -> None:
@@ -224,5 +226,35 @@ def test_symbols_priced_in_two_assets_must_both_be_named(tmp_path: Path, monkeyp
             venue_setups(venues.configs(), "AAAUSDT")
         with pytest.raises(ConfigError, match="kraken"):
             venue_setups(venues.configs(), BOTH + ",kraken=AAAUSD")
+
+    run(tmp_path, monkeypatch, scenario)
+
+
+def test_an_order_whose_end_cannot_be_written_counts_as_what_it_is_and_is_not_bought_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(venues: Venues) -> None:
+        def full(store: RouteStore, key: int, outcome: dict[str, Any]) -> None:
+            raise JournalError("route record", "x", "a disk with room", "free some")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(RouteStore, "ended", full)
+            report = await execute_live(venues.setups(), buy(6, 104), True)
+        assert [leg.filled for leg in report.executed.legs] == [3 * E8, 3 * E8]
+        assert (report.executed.shortfall, len(report.executed.plans)) == (0, 1)
+        assert venues.bought("binance") + venues.bought("coinbase") == 6 * E8
+        again = await execute_live(venues.setups(), buy(1, 104), False)
+        recovered = [one.outcome.filled for name in ("binance", "coinbase") for one in again.recovered[name]]
+        assert recovered == [3 * E8, 3 * E8]
+
+    run(tmp_path, monkeypatch, scenario)
+
+
+def test_two_settings_of_one_key_are_one_account_and_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(venues: Venues) -> None:
+        configs = venues.configs()
+        twin = parse_config(settings("binance", venues.servers["binance"], tmp_path / "other"))
+        with pytest.raises(ConfigError, match="an account of its own"):
+            venue_setups({"binance": configs["binance"], "twin": twin}, "AAAUSDT")
 
     run(tmp_path, monkeypatch, scenario)

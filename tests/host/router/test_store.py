@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,31 @@ def test_a_damaged_line_is_refused_and_the_lock_released(tmp_path: Path) -> None
         with pytest.raises(JournalError, match="line 1"):
             RouteStore.open(tmp_path)
     assert file.read_bytes() == raw
+
+
+def test_a_line_the_disk_took_in_part_leaves_the_record_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = RouteStore.open(tmp_path)
+    store.placed(ORDER)
+    write = os.write
+    monkeypatch.setattr("sentinel.host.router.store.os.write", lambda file, line: write(file, line[:20]))
+    with pytest.raises(JournalError, match="a disk with room"):
+        store.placed(ORDER._replace(key=8))
+    monkeypatch.undo()
+    store.ended(7, {"state": "FILLED"})
+    store.close()
+    store = RouteStore.open(tmp_path)
+    assert store.orders == [ORDER]
+    assert store.unresolved == []
+    store.close()
+
+
+def test_no_key_is_used_again_though_the_epoch_file_is_lost(tmp_path: Path) -> None:
+    store = RouteStore.open(tmp_path)
+    first = store.next_key()
+    store.placed(ORDER._replace(key=first))
+    store.ended(first, {"state": "FILLED"})
+    store.close()
+    (tmp_path / "epoch").unlink()
+    store = RouteStore.open(tmp_path)
+    assert store.next_key() != first
+    store.close()

@@ -105,3 +105,15 @@ def test_a_daemon_that_is_gone_is_logged_and_asked_again(
     actions.close()
     assert len(daemon.asked) == 2
     assert actions.asked == 0
+
+
+def test_a_daemon_that_is_gone_for_long_does_not_fill_the_log(
+    daemon: Daemon, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    actions = Actions(tmp_path, daemon.send, daemon.clock)
+    daemon.gone = True
+    for _ in range(120):
+        _want(actions, daemon, [REDUCE], _status(armed=True))
+    assert len(daemon.asked) == 120
+    assert 1 <= len(caplog.records) <= 3
+    actions.close()

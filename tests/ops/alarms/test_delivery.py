@@ -125,3 +125,16 @@ def test_an_error_of_ours_is_logged_by_its_kind_alone(caplog: pytest.LogCaptureF
     delivery.close(0.1)
     assert "ValueError" in caplog.text
     assert "routing key" not in caplog.text
+
+
+def test_a_sink_that_neither_takes_nor_refuses_an_alert_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentinel.ops.alarms.delivery.HANGS_S", 0.0)
+    sink = Sink()
+    sink.open.clear()
+    delivery = Delivery([sink])
+    assert delivery.failing == 0
+    delivery.put(alert(1))
+    _until(lambda: delivery.failing == 1)
+    sink.open.set()
+    _until(lambda: sink.taken == [1] and delivery.failing == 0)
+    delivery.close()

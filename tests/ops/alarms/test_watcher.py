@@ -137,3 +137,23 @@ def test_a_look_that_fails_gives_no_sign_of_life(scene: Scene, monkeypatch: pyte
     with pytest.raises(RuntimeError):
         scene.look()
     assert not watch.beating()
+
+
+def test_a_status_met_half_written_is_no_silence(scene: Scene) -> None:
+    scene.look()
+    path = scene.directory / "status"
+    with open(path, "r+b") as file:
+        file.seek(40)
+        file.write(b"????????")
+    assert scene.watcher.look() == []
+    assert scene.look() == []
+
+
+def test_a_status_that_stays_half_written_grows_old(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.look()
+    with open(scene.directory / "status", "r+b") as file:
+        file.seek(40)
+        file.write(b"????????")
+    real = time.monotonic_ns
+    monkeypatch.setattr("sentinel.ops.alarms.watcher.time.monotonic_ns", lambda: real() + 2_100_000_000)
+    assert scene.said(scene.watcher.look()) == [("daemon_silent", "fired")]
