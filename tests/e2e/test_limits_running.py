@@ -23,7 +23,7 @@ CHANGED_S = PUMP_S + 6.0
 
 
 class Card:
-    """A gate that keeps the limits it had at its start: it lets every order through until ``closed``. ``asked``: when, notional."""
+    """A gate that keeps the limits of its start: every order passes until ``closed_s``. ``asked``: second, notional, reduces."""
 
     permits_lost = False
     gate = object()
