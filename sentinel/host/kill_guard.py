@@ -17,7 +17,7 @@ from sentinel.errors import ControlError
 from sentinel.host.engine_host import EngineHost
 from sentinel.host.gateway import Gateway
 from sentinel.host.heartbeat import Heartbeat, HeartbeatWriter, save_baselines
-from sentinel.host.kill_word import KillLevel, KillTrigger
+from sentinel.host.kill_word import KILL_WORD_NAME, KillLevel, KillTrigger
 from sentinel.units import NS_PER_S
 from sentinel.wire import Command, Control, TradingState
 
@@ -61,6 +61,10 @@ class KillGuard:
         word = self._host.kill_word
         word.look()
         state = word.state
+        if not state.is_open and not (self._directory / KILL_WORD_NAME).exists():
+            return ControlError(
+                "kill process", "no kill word", "a kill process that runs", "start sentinel killswitch run, then arm"
+            )
         if not state.is_open:
             shown = f"level {int(state.level)}, {state.trigger.name}"
             return ControlError("kill word", shown, "an open kill word", "re-arm it by sentinel killswitch rearm, then arm")

@@ -12,18 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from sentinel.cli.main import app
 from sentinel.config import load_config
+from sentinel.engine.layout import Approval
 from sentinel.host.daemon import Daemon
 from sentinel.host.replay import JournalReplay, state_of
 from sentinel.host.store.journal_reader import read_journal
 from sentinel.units import E8, NS_PER_S
-from sentinel.wire import CONTROL_EVENT, SIGNAL, Command, FrameType, Kind, Side, SignalCode, empty_slots
+from sentinel.wire import CONTROL_EVENT, Command, FrameType, Kind, Side
 from tests.host.control.persons import limits_text, write_key, write_roles
 from tests.json_keys import documented_keys
 
@@ -159,22 +158,21 @@ def test_a_role_below_risk_is_refused_with_status_2(tmp_path: Path, arguments: t
         assert "trader of carol" in error["message"]
 
 
-# The signals are made by hand: what the engine lets wait, and what it does with the answer, is the engine's.
+# The engine's requests are made by hand: tests/e2e/test_approval.py has a market that leads to them.
 
 
-def _waits(daemon: Daemon, number: int) -> NDArray[Any]:
-    slots = empty_slots(1)
-    row = slots.view(SIGNAL)[0, 0]
-    row["kind"], row["code"], row["t"], row["side"] = Kind.SIGNAL, SignalCode.APPROVAL_NEEDED, daemon.clock.now_ns(), Side.SELL
-    row["value"], row["limit"] = 60_000 * E8, number
-    return slots
+def _asks(daemon: Daemon, number: int) -> None:
+    state = daemon.host.state
+    until_ns = daemon.clock.now_ns() + int(state.params["setup_expiry_ns"][0])
+    state.approvals[number] = (number, 0, Side.SELL, 60_000 * E8, Approval.PENDING, until_ns)
 
 
 def test_an_order_that_waits_is_listed_granted_or_refused_and_the_engine_is_told_by_whom(tmp_path: Path) -> None:
     settings = _settings(tmp_path, "alice")
     with _desk(settings) as daemon:
         assert "nothing waits" in _run("approvals", "--config", settings).stdout
-        daemon._dispatch(np.concatenate([_waits(daemon, 7), _waits(daemon, 8)]), 0)
+        _asks(daemon, 7)
+        _asks(daemon, 8)
         listed = _json("approvals", "--config", settings)
         assert set(listed) == documented_keys("approvals")
         assert [(one["id"], one["symbol"], one["notional"]) for one in listed["waiting"]] == [
@@ -187,6 +185,7 @@ def test_an_order_that_waits_is_listed_granted_or_refused_and_the_engine_is_told
         assert granted["holds_until_ns"] - granted["decided_ns"] == 30 * NS_PER_S
         assert "refused: SELL BTCUSDT of 60000" in _run("approve", "8", "--config", settings, "--refuse").stdout
         assert _error("approve", "7", "--config", settings)["field"] == "approval"
+        assert daemon.host.state.approvals["state"][[7, 8]].tolist() == [Approval.GRANTED, Approval.REFUSED]
     store = tmp_path / "store"
     told = []
     for _, kind, slot in read_journal(store):

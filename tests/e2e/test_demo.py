@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from sentinel.host.store.journal_reader import read_segments
 from tests.json_keys import documented_keys
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _sentinel(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -96,6 +99,24 @@ def test_a_flipped_bit_in_the_journal_is_refused_not_replayed(demo: dict[str, An
     done = _sentinel("replay", str(copy), "--json")
     assert done.returncode == 2
     assert json.loads(done.stdout.splitlines()[-1])["error"]["type"] == "JournalError"
+
+
+def test_what_the_readme_types_after_a_demo_proves_the_run_and_traces_its_first_order(demo: dict[str, Any]) -> None:
+    typed = [line for line in (ROOT / "README.md").read_text().splitlines() if "demo-out/journal" in line]
+    said = []
+    for line in typed:
+        _, *arguments = shlex.split(line)
+        done = _sentinel(*(word.replace("demo-out/journal", demo["journal"]) for word in arguments), "--json")
+        assert done.returncode == 0, done.stderr[-3000:]
+        said.append(json.loads(done.stdout.splitlines()[-1]))
+    followed, verified, shown, traced = said
+    assert verified["whole"]
+    assert verified["records"] == followed["records"] > 0
+    placed = [row["record"]["order"] for row in shown["records"] if row["record"]["kind"] == "PLACE"]
+    assert len(placed) == demo["counts"]["orders"]
+    assert traced["order"] == placed[0]
+    assert traced["market_event"]["kind"] == "TRADE"
+    assert {"INTENT", "ORDER_EVENT", "FILL"} <= {row["kind"] for row in traced["audit"]}
 
 
 def test_an_output_directory_with_other_files_is_never_touched(tmp_path: Path) -> None:

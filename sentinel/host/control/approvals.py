@@ -1,4 +1,4 @@
-"""Orders that wait for a person: what the engine's signals say, and the person's answer on its way back."""
+"""Orders that wait for a person: what the engine keeps of them, and the person's answer on its way back."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.engine.layout import Approval
+from sentinel.engine.state import EngineState
 from sentinel.errors import ControlError
 from sentinel.host.ports import Clock
 from sentinel.units import NS_PER_MS, NS_PER_S, format_e8
-from sentinel.wire import SIGNAL, SLOT_BYTES, Command, Kind, Side, SignalCode
+from sentinel.wire import SLOT_BYTES, Command, Kind, Side, SignalCode
 
 _log = logging.getLogger(__name__)
 
-_MAX_WAITING = 256
 _DECIDED_KEPT = 50
 _SIGNAL, _NEEDED = int(Kind.SIGNAL), int(SignalCode.APPROVAL_NEEDED)
 # Where a SIGNAL has them.
@@ -26,6 +27,9 @@ _KIND, _CODE = 24, 40
 
 class EngineHost(Protocol):
     """What of the engine's host is needed."""
+
+    @property
+    def state(self) -> EngineState: ...
 
     def control(self, command: Command, t: int, **fields: int) -> None: ...
 
@@ -46,12 +50,10 @@ class Approvals:
     """The list of what waits, and the way to decide.
 
     Args:
-        host: who takes APPROVE events.
+        host: its engine's state says what waits, after a restart too; it takes APPROVE events.
         clock: the engine's time.
         symbols: names by symbol index.
         wait_s: how long an order waits.
-
-    It is filled by signals as they come, and is empty after a restart: the engine asks again for what it still wants.
     """
 
     def __init__(self, host: EngineHost, clock: Clock, symbols: list[str], wait_s: int) -> None:
@@ -65,38 +67,19 @@ class Approvals:
     def take(self, slots: NDArray[Any]) -> None:
         """See effects (int64[n, 8]) after they left."""
         raw = slots.view(np.uint8).reshape(-1, SLOT_BYTES)
-        rows = np.flatnonzero((raw[:, _KIND] == _SIGNAL) & (raw[:, _CODE] == _NEEDED))
-        for row in slots.view(SIGNAL).reshape(-1)[rows]:
-            since_ns, symbol = int(row["t"]), int(row["symbol"])
-            one = Waiting(
-                id=int(row["limit"]),
-                symbol=self._symbols[symbol] if symbol < len(self._symbols) else "",
-                side=Side(int(row["side"])).name,
-                notional=int(row["value"]),
-                since_ns=since_ns,
-                until_ns=since_ns + self._wait_ns,
-            )
-            self._expire()
-            if one.id not in self._waiting and len(self._waiting) >= _MAX_WAITING:
-                # It is never approved, and so never sent.
-                _log.error("too many orders wait for approval: request %d is not listed", one.id)
-                continue
-            self._waiting[one.id] = one
-            _log.warning(
-                "approval needed: request %d, %s %s of %s quote units; sentinel approve %d within %d s",
-                one.id, one.side, one.symbol, format_e8(one.notional), one.id, self._wait_ns // NS_PER_S,
-            )  # fmt: skip
+        if ((raw[:, _KIND] == _SIGNAL) & (raw[:, _CODE] == _NEEDED)).any():
+            self._look()
 
     def listed(self) -> dict[str, Any]:
         """What waits, oldest first, and what was decided lately."""
-        self._expire()
+        self._look()
         now_ns = self._clock.now_ns()
         rows = [_row(one) | {"left_ms": (one.until_ns - now_ns) // NS_PER_MS} for one in self._waiting.values()]
         return {"wait_s": self._wait_ns // NS_PER_S, "waiting": rows, "decided": list(self._decided)}
 
     def decide(self, number: int, granted: bool, within_s: float, actor: int, person: str) -> dict[str, Any]:
         """Grant for ``within_s``, or refuse. Raises ControlError for a request that does not wait any more."""
-        self._expire()
+        self._look()
         one = self._waiting.pop(number, None)
         if one is None:
             raise ControlError("approval", number, "a request that waits", "see sentinel approvals; an old one is given up")
@@ -113,14 +96,45 @@ class Approvals:
         _log.warning("approval: request %d %s by %s", number, decision["decision"], decision["by"])
         return decision
 
-    def _expire(self) -> None:
+    def _look(self) -> None:
+        """Follow the engine: what has expired or made room for a larger order's request waits no more, what is new does."""
         now_ns = self._clock.now_ns()
-        for number in [number for number, one in self._waiting.items() if one.until_ns <= now_ns]:
+        asked = self._asked()
+        for number in [number for number, one in self._waiting.items() if one.until_ns <= now_ns or number not in asked]:
             one = self._waiting.pop(number)
-            self._decided.append(
-                _row(one) | {"decision": "expired", "by": "", "decided_ns": one.until_ns, "holds_until_ns": None}
+            expired = one.until_ns <= now_ns
+            ended = (
+                {"decision": "expired", "decided_ns": one.until_ns} if expired else {"decision": "replaced", "decided_ns": now_ns}
             )
-            _log.warning("approval: request %d was not answered in time", number)
+            self._decided.append(_row(one) | ended | {"by": "", "holds_until_ns": None})
+            _log.warning("approval: request %d %s", number, "was not answered in time" if expired else "was replaced")
+        for number in sorted(asked.keys() - self._waiting.keys()):
+            one = asked[number]
+            if one.until_ns <= now_ns:
+                continue
+            self._waiting[number] = one
+            _log.warning(
+                "approval needed: request %d, %s %s of %s quote units; sentinel approve %d within %d s",
+                number, one.side, one.symbol, format_e8(one.notional), number, (one.until_ns - now_ns) // NS_PER_S,
+            )  # fmt: skip
+
+    def _asked(self) -> dict[int, Waiting]:
+        """What the engine has asked for and has no answer to."""
+        state = self._host.state
+        # The engine's own wait is that of a setup.
+        earlier_ns = int(state.params["setup_expiry_ns"][0])
+        found = {}
+        for row in state.approvals[state.approvals["state"] == Approval.PENDING]:
+            since_ns, symbol = int(row["until"]) - earlier_ns, int(row["symbol"])
+            found[int(row["id"])] = Waiting(
+                id=int(row["id"]),
+                symbol=self._symbols[symbol] if symbol < len(self._symbols) else "",
+                side=Side(int(row["side"])).name,
+                notional=int(row["notional"]),
+                since_ns=since_ns,
+                until_ns=since_ns + self._wait_ns,
+            )
+        return found
 
 
 def _row(one: Waiting) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def rules_of(config: Config) -> tuple[Rule, ...]:
         raise AlarmError(f"alarms.rules.{unknown[0]}", "", ", ".join(found), "name one of these rules")
     live = config.mode == "live"
     derived: dict[str, dict[str, Any]] = {
-        "clock_error": {"required": live},
+        "clock_error": {"required": live} | ({"threshold": clock_us} if (clock_us := config.risk.max_clock_error_us) else {}),
         "clock_step": {"required": live},
         "feed_age": {"threshold": config.feed.stale_after_ms},
         "audit_backlog": {"threshold": config.audit.max_backlog_ms, "required": config.audit.required},

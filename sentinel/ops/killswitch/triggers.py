@@ -88,6 +88,9 @@ class Watch:
         # Once this process has killed, the daemon's latch says OPERATOR because it was told so.
         if level > KillLevel.OPEN and beat.kill_cause == Control.OPERATOR:
             return None
+        # A daemon that started before this process found no word: a kill it was told of, before it sent anything.
+        if beat.kill_cause == Control.OPERATOR and not beat.places and beat.kills - max(acknowledged, 0) <= beat.obeyed:
+            return None
         known = beat.kill_cause in Control._value2member_map_
         cause = Control(beat.kill_cause).name if known else str(beat.kill_cause)
         return Wanted(KillLevel.CANCEL_ALL, KillTrigger.DAEMON, f"the daemon killed itself: {cause}")

@@ -83,6 +83,11 @@ def test_limits_that_other_sections_state_are_the_rules_too(tmp_path: Path) -> N
     assert _rule(config, "feed_age").threshold == 900
 
 
+def test_the_clock_alarm_fires_where_the_gate_would_stop(tmp_path: Path) -> None:
+    assert _rule(plain_config(tmp_path, risk={"max_clock_error_us": 30}), "clock_error").threshold == 30
+    assert _rule(plain_config(tmp_path, risk={"max_clock_error_us": 0}), "clock_error").threshold == 100
+
+
 def test_a_clock_nobody_measures_is_an_alarm_live_only(tmp_path: Path) -> None:
     assert not _rule(plain_config(tmp_path), "clock_error").breaches(None)
     assert _rule(plain_config(tmp_path, **LIVE), "clock_error").breaches(None)

@@ -110,6 +110,24 @@ def test_a_daemon_that_latched_because_it_was_told_raises_no_level(tmp_path: Pat
     assert wanted.level == 2
 
 
+@pytest.mark.parametrize(
+    ("fields", "kills"),
+    [
+        ({}, False),
+        ({"places": 1}, True),
+        ({"kills": 2}, True),
+        ({"obeyed": 0}, True),
+        ({"kill_cause": int(Control.DRAWDOWN)}, True),
+    ],
+)
+def test_a_daemon_that_found_no_word_at_its_start_and_sent_nothing_is_no_kill(
+    fields: dict[str, int], kills: bool, tmp_path: Path
+) -> None:
+    waits = _beat(trading_state=0, killed=1, kill_cause=int(Control.OPERATOR), kills=1, obeyed=1)
+    wanted = _look(tmp_path, waits._replace(**fields))
+    assert (wanted is not None and wanted.level == 2) == kills
+
+
 def test_a_card_that_gives_no_permits_kills(tmp_path: Path) -> None:
     wanted = _look(tmp_path, _beat(trading_state=int(TradingState.REDUCE_ONLY), card_lost=1))
     assert wanted is not None
