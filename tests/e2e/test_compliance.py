@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from sentinel.cli.main import app
 from sentinel.engine.layout import LimitField
 from sentinel.ops.audit.fields import read_trail
-from sentinel.units import E8, NS_PER_S
+from sentinel.units import NS_PER_S
 from sentinel.wire import (
     ACCESS,
     NO_SYMBOL,
@@ -54,7 +54,7 @@ def _hand(scene: Scene) -> None:
     def tighten() -> None:
         _ask(scene, AccessRequest.ARM, AccessResult.DENIED)
         _ask(scene, AccessRequest.LIMITS_APPLY, AccessResult.GRANTED)
-        fields = {"id": int(LimitField.MAX_ORDER_NOTIONAL), "value": 3 * E8}
+        fields = {"id": int(LimitField.MAX_OPEN_ORDERS), "value": 0}
         host.control(Command.LIMITS, clock.now_ns(), **fields, version=2, actor=UID)
 
     def kill() -> None:
@@ -109,7 +109,7 @@ def test_the_register_counts_what_the_trail_holds(report: dict[str, Any], record
     signals = [row["record"] for row in records if row["record"].get("kind") == "SIGNAL"]
     refused = Counter(signal["control"] for signal in signals if signal["code"] == SignalCode.RISK_REJECT.name)
     acted = Counter(signal["control"] for signal in signals if signal["code"] in ("KILLED", "CONTROL_FIRED"))
-    assert refused["MAX_NOTIONAL"] > 0
+    assert refused["OPEN_ORDERS"] > 0
     assert acted["OPERATOR"] == 1
     for control in report["controls"]:
         for code, firing in control["codes"].items():
@@ -121,14 +121,14 @@ def test_the_register_counts_what_the_trail_holds(report: dict[str, Any], record
 
 def test_the_value_in_force_is_the_last_that_was_set(report: dict[str, Any]) -> None:
     by_id = {control["id"]: control for control in report["controls"]}
-    (notional,) = by_id["B2"]["parameters"]
-    assert (notional["setting"], notional["in_force"], notional["source"]) == ("25000", "3", "LIMITS record")
+    (most,) = by_id["D7"]["parameters"]
+    assert (most["setting"], most["in_force"], most["source"]) == (20, 0, "LIMITS record")
     assert {parameter["source"] for parameter in by_id["C2"]["parameters"]} == {"settings"}
 
 
 def test_who_did_what_is_named(report: dict[str, Any]) -> None:
     (change,) = report["evidence"]["limits"]
-    assert (change["limit"], change["after"], change["by"]) == ("risk.max_order_notional", "3", "alice")
+    assert (change["limit"], change["after"], change["by"]) == ("risk.max_open_orders", 0, "alice")
     assert [(kill["what"], kill["by"]) for kill in report["evidence"]["kills"] if kill["what"] == "asked"] == [("asked", "alice")]
     assert [denied["request"] for denied in report["evidence"]["access_denied"]] == ["ARM"]
     assert {arming["by"] for arming in report["evidence"]["armings"]} == {"Sentinel itself"}
