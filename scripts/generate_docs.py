@@ -1,4 +1,5 @@
-"""Writes the reference pages that come from the code: docs/config.md, docs/records.md, docs/commands.md, docs/controls.md.
+"""Writes the reference pages that come from the code: docs/config.md, docs/records.md, docs/commands.md, docs/controls.md,
+and the tests of each control for the compliance report.
 
 Run it after a change of the settings, the records or the command line; a test compares the pages with the code.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 from collections.abc import Iterator
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -27,6 +29,8 @@ from sentinel.units import format_e8_short
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+#: Shipped with the package, so that the compliance report names each control's tests without them.
+ACCEPTANCE = Path(__file__).resolve().parent.parent / "sentinel" / "ops" / "compliance" / "tests.json"
 _NOTE = "<!-- Written by scripts/generate_docs.py; change the code, not this page. -->\n\n"
 
 
@@ -310,6 +314,13 @@ def marked_tests() -> dict[str, list[str]]:
     return found
 
 
+def acceptance_tests() -> str:
+    """The tests of each control as JSON."""
+    tests = marked_tests()
+    found = {entry.id: [name.strip("`") for name in tests.get(entry.id, [])] for entry in CONTROLS}
+    return json.dumps(found, indent=1) + "\n"
+
+
 def main() -> None:
     """Write every page that changed."""
     for name, page in pages().items():
@@ -317,6 +328,7 @@ def main() -> None:
         if not path.exists() or path.read_text(encoding="utf-8") != page:
             path.write_text(page, encoding="utf-8")
             print(f"wrote docs/{name}")
+    ACCEPTANCE.write_text(acceptance_tests(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,11 @@ def test_generated_page_is_what_the_code_says(name: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == generated, "run scripts/generate_docs.py"
 
 
+def test_shipped_tests_of_each_control_are_those_that_are_marked() -> None:
+    generator = _generator()
+    assert generator.ACCEPTANCE.read_text(encoding="utf-8") == generator.acceptance_tests(), "run scripts/generate_docs.py"
+
+
 def test_every_setting_is_explained() -> None:
     rows = [line for line in (ROOT / "docs" / "config.md").read_text().splitlines() if line.startswith("| `")]
     assert len(rows) > 50
@@ -150,6 +155,8 @@ def test_example_settings_are_valid() -> None:
         "audit verify",
         "audit show",
         "audit export",
+        "compliance report",
+        "compliance orders",
         "trace",
     ],
 )

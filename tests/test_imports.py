@@ -16,6 +16,7 @@ FOUNDATION_ORDER = [
     "native",
     "wire",
     "units",
+    "html_page",
     "config_venue",
     "config_risk",
     "config_access",

@@ -16,6 +16,7 @@ from rich.console import Console
 from sentinel.cli.alarm_commands import alarms_app
 from sentinel.cli.audit_commands import audit_app, trace
 from sentinel.cli.card_commands import card_app
+from sentinel.cli.compliance_commands import compliance_app
 from sentinel.cli.hdl_commands import hdl_app
 from sentinel.cli.image_commands import build_afi, doctor_app
 from sentinel.cli.killswitch_commands import drill, killswitch_app
@@ -44,6 +45,7 @@ app.add_typer(doctor_app, name="doctor")
 app.command("build-afi", epilog="Example: sentinel build-afi --stop-after lint")(build_afi)
 app.add_typer(card_app, name="card")
 app.add_typer(audit_app, name="audit")
+app.add_typer(compliance_app, name="compliance")
 app.add_typer(killswitch_app, name="killswitch")
 app.command("drill", epilog="Example: sentinel drill --demo --out drill-out")(drill)
 app.add_typer(alarms_app, name="alarms")
