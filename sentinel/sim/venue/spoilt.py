@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from sentinel.sim.venue.faults import FaultKind, FaultPlan
-from sentinel.units import NS_PER_MS
+from sentinel.units import NS_PER_MS, parse_e8
 
 _TIMES = ("E", "T")
+_EMPTY = "0.00000000"
 
 
 def spoilt(faults: FaultPlan, stream: str, payload: Any) -> Any:
     """``payload`` as the faults have it: itself, or a changed copy."""
-    if "@bookTicker" in stream and payload["a"] != payload["b"] and faults.take(FaultKind.CROSSED_QUOTE, stream):
+    if "@bookTicker" in stream and _EMPTY not in (payload["a"], payload["b"]) and faults.take(FaultKind.CROSSED_QUOTE, stream):
         payload = {**payload, "b": payload["a"]} if payload["u"] % 2 else {**payload, "b": payload["a"], "a": payload["b"]}
     elif "@depth" in stream and payload.get("a") and faults.take(FaultKind.CROSSED_QUOTE, stream):
         # A bid as high as the highest ask that has changed.
-        price = max((level for level in payload["a"]), key=lambda level: float(level[0]))[0]
+        price = max((level[0] for level in payload["a"]), key=parse_e8)
         payload = {**payload, "b": [[price, "1.00000000"], *payload["b"]]}
     if not any(name in payload for name in _TIMES):
         return payload

@@ -47,6 +47,12 @@ def test_a_key_refused_for_a_while_stops_orders_until_the_next_start(bench: Benc
     assert result.starts == 2
 
 
+@pytest.mark.parametrize(("seed", "rest_ms", "patient"), [(1, 0, False), (2, 2500, True), (3, 2500, False)])
+def test_a_key_refused_for_long_is_not_asked_with_again_and_again(bench: Bench, seed: int, rest_ms: int, patient: bool) -> None:
+    scenario = Scenario(seed, {}, {}, key_refusals=((121.0, 146.0),), rest_ms=rest_ms, patient=patient)
+    _struck(bench, scenario, "key_refused", orders=1)
+
+
 def test_a_process_that_starts_while_its_key_is_refused_is_started_until_it_is_not(bench: Bench) -> None:
     scenario = Scenario(4, {}, {}, deaths=(Death("sent", 126.0),), key_refusals=((125.9, 129.0),))
     assert _struck(bench, scenario, "key_refused").starts > 3
