@@ -47,8 +47,7 @@ class OrderDesk:
         #: Told of every order of a list that has traded or ended.
         self.on_list_order: Callable[[Order], None] = lambda order: None
         self.cancel_list: Callable[[int, str | None], dict[str, Any]] = lambda list_id, cancel_id: {}
-        #: Self-trade prevention of orders that name none.
-        self.default_stp = "EXPIRE_MAKER"
+        self.default_stp = "EXPIRE_MAKER"  # of orders that name none
         self.last_price = last_price
         self.account_trades: dict[tuple[str, int], list[dict[str, Any]]] = {}
         self._print_trades = print_trades
@@ -143,8 +142,7 @@ class OrderDesk:
         """What an order locks."""
         if request.kind != "MARKET":
             return required_lock(request.side, request.price or request.stop_price, request.qty)
-        book = self.books[index]
-        limit = self._range_limit(index, request.side, request.price)
+        book, limit = self.books[index], self._range_limit(index, request.side, request.price)
         group = self.ledger.accounts[account].group
         base, quote = book.cost(request.side, request.qty, limit, request.quote_qty, group, request.stp)
         if request.side == Side.SELL:
