@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sentinel.engine.layout import ORDER_SLOTS
+from sentinel.engine.layout import FOREIGN, ORDER_SLOTS
 from sentinel.engine.state import EngineState
 from sentinel.engine.state_hash import state_hash
 from sentinel.host.replay import JournalReplay, state_of
@@ -41,6 +41,8 @@ _ENDED = {
     "EXPIRED_IN_MATCH": (OrderState.EXPIRED, OrderState.CANCELED),
     "REJECTED": (OrderState.REJECTED,),
 }
+#: Each fill is rounded by less than one unit.
+_ROUNDINGS = 10_000
 _NOT_THERE = (OrderState.REJECTED, OrderState.NEVER_ACCEPTED)
 
 
@@ -121,6 +123,8 @@ def check_orders(recorded: Recorded, orders: Iterable[Order]) -> list[str]:
         if decided != (order.instrument.symbol, int(order.side), order.qty, order.price, order.tif):
             wrong.append(f"{text} at the venue is not what was decided")
         late_ns = order.created_ns - intent.t_ns
+        if late_ns < 0:
+            wrong.append(f"{text} was decided {-late_ns // NS_PER_MS} ms after it reached the venue: in the future")
         if late_ns > _SENT_WITHIN_NS:
             wrong.append(f"{text} reached the venue {late_ns // NS_PER_MS} ms after it was decided: sent again")
     return wrong
@@ -136,29 +140,36 @@ def check_fills(recorded: Recorded, trades: dict[int, list[dict[str, Any]]]) -> 
     ]
 
 
+def _balances(state: EngineState, exchange: Exchange, account: str) -> list[tuple[str, int, int]]:
+    """(asset, what the engine has, what the venue has), e8."""
+    owner = exchange.ledger.accounts[account]
+    held = {"USDT": int(state.glob["cash"][0])}
+    held |= {instrument.base: int(state.symbols["inventory"][index]) for index, instrument in enumerate(INSTRUMENTS)}
+    return [(asset, amount, owner.balance(asset).free + owner.balance(asset).locked) for asset, amount in held.items()]
+
+
+def differing_assets(state: EngineState, exchange: Exchange, account: str) -> list[str]:
+    """Assets of which engine and venue differ by more than roundings."""
+    return [asset for asset, held, at_venue in _balances(state, exchange, account) if abs(held - at_venue) > _ROUNDINGS]
+
+
 def check_ledger(state: EngineState, exchange: Exchange, account: str) -> list[str]:
     """Cash, coins and orders of the engine are the venue's, and nothing is open."""
     wrong: list[str] = []
-    owner = exchange.ledger.accounts[account]
-
-    def at_venue(asset: str) -> int:
-        balance = owner.balance(asset)
-        return balance.free + balance.locked
-
-    cash = int(state.glob["cash"][0])
-    if cash != at_venue("USDT"):
-        wrong.append(f"the ledger has {cash} of USDT (e8), the venue {at_venue('USDT')}")
-    for index, instrument in enumerate(INSTRUMENTS):
-        held = int(state.symbols["inventory"][index])
-        if held != at_venue(instrument.base):
-            wrong.append(f"the ledger has {held} of {instrument.base} (e8), the venue {at_venue(instrument.base)}")
+    for asset, held, at_venue in _balances(state, exchange, account):
+        if held != at_venue:
+            wrong.append(f"the ledger has {held} of {asset} (e8), the venue {at_venue}")
     if int(state.glob["trading_state"][0]) == TradingState.RECOVERING:
         wrong.append("the daemon was still recovering long after the last fault")
     if int(state.glob["live_orders"][0]):
         wrong.append(f"{int(state.glob['live_orders'][0])} orders are still open for the engine")
-    wrong += [f"{order.client_id} is still open at the venue" for order in exchange.desk.orders.values() if order.status in OPEN]
+    ours = [order for order in exchange.desk.orders.values() if order.account == account]
+    wrong += [f"{order.client_id} is still open at the venue" for order in ours if order.status in OPEN]
     orders = {int(row["key"]): row for row in state.orders if int(row["state"]) != OrderState.FREE}
     for key, row in sorted(orders.items()):
+        if int(row["flags"]) & FOREIGN:
+            # Its last moments nobody need have told of: only that it is over.
+            continue
         found = exchange.desk.by_client.get((account, int(row["symbol"]), client_order_id(key)))
         state_name = OrderState(int(row["state"]))
         if found is None:

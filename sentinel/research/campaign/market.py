@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -22,6 +22,7 @@ _LEVEL_QUOTE = 500 * E8
 #: Changes of one symbol in a second.
 _QUIET_RATE, _BUSY_RATE, _CALM_RATE = 0.1, 3.0, 0.5
 _STEP_BPS = 14.0
+_BURST_S, _BURST_TIMES = 1.0, 10.0
 
 
 def _instrument(base: str, tick: str, step: str) -> Instrument:
@@ -36,11 +37,26 @@ BALANCES = {"USDT": 100_000 * E8, "AAA": 2_000 * E8, "BBB": 8_000 * E8, "CCC": 5
 
 
 class RestlessMarket:
-    """A MarketSource; the same seed gives the same prices, whatever is traded. It ends once all is ``at_rest``."""
+    """A MarketSource; the same seed gives the same prices, whatever is traded. It ends once all is ``at_rest``.
+
+    ``bursts``: seconds from the start at which everything happens ten times as often, for a second. ``jumps``: (second, symbol
+    index, factor) of prices that jump. ``counts`` counts both.
+    """
 
     relays = False
 
-    def __init__(self, seed: int, at_rest: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        seed: int,
+        at_rest: Callable[[], bool],
+        bursts: Sequence[float] = (),
+        jumps: Sequence[tuple[float, int, float]] = (),
+        counts: dict[str, int] | None = None,
+    ) -> None:
+        self._bursts = tuple(bursts)
+        self._jumps = sorted(jumps)
+        self._counts = {} if counts is None else counts
+        self._seen: set[float] = set()
         self.instruments: tuple[Instrument, ...] = INSTRUMENTS
         self.start_ns = START_NS
         self.end_ns: int | None = START_NS + int(LAST_S * NS_PER_S)
@@ -62,6 +78,11 @@ class RestlessMarket:
     def fire(self, market: Market) -> None:
         now_ns, index = heapq.heappop(self._agenda)
         rng = self._rng[index]
+        since_s = (now_ns - self.start_ns) / NS_PER_S
+        for jump in [one for one in self._jumps if one[1] == index and one[0] <= since_s]:
+            self._jumps.remove(jump)
+            self._price[index] *= jump[2]
+            self._count("price_jump")
         self._price[index] *= 1.0 + (rng.random() + rng.random() - 1.0) * 2.45 * _STEP_BPS * 1e-4
         self._quote(market, index)
         if rng.random() < 0.7:
@@ -73,8 +94,13 @@ class RestlessMarket:
             if price:
                 market.take(index, side, max(value * E8 // price // step, 1) * step, price)
         market.commit(index)
-        since_s = (now_ns - self.start_ns) / NS_PER_S
         rate = _QUIET_RATE if since_s < BUSY_S else _BUSY_RATE if since_s < CALM_S else _CALM_RATE
+        for burst in self._bursts:
+            if burst <= since_s < burst + _BURST_S:
+                rate *= _BURST_TIMES
+                if burst not in self._seen:
+                    self._seen.add(burst)
+                    self._count("burst")
         due = now_ns + int(rng.uniform(0.3, 1.7) / rate * NS_PER_S)
         if since_s < BUSY_S:
             due = min(due, self.start_ns + int(BUSY_S * NS_PER_S) + 1)
@@ -85,6 +111,9 @@ class RestlessMarket:
 
     def snapshot(self, symbol: int, limit: int) -> dict[str, Any] | None:
         return None
+
+    def _count(self, name: str) -> None:
+        self._counts[name] = self._counts.get(name, 0) + 1
 
     def _quote(self, market: Market, index: int) -> None:
         instrument, rng = self.instruments[index], self._rng[index]

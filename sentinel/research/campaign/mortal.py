@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from sentinel.errors import JournalError
+from sentinel.errors import ControlError, JournalError, VenueError
 from sentinel.host.daemon import Daemon
+from sentinel.host.discrepancy import DiscrepancyKind
 from sentinel.host.store.frames import CURSOR_END, CURSOR_WORD
 from sentinel.research.campaign.scenario import Death, Scenario
 from sentinel.sim.world import Process, VirtualLoop
@@ -41,21 +44,38 @@ class Fate:
     """What the scenario does to one process: at each boundary it may kill it, operate its switches, fill the disk.
 
     ``counts`` are the faults so far, by name; it outlives the process. ``on_death`` is called when it has died.
+    ``differing`` names the assets of which a daemon and the venue differ: after somebody else has touched the account
+    the operator lets the daemon look for it (``unnoticed`` says what it did not find), then takes the venue's word.
     """
 
-    def __init__(self, scenario: Scenario, start_ns: int, quiet_s: float, counts: dict[str, int]) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        start_ns: int,
+        quiet_s: float,
+        counts: dict[str, int],
+        differing: Callable[[MortalDaemon], list[str]] = lambda daemon: [],
+    ) -> None:
         self.deaths = list(scenario.deaths)
         self.switch = sorted([(kill, True) for kill, _ in scenario.kills] + [(arm, False) for _, arm in scenario.kills])
         self.switch.append((quiet_s, True))
         self.cancel_alls = list(scenario.cancel_alls)
         self.disk = sorted((at, full) for span in scenario.full_disks for at, full in zip(span, (True, False), strict=True))
         self.counts = counts
+        self._key_refusals = scenario.key_refusals
         #: Whether the kill switch was tripped, and not armed again, as the operator knows it.
         self.killed = False
         self.daemon: MortalDaemon
         self._start_ns = start_ns
         self._quiet_s = quiet_s
         self._disk_full = False
+        self._differing = differing
+        #: Whether everything somebody else has done is accepted.
+        self.reconciled = not (scenario.foreign_orders or scenario.transfers)
+        self.unnoticed: list[str] = []
+        self._reconciling: asyncio.Task[None] | None = None
+        #: Ends the process of now as a signal does.
+        self.stop = asyncio.Event()
 
     def attend(
         self, loop: VirtualLoop, process: Process, watch: Callable[[str], None], on_death: Callable[[], None]
@@ -78,12 +98,16 @@ class Fate:
             if name == "stepped":
                 self._operate(daemon, now_s)
                 self._tend_disk(daemon, now_s)
+                self._tend_key(daemon, now_s)
+                self._tend_account(daemon, now_s)
 
         return boundary
 
     def begin(self, daemon: MortalDaemon) -> None:
         """``daemon`` is the process of now. A disk that was full is so for it as well."""
         self.daemon = daemon
+        self.stop = asyncio.Event()
+        self._reconciling = None
         if self._disk_full:
             _fill(daemon)
 
@@ -121,12 +145,40 @@ class Fate:
             else:
                 vars(daemon.host.journal).pop("rotate", None)
 
+    def _tend_key(self, daemon: Daemon, now_s: float) -> None:
+        """Once the venue takes the key again the operator starts anew what had given up."""
+        refused = any(start <= now_s < end for start, end in self._key_refusals)
+        if not refused and daemon.session is not None and daemon.session.halted is not None:
+            self.stop.set()
+
+    def _tend_account(self, daemon: MortalDaemon, now_s: float) -> None:
+        """Once all is quiet the operator looks at what somebody else did, until it has worked."""
+        busy = self._reconciling is not None and not self._reconciling.done()
+        if not self.reconciled and not busy and now_s >= self._quiet_s + _LOOK_AFTER_S:
+            self._reconciling = asyncio.get_running_loop().create_task(self._reconcile(daemon))
+
+    async def _reconcile(self, daemon: MortalDaemon) -> None:
+        patrol = daemon.patrol
+        if patrol is None:
+            return
+        with contextlib.suppress(ControlError, VenueError):
+            differing = self._differing(daemon)
+            inspection = await patrol.inspect()
+            if not inspection.balances_compared:
+                return
+            if differing and not any(one.kind is DiscrepancyKind.BALANCE for one in inspection.sightings):
+                self.unnoticed.append(f"the account's {', '.join(differing)} were moved, and the daemon finds no difference")
+            await patrol.accept()
+            self.reconciled = True
+
     def _count(self, name: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1
 
 
 #: How long a death waits for its boundary.
 _PATIENCE_S = 3.0
+#: When the operator looks at the account, after the last kill.
+_LOOK_AFTER_S = 2.0
 
 
 def _fill(daemon: Daemon) -> None:

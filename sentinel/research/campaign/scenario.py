@@ -22,7 +22,20 @@ OUTAGES: dict[str, tuple[str, ...]] = {
     "maintenance": ("rest", "api", "streams"),
 }
 #: What can be switched on besides the venue's own faults.
-OTHER_FAULTS = (*OUTAGES, "death", "operator_kill", "disk_full", "operator_cancel_all")
+OTHER_FAULTS = (
+    *OUTAGES,
+    "key_refused",
+    "self_trade",
+    "foreign_order",
+    "balance_moved",
+    "shutdown",
+    "burst",
+    "price_jump",
+    "death",
+    "operator_kill",
+    "disk_full",
+    "operator_cancel_all",
+)
 ALL_FAULTS = (*(str(kind) for kind in FaultKind), *OTHER_FAULTS)
 
 #: Largest chance that one request, message or event is struck.
@@ -46,6 +59,8 @@ _RATES: dict[FaultKind, float] = {
     FaultKind.DELAY_EVENT: 0.40,
     FaultKind.DUPLICATE_EVENT: 0.25,
     FaultKind.REORDER_EVENT: 0.20,
+    FaultKind.CROSSED_QUOTE: 0.10,
+    FaultKind.FUTURE_TIME: 0.20,
 }
 _ON = 0.35
 _MAX_DEATHS = 3
@@ -53,6 +68,9 @@ _PATIENT = 0.7
 _RESTING = 0.5
 _REST_MS = (100, 3000)
 _MAX_CANCEL_ALLS = 4
+_MAX_FOREIGN = 3
+_JUMPS = (0.8, 1.2)
+_SIBLINGS = (30, 150)
 _RARELY = {"open_orders_every_ms": 10_000, "account_orders_every_ms": 50_000, "trades_every_ms": 20_000}
 
 
@@ -79,7 +97,11 @@ class Scenario:
 
     ``patient``: the daemon compares itself with the venue a tenth as often, so that what it misses lasts.
     ``rest_ms``: how long an entry rests in the book before it is cancelled; 0: entries take at once.
-    ``cancel_alls``: when the operator cancels everything.
+    ``cancel_alls``: when the operator cancels everything. ``key_refusals``: (from, until) when the venue refuses the key.
+    ``siblings``: when another account of the trade group acts, whose orders and ours end each other. ``foreign_orders``:
+    when somebody else places an order on the account; ``transfers``: when somebody moves money or coins in or out.
+    ``shutdowns``: (when the venue announces the end of every connection, seconds until it comes). ``bursts`` and ``jumps``
+    are the market's.
     """
 
     seed: int
@@ -92,6 +114,13 @@ class Scenario:
     patient: bool = False
     rest_ms: int = 0
     cancel_alls: tuple[float, ...] = ()
+    key_refusals: tuple[tuple[float, float], ...] = ()
+    siblings: tuple[float, ...] = ()
+    foreign_orders: tuple[float, ...] = ()
+    transfers: tuple[float, ...] = ()
+    shutdowns: tuple[tuple[float, float], ...] = ()
+    bursts: tuple[float, ...] = ()
+    jumps: tuple[tuple[float, int, float], ...] = ()
 
 
 def draw(seed: int, faults: Sequence[str] = ALL_FAULTS) -> Scenario:
@@ -105,6 +134,7 @@ def draw(seed: int, faults: Sequence[str] = ALL_FAULTS) -> Scenario:
         FaultKind.BAN: int(rng.uniform(1.0, 5.0) * NS_PER_S),
         FaultKind.CLOCK_SKEW: int(rng.uniform(1.2, 5.0) * NS_PER_S),
         FaultKind.DELAY_EVENT: rng.randrange(20, 3000) * NS_PER_MS,
+        FaultKind.FUTURE_TIME: rng.choice((1, 300, 3600, 86_400)) * NS_PER_S,
     }
     outages = []
     for name in OUTAGES:
@@ -122,6 +152,21 @@ def draw(seed: int, faults: Sequence[str] = ALL_FAULTS) -> Scenario:
     cancel_alls = sorted(rng.uniform(BUSY_S, CALM_S) for _ in range(rng.randint(1, _MAX_CANCEL_ALLS)))
     if rng.random() >= _ON or "operator_cancel_all" not in faults:
         cancel_alls = []
+    refused_s = rng.uniform(BUSY_S, CALM_S - 8.0)
+    key_refusals = [(refused_s, refused_s + rng.uniform(0.5, 6.0))] if rng.random() < _ON / 3 else []
+    siblings = sorted(rng.uniform(BUSY_S, CALM_S) for _ in range(rng.randint(*_SIBLINGS)))
+    if rng.random() >= _ON:
+        siblings = []
+    foreign_orders = sorted(rng.uniform(BUSY_S, CALM_S) for _ in range(rng.randint(1, _MAX_FOREIGN)))
+    if rng.random() >= _ON / 2:
+        foreign_orders = []
+    transfers = sorted(rng.uniform(BUSY_S, CALM_S) for _ in range(rng.randint(1, _MAX_FOREIGN)))
+    if rng.random() >= _ON / 3:
+        transfers = []
+    shutdowns = [(rng.uniform(BUSY_S, CALM_S - 8.0), rng.uniform(0.1, 5.0))] if rng.random() < _ON / 2 else []
+    bursts = [rng.uniform(BUSY_S, CALM_S - 3.0)] if rng.random() < _ON else []
+    jump = rng.uniform(BUSY_S, CALM_S - 3.0), rng.randrange(len(INSTRUMENTS)), rng.choice(_JUMPS)
+    jumps = [jump] if rng.random() < _ON else []
     return Scenario(
         seed,
         {kind: rate for kind, rate in rates.items() if kind in faults},
@@ -133,6 +178,13 @@ def draw(seed: int, faults: Sequence[str] = ALL_FAULTS) -> Scenario:
         patient=patient,
         rest_ms=rest_ms,
         cancel_alls=tuple(cancel_alls),
+        key_refusals=tuple(key_refusals) if "key_refused" in faults else (),
+        siblings=tuple(siblings) if "self_trade" in faults else (),
+        foreign_orders=tuple(foreign_orders) if "foreign_order" in faults else (),
+        transfers=tuple(transfers) if "balance_moved" in faults else (),
+        shutdowns=tuple(shutdowns) if "shutdown" in faults else (),
+        bursts=tuple(bursts) if "burst" in faults else (),
+        jumps=tuple(jumps) if "price_jump" in faults else (),
     )
 
 

@@ -18,9 +18,10 @@ from sentinel.errors import SentinelError
 from sentinel.host.venues.binance_spot import Credentials
 from sentinel.model.artifact import load_model, save_model
 from sentinel.research.campaign import checks
-from sentinel.research.campaign.market import BALANCES, BUSY_S, CALM_S, INSTRUMENTS, START_NS, RestlessMarket
+from sentinel.research.campaign.market import CALM_S, INSTRUMENTS, START_NS, RestlessMarket
 from sentinel.research.campaign.mortal import Fate, MortalDaemon
-from sentinel.research.campaign.scenario import ALL_FAULTS, OUTAGES, Scenario, campaign_config, draw
+from sentinel.research.campaign.scenario import ALL_FAULTS, Scenario, campaign_config, draw
+from sentinel.research.campaign.strikes import ACCOUNT, ACCOUNTS, Strikes
 from sentinel.research.campaign.watch import Watch
 from sentinel.sim.venue.auth import ApiKey
 from sentinel.sim.venue.exchange import Exchange
@@ -32,7 +33,7 @@ from sentinel.sim.world import Process, VirtualLoop, connections_of_the_loop
 from sentinel.units import NS_PER_MS, NS_PER_S
 from sentinel.wire import TradingState
 
-_ACCOUNT, _KEY, _SECRET = "paper", "k" * 16, "s" * 32
+_KEY, _SECRET = "k" * 16, "s" * 32
 #: The operator's last kill: from then on nothing new, so that everything comes to rest before the end.
 _QUIET_S = CALM_S + 3.0
 _STARTS = 150
@@ -130,9 +131,9 @@ class _Run:
         self.loop = VirtualLoop()
         self.result = SeedResult(scenario.seed)
         self.faults = FaultPlan(scenario.seed, delays_ns=scenario.delays_ns)
-        source = RestlessMarket(scenario.seed, self._at_rest)
-        self.exchange = Exchange(source.instruments, source, {_ACCOUNT: BALANCES}, scenario.seed)
-        self.fate = Fate(scenario, START_NS, _QUIET_S, self.result.faults)
+        source = RestlessMarket(scenario.seed, self._at_rest, scenario.bursts, scenario.jumps, self.result.faults)
+        self.exchange = Exchange(source.instruments, source, ACCOUNTS, scenario.seed)
+        self.fate = Fate(scenario, START_NS, _QUIET_S, self.result.faults, self._differs)
         self.watch: Watch | None = None
         self.config: Config | None = None
 
@@ -155,20 +156,31 @@ class _Run:
         daemon = self.fate.daemon
         account = daemon.host.state.glob[0]
         recovered = int(account["trading_state"]) != TradingState.RECOVERING
-        return recovered and not int(account["live_orders"]) and daemon.session is not None and daemon.session.ready
+        return (
+            recovered
+            and self.fate.reconciled
+            and not int(account["live_orders"])
+            and daemon.session is not None
+            and daemon.session.ready
+        )
+
+    def _differs(self, daemon: MortalDaemon) -> list[str]:
+        """The assets of which the engine's account and the venue's are not of one mind."""
+        return checks.differing_assets(daemon.host.state, self.exchange, ACCOUNT)
 
     async def _live(self) -> MortalDaemon | None:
         """Start the daemon again and again until the scenario is over; returns the last one."""
         scenario, result = self.scenario, self.result
-        keys = [ApiKey(_KEY, _SECRET, _ACCOUNT)]
+        keys = [ApiKey(_KEY, _SECRET, ACCOUNT)]
         venue = VenueServer(
             self.exchange, keys, lockstep=True, seed=scenario.seed, pace=_PACE, limits=_LIMITS, faults=self.faults
         )
         async with venue:
-            self._schedule(venue)
+            self.strikes = Strikes(scenario, self.exchange, venue, _KEY, result.faults)
+            self.strikes.schedule()
             config = campaign_config(venue.urls(), self.bench.model, self.store, scenario.patient, scenario.rest_ms)
             self.config = config
-            self.watch = Watch(self.exchange, _ACCOUNT, config.risk)
+            self.watch = Watch(self.exchange, ACCOUNT, config.risk, venue.gateway.keys)
             while result.starts < _STARTS:
                 result.starts += 1
                 daemon = await self._start(venue, config)
@@ -191,7 +203,7 @@ class _Run:
         )
         watch.begin(daemon)
         fate.begin(daemon)
-        life = self.loop.create_task(daemon.run(asyncio.Event()), context=process.context())
+        life = self.loop.create_task(daemon.run(fate.stop), context=process.context())
         await asyncio.wait({life, died}, return_when=asyncio.FIRST_COMPLETED)
         if daemon.dead:
             daemon.host.abandon()
@@ -205,32 +217,21 @@ class _Run:
             return None
         return daemon
 
-    def _schedule(self, venue: VenueServer) -> None:
-        def at(second: float) -> int:
-            return START_NS + int(second * NS_PER_S)
-
-        down: dict[str, int] = {}
-
-        def change(name: str, begins: bool) -> None:
-            if begins:
-                self.result.faults[name] = self.result.faults.get(name, 0) + 1
-            for part in OUTAGES[name]:
-                down[part] = down.get(part, 0) + (1 if begins else -1)
-            venue.set_outage(part for part, count in down.items() if count)
-
-        venue.at(at(BUSY_S), lambda: self.faults.set_rates(self.scenario.rates))
-        venue.at(at(CALM_S), lambda: self.faults.set_rates({}))
-        for outage in self.scenario.outages:
-            venue.at(at(outage.start_s), lambda name=outage.name: change(name, True))  # type: ignore[misc]
-            venue.at(at(outage.end_s), lambda name=outage.name: change(name, False))  # type: ignore[misc]
-
     def _judge(self, daemon: MortalDaemon) -> None:
         result, exchange = self.result, self.exchange
         assert self.watch is not None
         result.state_hash = daemon.state_hash
-        orders = list(exchange.desk.orders.values())
-        trades = {index: exchange.desk.account_trades.get((_ACCOUNT, index), []) for index in range(len(INSTRUMENTS))}
+        mine = [order for order in exchange.desk.orders.values() if order.account == ACCOUNT]
+        orders = [order for order in mine if order.client_id not in self.strikes.foreign]
+        ids = {(order.instrument.symbol, order.order_id) for order in orders}
+        all_trades = {index: exchange.desk.account_trades.get((ACCOUNT, index), []) for index in range(len(INSTRUMENTS))}
+        trades = {
+            index: [trade for trade in found if (trade["symbol"], trade["orderId"]) in ids] for index, found in all_trades.items()
+        }
         result.orders, result.fills = len(orders), sum(map(len, trades.values()))
+        ended_in_match = sum(order.prevented > 0 for order in orders)
+        if ended_in_match:
+            result.faults["self_trade"] = ended_in_match
         recorded = checks.read_journal(self.store)
         wrong, state = checks.check_replay(self.store, daemon.state_hash)
         result.doubts = int(state.counters["unknown_orders"][0])
@@ -239,10 +240,11 @@ class _Run:
         result.filled_late = len(recorded.filled_late)
         result.violations += [
             *self.watch.violations,
+            *self.fate.unnoticed,
             *wrong,
             *checks.check_orders(recorded, orders),
             *checks.check_fills(recorded, trades),
-            *checks.check_ledger(state, exchange, _ACCOUNT),
+            *checks.check_ledger(state, exchange, ACCOUNT),
             *checks.check_ends(recorded, state),
             *checks.check_epochs(recorded, result.starts),
         ]

@@ -12,9 +12,10 @@ from sentinel.config import RiskConfig
 from sentinel.engine.layout import FOREIGN, REDUCE_ONLY
 from sentinel.host.daemon import Daemon
 from sentinel.research.campaign.market import INSTRUMENTS
+from sentinel.sim.venue.auth import KeyRing
 from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.orders import OPEN
-from sentinel.units import E8
+from sentinel.units import E8, NS_PER_S
 from sentinel.wire import (
     IntentFlag,
     Kind,
@@ -30,6 +31,10 @@ from sentinel.wire import (
 _DEFINITIVE = (OrderState.REJECTED, OrderState.NEVER_ACCEPTED)
 #: Rests too small to trade and fees taken in the coin: what a position may differ by, quote e8 a symbol.
 _REST = 12 * E8
+#: Requests of one process that a venue may see after it has refused the key: those under way, and a few questions.
+_MOST_REFUSED = 12
+#: News of somebody else's order has come by then, however late the account's events are.
+_FOREIGN_SEEN_NS = 5 * NS_PER_S
 
 
 @dataclass(slots=True)
@@ -48,12 +53,14 @@ class Intent:
 class Watch:
     """Sees every effect of every life of the daemon. ``violations`` are sentences."""
 
-    def __init__(self, exchange: Exchange, account: str, risk: RiskConfig) -> None:
+    def __init__(self, exchange: Exchange, account: str, risk: RiskConfig, keys: KeyRing) -> None:
         self.intents: dict[int, Intent] = {}
         self.violations: list[str] = []
         self._exchange = exchange
         self._account = account
         self._risk = risk
+        self._keys = keys
+        self._refused = 0
         self._unsettled: dict[int, Intent] = {}
         self._held = [0] * len(INSTRUMENTS)
         self._places = 0
@@ -63,6 +70,7 @@ class Watch:
         """A new process; what the one before sent is still under way, and some of it nobody saw leave."""
         self._daemon = daemon
         self._places = 0
+        self._refused = self._keys.refused
         for row in daemon.host.state.orders:
             key = int(row["key"])
             if int(row["state"]) != OrderState.FREE and not int(row["flags"]) & FOREIGN and key not in self.intents:
@@ -77,6 +85,8 @@ class Watch:
             return
         if name in ("stepped", "reconciled"):
             self._compare_open(daemon)
+        if self._keys.refused - self._refused > _MOST_REFUSED:
+            self._say("a refused key was used again and again")
         if name != "sent" or daemon.gateway.counts["places"] == self._places:
             return
         self._places = daemon.gateway.counts["places"]
@@ -93,13 +103,15 @@ class Watch:
         """What is open at the venue is live for the engine, and counts there with at least what can still fill."""
         state = daemon.host.state
         for symbol, orders in enumerate(self._exchange.desk.open):
+            mine = [order for order in orders.values() if order.account == self._account]
+            ours = [order for order in mine if parse_client_order_id(order.client_id) is not None]
             for side, counted in ((Side.BUY, "open_buy"), (Side.SELL, "open_sell")):
-                of_side = [order for order in orders.values() if order.side == side]
+                of_side = [order for order in ours if order.side == side]
                 rest = sum(order.remaining for order in of_side)
                 if rest > int(state.symbols[counted][symbol]):
                     names = " ".join(order.client_id for order in of_side)
                     self._say(f"{names} can still fill {rest} (e8), and the engine counts {int(state.symbols[counted][symbol])}")
-            for order in orders.values():
+            for order in ours:
                 key = parse_client_order_id(order.client_id)
                 states = [] if key is None else state.orders["state"][state.orders["key"] == key].tolist()
                 if not any(OrderState.FREE < held <= OrderState.UNKNOWN for held in states):
@@ -173,6 +185,10 @@ class Watch:
         value = intent.price * self._worst(intent.symbol, intent.side) // E8
         if intent.reduce_only:
             return
+        for order in self._exchange.desk.open_of(self._account, intent.symbol):
+            foreign = parse_client_order_id(order.client_id) is None
+            if foreign and self._exchange.now_ns - order.created_ns > _FOREIGN_SEEN_NS:
+                self._say(f"{text} was decided beside an open order of somebody else")
         if value > risk.max_position_notional + _REST:
             self.violations.append(f"{text} may take its position to {value / E8:.2f}, above the limit")
         gross = value + sum(

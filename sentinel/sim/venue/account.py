@@ -32,7 +32,10 @@ class CommissionRates:
 
 @dataclass(slots=True)
 class Account:
-    """One customer. ``touched`` collects the assets changed since the last outboundAccountPosition."""
+    """One customer. ``touched`` collects the assets changed since the last outboundAccountPosition.
+
+    Accounts of one ``trade_group`` do not trade with each other; where it is empty the account is alone in its own.
+    """
 
     name: str
     uid: int
@@ -40,6 +43,11 @@ class Account:
     balances: dict[str, Balance] = field(default_factory=dict)
     touched: dict[str, None] = field(default_factory=dict)
     update_ms: int = 0
+    trade_group: str = ""
+
+    @property
+    def group(self) -> str:
+        return self.trade_group or self.name
 
     def balance(self, asset: str) -> Balance:
         found = self.balances.get(asset)

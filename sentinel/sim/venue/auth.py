@@ -120,6 +120,9 @@ class KeyRing:
 
     def __init__(self, keys: Iterable[ApiKey]) -> None:
         self._keys = {key.key: key for key in keys}
+        self._suspended: dict[str, ApiKey] = {}
+        #: How often a key that is not known was named.
+        self.refused = 0
 
     def find(self, name: str | None) -> ApiKey:
         """Raises ApiError -2014 for a key that is absent or cannot be one, -2015 for an unknown one."""
@@ -127,12 +130,23 @@ class KeyRing:
             raise ApiError(401, -2014, "API-key format invalid.")
         key = self._keys.get(name)
         if key is None:
+            self.refused += 1
             raise ApiError(401, -2015, "Invalid API-key, IP, or permissions for action.")
         return key
 
     def revoke(self, name: str) -> None:
         """Forget a key: its sessions and requests are refused from now on."""
         self._keys.pop(name, None)
+
+    def suspend(self, name: str) -> None:
+        """Forget a key until ``restore``."""
+        if name in self._keys:
+            self._suspended[name] = self._keys.pop(name)
+
+    def restore(self, name: str) -> None:
+        """Know a suspended key again. Sessions that were logged on with it are not."""
+        if name in self._suspended:
+            self._keys[name] = self._suspended.pop(name)
 
     def holds(self, key: ApiKey) -> bool:
         return self._keys.get(key.key) is key

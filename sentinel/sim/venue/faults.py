@@ -34,6 +34,8 @@ class FaultKind(StrEnum):
     DELAY_EVENT = "delay_event"  # user data comes delay_ns late
     DUPLICATE_EVENT = "duplicate_event"
     REORDER_EVENT = "reorder_event"  # user data comes after the next event of its connection
+    CROSSED_QUOTE = "crossed_quote"  # a top of book or a depth event that crosses or locks the book
+    FUTURE_TIME = "future_time"  # a stream message of delay_ns from now, as its own times say
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ class OrderDesk:
         #: Told of every order of a list that has traded or ended.
         self.on_list_order: Callable[[Order], None] = lambda order: None
         self.cancel_list: Callable[[int, str | None], dict[str, Any]] = lambda list_id, cancel_id: {}
+        self.default_stp = "EXPIRE_MAKER"  # of orders that name none
         self.last_price = last_price
         self.account_trades: dict[tuple[str, int], list[dict[str, Any]]] = {}
         self._print_trades = print_trades
@@ -86,7 +87,7 @@ class OrderDesk:
 
     def validate(self, params: Mapping[str, str]) -> tuple[int, OrderRequest]:
         """What is refused before the matching engine: shape, symbol status and filters. Raises ApiError."""
-        request = read_order(params)
+        request = read_order(params, self.default_stp)
         index = self.symbol_index(request.symbol)
         instrument = self.instruments[index]
         if instrument.status != "TRADING":
@@ -141,9 +142,9 @@ class OrderDesk:
         """What an order locks."""
         if request.kind != "MARKET":
             return required_lock(request.side, request.price or request.stop_price, request.qty)
-        book = self.books[index]
-        limit = self._range_limit(index, request.side, request.price)
-        base, quote = book.cost(request.side, request.qty, limit, request.quote_qty, account, request.stp)
+        book, limit = self.books[index], self._range_limit(index, request.side, request.price)
+        group = self.ledger.accounts[account].group
+        base, quote = book.cost(request.side, request.qty, limit, request.quote_qty, group, request.stp)
         if request.side == Side.SELL:
             return request.qty or base
         return request.quote_qty or quote
@@ -179,17 +180,15 @@ class OrderDesk:
     def work(self, index: int, order: Order) -> None:
         """An accepted order, its funds locked, meets the book."""
         book, instrument = self.books[index], self.instruments[index]
-        limit = self._range_limit(index, order.side, order.price)
+        limit, group = self._range_limit(index, order.side, order.price), self.ledger.accounts[order.account].group
         order.status = "NEW"
         order.working_ns = order.updated_ns = self.now_ns
         self.report(order, "NEW")
-        if order.tif == "FOK" and book.available(order.side, limit, order.qty, order.account, order.stp) < order.qty:
+        if order.tif == "FOK" and book.available(order.side, limit, order.qty, group, order.stp) < order.qty:
             self.expire(order, "UNFILLED_FOK_ORDER_EXPIRED")
         else:
             # What sizes a quote order is its budget.
-            match = book.take(
-                order.side, order.qty or INT64_MAX, limit, order.account, order.stp, order.quote_qty, instrument.step or 1
-            )
+            match = book.take(order.side, order.qty or INT64_MAX, limit, group, order.stp, order.quote_qty, instrument.step or 1)
             self._apply_match(index, order, match)
             self._conclude(index, order, match, range_bound=limit != order.price)
 
@@ -246,7 +245,8 @@ class OrderDesk:
         elif order.tif == "IOC":
             self.expire(order, "UNFILLED_IOC_QUANTITY_EXPIRED")
         else:
-            order.resting = RestingOrder(order.order_id, order.account, order.side, order.price, order.remaining)
+            group = self.ledger.accounts[order.account].group
+            order.resting = RestingOrder(order.order_id, group, order.side, order.price, order.remaining)
             self.books[index].rest(order.resting)
             self.open[index][order.order_id] = order
 
@@ -332,7 +332,7 @@ class OrderDesk:
             del self.open[index][order.order_id]
 
     def _prevent(self, index: int, taker: Order, stopped: Prevented) -> None:
-        """Report self-trade prevention to both orders (they have one owner)."""
+        """Report self-trade prevention to both orders (they are of one trade group)."""
         self._prevention_id += 1
         maker = self.orders[index, stopped.maker.order_id]
         maker_cut = maker.remaining if stopped.maker_expired else maker.remaining - stopped.maker.remaining
@@ -349,7 +349,7 @@ class OrderDesk:
                 v=self._prevention_id,
                 A=format_e8(order.prevented),
                 B=format_e8(cut),
-                u=self.ledger.accounts[order.account].uid,
+                u=self.ledger.accounts[self.ledger.accounts[order.account].group].uid,
                 U=counter.order_id,
                 Cs=order.instrument.symbol,
                 pl=format_e8(stopped.qty),

@@ -174,6 +174,18 @@ class VenueServer:
                 session.announce_shutdown(self.exchange.now_ns)
         self._driver.settle()
 
+    def shut_down(self, after_ns: int) -> None:
+        """Announce ``serverShutdown`` to every ordinary connection, and end those that are still open ``after_ns`` later."""
+        told = [connection for connection in self._connections.open.values() if connection.is_open]
+        self.announce_shutdown()
+
+        def end() -> None:
+            for connection in told:
+                if connection.is_open:
+                    connection.cut(1001, "going away")
+
+        self._timeline.after(after_ns, end)
+
     def cut_connections(self) -> None:
         """End every ordinary connection, as at the end of its 24 hours."""
         for connection in tuple(self._connections.open.values()):

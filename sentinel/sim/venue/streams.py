@@ -10,6 +10,7 @@ import msgspec
 
 from sentinel.sim.venue.connection import VenueConnection, text_frame
 from sentinel.sim.venue.faults import FaultKind, FaultPlan
+from sentinel.sim.venue.spoilt import spoilt
 from sentinel.sim.venue.time_unit import in_microseconds
 from sentinel.units import NS_PER_MS
 
@@ -42,6 +43,8 @@ class StreamHub:
         listeners = self.listeners.get(stream)
         if listeners is None:
             return
+        if self._faults.active:
+            payload = spoilt(self._faults, stream, payload)
         forms: dict[tuple[bool, bool], tuple[bytes, bytes]] = {}
         for session in tuple(listeners):
             form = (session.combined, session.microseconds)

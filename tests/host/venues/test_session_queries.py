@@ -64,6 +64,21 @@ def ask(offline: Offline, **changes: Any) -> None:
     offline.reply(answer, "Q" + TEXT)
 
 
+def test_once_a_question_is_refused_for_the_key_none_is_asked_and_cancels_still_leave() -> None:
+    offline = Offline()
+    offline.session.query(KEY, "AAAUSDT")
+    assert offline.session.has_room
+    offline.refuse(401, -2015, "Invalid API-key, IP, or permissions for action.", "Q" + TEXT)
+    assert offline.session.halted == "-2015 Invalid API-key, IP, or permissions for action."
+    assert not offline.session.has_room
+    asked = len(offline.link.sent)
+    offline.session.query(KEY, "AAAUSDT")
+    assert len(offline.link.sent) == asked
+    assert offline.session.counters["query_denied"] == 1
+    offline.session.cancel(KEY, "AAAUSDT")
+    assert len(offline.link.sent) == asked + 1
+
+
 TRADES = [
     {"id": 12, "orderId": 77, "price": "100.0", "qty": "1.0", "quoteQty": "100.0", "commission": "0.1"},
     {"id": 11, "orderId": 77, "price": "99.0", "qty": "2.0", "quoteQty": "198.0", "commission": "0.002"},

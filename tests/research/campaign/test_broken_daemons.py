@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sentinel.errors import VenueError
 from sentinel.host import daemon as daemon_module
+from sentinel.host import patrol as patrol_module
 from sentinel.host.ports import RecordSink
 from sentinel.host.reconcile import reconcile
+from sentinel.host.venues.binance_spot import translate
 from sentinel.host.venues.order_events import RecordBatch
 from sentinel.research.campaign.mortal import MortalDaemon
 from sentinel.research.campaign.scenario import SYMBOLS, Death, Scenario
 from sentinel.research.campaign.seed import Bench
 from sentinel.sim.venue.faults import FaultKind
 from sentinel.units import NS_PER_S
-from sentinel.wire import Kind, OrderEventKind, OrderState, OrderType, TimeInForce, Venue, record_views
+from sentinel.wire import Kind, OrderEventFlag, OrderEventKind, OrderState, OrderType, TimeInForce, Venue, record_views
 
 #: Neither the answer nor, for a while, the account's own stream tells what became of an order.
 IN_DOUBT = {FaultKind.DROP_RESPONSE: 0.5, FaultKind.DELAY_EVENT: 0.5}
@@ -87,6 +92,51 @@ class Trusts(MortalDaemon):
             self.host.accept(batch.take())
 
 
+class Insists(MortalDaemon):
+    """Goes on asking with a key the venue refuses."""
+
+    def _tick(self, now_ns: int) -> None:
+        super()._tick(now_ns)
+        if self.session is not None and self.session.halted is not None:
+            asyncio.get_running_loop().create_task(self._ask())
+
+    async def _ask(self) -> None:
+        assert self.session is not None
+        with contextlib.suppress(VenueError):
+            await self.session.open_orders()
+
+
+class _Bends(MortalDaemon):
+    """Gives the engine other records than it has received."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        ingress: Any = self.ingress
+        ingress._accept = lambda records: self.host.accept(self.bend(np.array(records)))
+
+    def bend(self, records: Any) -> Any:
+        raise NotImplementedError
+
+
+class Believing(_Bends):
+    """Takes the time a message names for the time at which it came."""
+
+    def bend(self, records: Any) -> Any:
+        market = record_views(records).market
+        told = (market["kind"] == Kind.TRADE) & (market["t_exchange"] > 0)
+        market["t_recv"][told] = market["t_exchange"][told]
+        return records
+
+
+class Blind(_Bends):
+    """Hears of nobody's orders but its own."""
+
+    def bend(self, records: Any) -> Any:
+        views = record_views(records)
+        foreign = (views.market["kind"] == Kind.ORDER_EVENT) & ((views.order1["flags"] & OrderEventFlag.FOREIGN) != 0)
+        return records[~foreign]
+
+
 def _what(daemon: type[MortalDaemon], scenario: Scenario) -> list[str]:
     with Bench(daemon) as bench:
         return bench.play(scenario).violations
@@ -141,3 +191,32 @@ def test_a_cancel_taken_for_done_before_its_answer_is_reported() -> None:
 
 def test_a_ledger_that_is_off_by_one_is_reported() -> None:
     assert any("the journal does not lead" in what for what in _what(Miscounts, Scenario(5, {}, {})))
+
+
+def test_asking_again_and_again_with_a_refused_key_is_reported() -> None:
+    scenario = Scenario(1, {}, {}, key_refusals=((125.0, 129.0),))
+    assert any("a refused key was used again and again" in what for what in _what(Insists, scenario))
+
+
+def test_an_order_ended_by_self_trade_prevention_that_is_taken_for_filled_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = Scenario(2, {}, {}, siblings=tuple(119.0 + 0.2 * step for step in range(130)), rest_ms=700)
+    assert _what(MortalDaemon, scenario) == []
+    monkeypatch.setitem(translate._STATES, "EXPIRED_IN_MATCH", OrderState.FILLED)
+    assert any("EXPIRED_IN_MATCH with" in what for what in _what(MortalDaemon, scenario))
+
+
+def test_a_clock_set_by_messages_from_the_future_is_reported() -> None:
+    scenario = Scenario(3, {FaultKind.FUTURE_TIME: 0.3}, {FaultKind.FUTURE_TIME: 5 * NS_PER_S})
+    assert _what(MortalDaemon, scenario) == []
+    assert any("in the future" in what for what in _what(Believing, scenario))
+
+
+def test_trading_beside_an_order_of_somebody_else_is_reported() -> None:
+    scenario = Scenario(3, {}, {}, foreign_orders=tuple(120.0 + 0.5 * step for step in range(24)))
+    assert _what(MortalDaemon, scenario) == []
+    assert any("beside an open order of somebody else" in what for what in _what(Blind, scenario))
+
+
+def test_moved_money_that_goes_unnoticed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patrol_module, "compare_balances", lambda *_: [])
+    assert any("finds no difference" in what for what in _what(MortalDaemon, Scenario(1, {}, {}, transfers=(125.0,))))

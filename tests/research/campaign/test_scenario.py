@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from sentinel.research.campaign.scenario import ALL_FAULTS, BOUNDARIES, OTHER_FAULTS, draw
+from sentinel.research.campaign.scenario import ALL_FAULTS, BOUNDARIES, OTHER_FAULTS, Scenario, draw
 from sentinel.sim.venue.faults import FaultKind
+
+
+def _of_the_venue(scenario: Scenario) -> dict[str, tuple[object, ...]]:
+    return {
+        "key_refused": scenario.key_refusals,
+        "self_trade": scenario.siblings,
+        "foreign_order": scenario.foreign_orders,
+        "balance_moved": scenario.transfers,
+        "shutdown": scenario.shutdowns,
+        "burst": scenario.bursts,
+        "price_jump": scenario.jumps,
+    }
 
 
 def test_a_seed_always_draws_the_same() -> None:
@@ -17,6 +29,7 @@ def test_every_fault_and_every_boundary_is_drawn_by_some_seed() -> None:
     for seed in range(300):
         scenario = draw(seed)
         seen |= {str(kind) for kind in scenario.rates} | {outage.name for outage in scenario.outages}
+        seen |= {name for name, found in _of_the_venue(scenario).items() if found}
         drawn = (scenario.deaths, scenario.kills, scenario.full_disks, scenario.cancel_alls)
         seen |= {name for name, found in zip(OTHER_FAULTS[-4:], drawn, strict=True) if found}
         boundaries |= {death.boundary for death in scenario.deaths}
@@ -30,6 +43,7 @@ def test_a_fault_switched_off_leaves_the_others_as_they_were() -> None:
         assert rest.deaths == ()
         assert (rest.rest_ms, rest.cancel_alls) == (whole.rest_ms, whole.cancel_alls)
         assert rest.rates == {kind: rate for kind, rate in whole.rates.items() if kind is not FaultKind.BAN}
+        assert _of_the_venue(rest) == _of_the_venue(whole)
         assert (rest.outages, rest.kills, rest.full_disks) == (whole.outages, whole.kills, whole.full_disks)
 
 
@@ -37,6 +51,7 @@ def test_without_faults_nothing_is_drawn() -> None:
     scenario = draw(7, ())
     assert (scenario.rates, scenario.outages, scenario.deaths, scenario.kills, scenario.full_disks) == ({}, (), (), (), ())
     assert scenario.cancel_alls == ()
+    assert not any(_of_the_venue(scenario).values())
 
 
 def test_about_half_of_the_seeds_rest_their_entries() -> None:

@@ -163,6 +163,20 @@ def test_self_trade_prevention_follows_the_takers_mode(mode: str, states: list[t
     assert locked == {"EXPIRE_MAKER": (10 * E8, 0), "EXPIRE_TAKER": (0, 10 * E8)}.get(mode, (0, 0))
 
 
+def test_accounts_of_one_trade_group_do_not_trade_with_each_other() -> None:
+    venue = Venue(opening=[])
+    venue.exchange.ledger.accounts["b"].trade_group = "a"
+    venue.exchange.desk.default_stp = "EXPIRE_BOTH"
+    venue.place("SELL", "10", "1.00")
+    venue.place("BUY", "20", "1.00", account="b")
+    assert venue.states("a")[-1] == venue.states("b")[-1] == ("TRADE_PREVENTION", "EXPIRED_IN_MATCH")
+    stopped, prevented = venue.reports("a")[-1], venue.reports("b")[-1]
+    assert (stopped["B"], stopped["U"], stopped["u"]) == ("10.00000000", prevented["i"], prevented["u"])
+    assert (prevented["B"], prevented["U"]) == ("20.00000000", stopped["i"])
+    assert not venue.exchange.desk.open[0]
+    assert venue.balance("PUMP")[1] == 0
+
+
 def test_a_market_buy_past_its_own_ask_pays_for_what_lies_beyond() -> None:
     venue = Venue(opening=[])
     venue.exchange.set_level(0, Side.SELL, 50 * E8, 20 * E8)

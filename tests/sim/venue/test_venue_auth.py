@@ -137,6 +137,17 @@ def test_keys_that_cannot_be_keys_and_unknown_keys_are_told_apart() -> None:
     assert not ring.holds(KEY)
 
 
+def test_a_suspended_key_is_refused_until_it_is_restored() -> None:
+    ring = KeyRing([KEY])
+    ring.suspend(KEY.key)
+    with pytest.raises(ApiError) as refusal:
+        ring.find(KEY.key)
+    assert (refusal.value.code, ring.refused, ring.holds(KEY)) == (-2015, 1, False)
+    ring.restore(KEY.key)
+    assert ring.find(KEY.key) is KEY
+    assert ring.holds(KEY)
+
+
 def test_a_key_without_trade_permission_may_read_but_not_trade() -> None:
     reader = ApiKey("r", SECRET, "paper", permissions=frozenset({"USER_DATA"}))
     require_permission(reader, "USER_DATA")

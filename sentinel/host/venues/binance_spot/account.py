@@ -75,8 +75,8 @@ class BinanceAccount:
 
     @property
     def has_room(self) -> bool:
-        """Whether half of the request weight is left, so that a listing that can wait may leave now."""
-        return self._desk.budget.has_room(self._desk.venue_ns())
+        """Whether half of the request weight is left and the key not refused, so that a listing that can wait may leave now."""
+        return not self._desk.answers_nothing and self._desk.budget.has_room(self._desk.venue_ns())
 
     # Listings
 

@@ -196,6 +196,8 @@ class AccountRest:
             self._unusable(answer.body, f"status {answer.status} of {path} without an error")
         if answer.status == 400 and error.code == outcomes.NO_SUCH_ORDER:
             raise _NoSuchOrder(f"request {path}", error.code, "an order the venue knows", "check the id")
+        if outcomes.reaction(answer.status, error.code) is outcomes.Reaction.HALT_KEY:
+            self._desk.refuse_questions(f"{error.code} {error.msg}")
         text = f"status {answer.status}, {error.code} {error.msg}"
         refusal = _Refused(f"request {path}", text, "status 200", "see the venue's error codes")
         refusal.code = error.code

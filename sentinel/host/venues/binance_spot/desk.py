@@ -48,6 +48,9 @@ class Ask(Enum):
     QUERY_LEG = "I"  # that order, by the venue's id
 
 
+QUESTIONS = frozenset({Ask.QUERY, Ask.QUERY_TWIN, Ask.TRADES, Ask.QUERY_LIST, Ask.QUERY_LEG})
+
+
 @dataclass(slots=True)
 class Request:
     """A request in flight, over REST where ``link`` is None. ``identity`` is its id, ``weight`` what it may cost.
@@ -96,6 +99,8 @@ class Desk:
         self.balances_seen: dict[str, tuple[int, int]] = {}
         self.stream_trades = 0
         self.halted: str | None = None
+        #: The key was refused for a question too: until the next start no more are asked.
+        self.answers_nothing = False
         self.orders_in_flight = 0
         #: Key of an order of a list -> the list's first key.
         self.leg_of: dict[int, int] = {}
@@ -203,3 +208,8 @@ class Desk:
                 "and its IP list, then start again",
                 reason,
             )
+
+    def refuse_questions(self, reason: str) -> None:
+        """The venue refuses our key for questions too: asking again and again would be all that is left."""
+        self.answers_nothing = True
+        self.halt(reason)

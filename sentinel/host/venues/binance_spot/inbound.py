@@ -11,7 +11,7 @@ import msgspec
 from sentinel.errors import UnitError
 from sentinel.host.venues.amounts import amount
 from sentinel.host.venues.binance_spot import messages, outcomes, translate
-from sentinel.host.venues.binance_spot.desk import Ask, Desk, Request
+from sentinel.host.venues.binance_spot.desk import QUESTIONS, Ask, Desk, Request
 from sentinel.host.venues.binance_spot.path_pool import PathPool
 from sentinel.host.venues.contract import LocalCode, VenueOrder
 from sentinel.host.venues.link import Link
@@ -282,6 +282,8 @@ class Inbound:
     def _on_error(self, request: Request, status: int, error: messages.ErrorBody, payload: bytes, now: int) -> None:
         desk = self._desk
         self._react(request.link, status, error, now)
+        if request.ask in QUESTIONS and outcomes.reaction(status, error.code) is outcomes.Reaction.HALT_KEY:
+            desk.refuse_questions(f"{error.code} {error.msg}")
         definitive = outcomes.is_definitive(status, error.code, error.msg)
         if not outcomes.is_known(status, error.code):
             desk.keep(now, f"unknown status {status} or code {error.code}", payload)

@@ -236,7 +236,7 @@ class Outbound:
 
     def _may_ask(self, reachable: bool, weight: int) -> bool:
         desk = self._desk
-        if reachable and desk.budget.for_request(desk.venue_ns(), weight) == LocalCode.NONE:
+        if reachable and not desk.answers_nothing and desk.budget.for_request(desk.venue_ns(), weight) == LocalCode.NONE:
             return True
         desk.counters["query_denied"] += 1
         return False
