@@ -250,6 +250,7 @@ def test_one_person_suffices_where_the_settings_say_so() -> None:
 
 def test_program_model_limits_clock_card_and_kill_word_are_shown() -> None:
     rig = LiveRig()
+    rig.checks.clock_bound_ns = 100_000
     rig.checks.clock_status = lambda: 99_999
     shown = rig.offer()["checks"]
     assert (shown["build_hash"], shown["model_sha256"]) == (build_hash(), "ab" * 32)
