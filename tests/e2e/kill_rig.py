@@ -278,7 +278,8 @@ def _toml(venue: VenueServer, directory: Path, killswitch: dict[str, Any]) -> st
         "venue": {**urls, "recv_window_ms": 10_000},
         # A busy machine is not a dead exchange: what is patient here is ten times less so on the wall clock.
         "feed": {"symbols": SYMBOLS, "stale_after_ms": 60_000, "stall_timeout_ms": 120_000},
-        "risk": {"ack_timeout_ms": 20_000, "engine_timeout_ms": 0},
+        # Room for what a fast market needs to be crossed.
+        "risk": {"ack_timeout_ms": 20_000, "engine_timeout_ms": 0, "collar_floor_bps": 1_000, "price_collar_bps": 1_000},
         "strategy": {**strategy, "slippage_bps": 500},
         "store": {"directory": str(directory / "store"), "segment_mib": 8},
         "killswitch": {"enabled": True, **killswitch},
