@@ -175,7 +175,7 @@ class Command(IntEnum):
     """``command`` of a ControlEvent; value, value2 and id are described beside each."""
 
     TICK = 1  # t = time of the tick
-    ARM = 2  # id = arm epoch; actor = who asked; t2 = until when, where an operator arms a live run
+    ARM = 2  # id = arm epoch; value = ACTIVE from a person, REDUCE_ONLY, or 0: again; actor = who asked; t2 = until when, live
     KILL = 3  # value = cause; actor = who asked
     LIMITS = 4  # id = limit field, value = new value, version = limits version
     ADVICE = 5  # id = request id, value = verdict (-1 stand aside, 0 neutral, 1 confirm), value2 = sentiment e8

@@ -140,9 +140,10 @@ def _oversee(f: Any, command: int, e: Any) -> bool:
 
 @njit(**INNER)
 def _arm(f: Any, arm_epoch: int, target: int) -> None:
-    """ARM: ``value`` TradingState.REDUCE_ONLY arms that, anything else ACTIVE; the arm epoch must be new.
+    """ARM: ``value`` TradingState.ACTIVE is a person's and ends what only a person may end, TradingState.REDUCE_ONLY arms that.
 
-    Refused, counted and signalled before recovery is done and while what tripped the kill state still stands.
+    Anything else arms again what a reconnect or a restart interrupted: ACTIVE, or REDUCE_ONLY where that is latched. The arm
+    epoch must be new. Refused, counted and signalled before recovery is done and while what tripped the kill state still stands.
     Arming REDUCE_ONLY after a kill flattens: every position is left at once.
     """
     g, c = glob(f), counters(f)
@@ -150,12 +151,13 @@ def _arm(f: Any, arm_epoch: int, target: int) -> None:
         c.arms_refused += 1
         emit_signal(f, SignalCode.ARMED_STATE, NO_SYMBOL, 0, 0, g.kill_cause, 0, 0, 0, g.trading_state, g.arm_epoch)
         return
-    reduce_only = target == TradingState.REDUCE_ONLY
-    g.flatten = 1 if reduce_only and g.killed else 0
+    by_person = target == TradingState.ACTIVE
+    reduce_only = target == TradingState.REDUCE_ONLY or (g.reduce_cause != 0 and not by_person)
+    g.flatten = 1 if target == TradingState.REDUCE_ONLY and g.killed else 0
     g.arm_epoch = arm_epoch
     g.killed = 0
     g.kill_cause = 0
-    if not reduce_only:
+    if by_person:
         forget_latches(f)
     set_trading_state(f, TradingState.REDUCE_ONLY if reduce_only else TradingState.ACTIVE)
 

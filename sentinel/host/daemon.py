@@ -332,6 +332,8 @@ class Daemon:
             _log.error("the card gives no permits: staying REDUCE_ONLY, and no order leaves")
         else:
             self.host.control(Command.ARM, self.clock.now_ns(), id=int(account["arm_epoch"]) + 1)
+            if trading_state(self.host.state) != TradingState.ACTIVE:
+                _log.error("positions are only reduced, as before, until an operator arms")
 
     def arm_by_hand(self, actor: int) -> None:
         """An operator arms, after a kill too. Raises ControlError where something still stands against it."""
@@ -347,7 +349,9 @@ class Daemon:
         if self.card is not None and not (self.card.ready(now_ns) and self.card.arm(now_ns)):
             raise ControlError("card", "tripped", "a card that can be armed", "see sentinel card status, then try again")
         until_ns = 0 if self.arming is None else self.arming.begin(now_ns, self.desk.limits.expires_ns)
-        host.control(Command.ARM, now_ns, id=int(account["arm_epoch"]) + 1, actor=actor, t2=until_ns)
+        host.control(
+            Command.ARM, now_ns, id=int(account["arm_epoch"]) + 1, value=int(TradingState.ACTIVE), actor=actor, t2=until_ns
+        )
         if trading_state(host.state) != TradingState.ACTIVE:
             if self.arming is not None:
                 self.arming.end()

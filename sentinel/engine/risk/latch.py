@@ -97,7 +97,7 @@ def watch_venue(f: Any) -> None:
 
 @njit(**INNER)
 def forget_latches(f: Any) -> None:
-    """ARM of ACTIVE: what only a person may end is over."""
+    """A person arms: what only a person may end is over."""
     g = glob(f)
     g.reduce_cause = 0
     g.errors_in_row = 0

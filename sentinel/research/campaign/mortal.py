@@ -14,7 +14,7 @@ from sentinel.host.store.frames import CURSOR_END, CURSOR_WORD
 from sentinel.research.campaign.scenario import Death, Scenario
 from sentinel.sim.world import Process, VirtualLoop
 from sentinel.units import NS_PER_S
-from sentinel.wire import Command
+from sentinel.wire import Command, TradingState
 
 
 class ProcessDied(BaseException):
@@ -63,6 +63,7 @@ class Fate:
         self.disk = sorted((at, full) for span in scenario.full_disks for at, full in zip(span, (True, False), strict=True))
         self.counts = counts
         self._key_refusals = scenario.key_refusals
+        self._latched_since_s = -1.0
         #: Whether the kill switch was tripped, and not armed again, as the operator knows it.
         self.killed = False
         self.daemon: MortalDaemon
@@ -130,11 +131,24 @@ class Fate:
             else:
                 epoch = int(daemon.host.state.glob["arm_epoch"][0]) + 1
                 self.killed = False
-                daemon.host.control(Command.ARM, now_ns, id=epoch)
+                daemon.host.control(Command.ARM, now_ns, id=epoch, value=int(TradingState.ACTIVE))
+        self._lift_latch(daemon, now_s)
         while self.cancel_alls and now_s >= self.cancel_alls[0]:
             self.cancel_alls.pop(0)
             self._count("operator_cancel_all")
             daemon.host.control(Command.CANCEL_ALL, daemon.clock.now_ns())
+
+    def _lift_latch(self, daemon: Daemon, now_s: float) -> None:
+        """A second after refusals in a row have left only what reduces, the operator arms."""
+        account = daemon.host.state.glob[0]
+        latched = int(account["reduce_cause"]) and int(account["trading_state"]) == TradingState.REDUCE_ONLY
+        if self.killed or int(account["killed"]) or not latched:
+            self._latched_since_s = -1.0
+        elif self._latched_since_s < 0.0:
+            self._latched_since_s = now_s
+        elif now_s >= self._latched_since_s + _LATCH_S:
+            epoch = int(account["arm_epoch"]) + 1
+            daemon.host.control(Command.ARM, daemon.clock.now_ns(), id=epoch, value=int(TradingState.ACTIVE))
 
     def _tend_disk(self, daemon: Daemon, now_s: float) -> None:
         while self.disk and now_s >= self.disk[0][0]:
@@ -177,6 +191,7 @@ class Fate:
 
 #: How long a death waits for its boundary.
 _PATIENCE_S = 3.0
+_LATCH_S = 1.0
 #: When the operator looks at the account, after the last kill.
 _LOOK_AFTER_S = 2.0
 

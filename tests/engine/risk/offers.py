@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from sentinel.engine.state import EngineSpec
 from sentinel.units import E8
-from sentinel.wire import Command, Control, Kind, OrderEventKind, OrderType, Reason, Side, SignalCode, TimeInForce
+from sentinel.wire import Command, Control, Kind, OrderEventKind, OrderType, Reason, Side, SignalCode, TimeInForce, TradingState
 from tests.engine.world import SECOND, World
 
 
@@ -124,6 +124,6 @@ class Offers(World):
         return self.control(command, **fields).run()
 
     def arm(self) -> Offers:
-        """ARM under a new epoch."""
-        self.command(Command.ARM, id=int(self.g["arm_epoch"]) + 1)
+        """A person's ARM under a new epoch."""
+        self.command(Command.ARM, id=int(self.g["arm_epoch"]) + 1, value=int(TradingState.ACTIVE))
         return self

@@ -64,6 +64,38 @@ def test_an_alarm_before_recovery_holds_after_it() -> None:
     assert offers.refused() == Control.ALARM
 
 
+@pytest.mark.control("E1")
+def test_what_waits_for_a_person_outlasts_a_reconnect_that_the_daemon_arms_again() -> None:
+    offers = Offers()
+    offers.command(Command.ALARM, value=1)
+    offers.control(Command.RECOVERING).control(Command.RECOVERED).run()
+    offers.command(Command.ARM, id=int(offers.g["arm_epoch"]) + 1)
+    assert int(offers.g["trading_state"]) == TradingState.REDUCE_ONLY
+    assert offers.refused() == Control.ALARM
+    offers.arm()
+    offers.passes()
+
+
+def test_an_alarm_while_the_account_is_read_anew_is_not_forgotten_by_arming_again() -> None:
+    offers = Offers()
+    offers.control(Command.RECOVERING).control(Command.ALARM, value=1).control(Command.RECOVERED).run()
+    offers.command(Command.ARM, id=int(offers.g["arm_epoch"]) + 1)
+    assert int(offers.g["trading_state"]) == TradingState.REDUCE_ONLY
+
+
+@pytest.mark.control("C4")
+def test_a_side_that_fired_too_often_stays_off_over_a_reconnect() -> None:
+    offers = Offers(max_repeats_per_minute=1)
+    offers.ends(offers.passes(qty=100))
+    assert offers.refused(qty=101) == Control.REPEATED
+    offers.control(Command.RECOVERING).control(Command.RECOVERED).run()
+    offers.command(Command.ARM, id=int(offers.g["arm_epoch"]) + 1)
+    assert int(offers.g["trading_state"]) == TradingState.ACTIVE
+    assert offers.refused(qty=102) == Control.REPEATED
+    offers.arm()
+    offers.passes(qty=103)
+
+
 OFFER = hs.tuples(hs.sampled_from([Side.BUY, Side.SELL]), hs.integers(1, 300), hs.booleans(), hs.sampled_from([0.0, 0.5, 1.0]))
 
 

@@ -12,7 +12,7 @@ from sentinel.host.control.operator import Operator
 from sentinel.host.patrol import Patrol
 from sentinel.host.venues.binance_spot import BinanceSpotSession
 from sentinel.host.watched import Watched
-from sentinel.wire import NO_SYMBOL, Command, Kind, OrderEventKind
+from sentinel.wire import NO_SYMBOL, Command, Kind, OrderEventKind, TradingState
 from tests.engine.world import World
 from tests.host.venues.offline_session import SYMBOLS, ManualClock
 
@@ -43,7 +43,7 @@ class Rig:
         self._send(self.world.control(command, symbol, **fields).run())
 
     def arm_by_hand(self, actor: int) -> None:
-        self.control(Command.ARM, 0, id=int(self.world.g["arm_epoch"]) + 1, actor=actor)
+        self.control(Command.ARM, 0, id=int(self.world.g["arm_epoch"]) + 1, value=int(TradingState.ACTIVE), actor=actor)
         if int(self.world.g["killed"]):
             raise ControlError("kill cause", "DRAWDOWN", "a cause that no longer stands", "remove it")
 
