@@ -180,6 +180,9 @@ class Fate:
             inspection = await patrol.inspect()
             if not inspection.balances_compared:
                 return
+            # What has come right meanwhile was a fill on its way, and no move.
+            still = self._differing(daemon)
+            differing = [asset for asset in differing if asset in still]
             if differing and not any(one.kind is DiscrepancyKind.BALANCE for one in inspection.sightings):
                 self.unnoticed.append(f"the account's {', '.join(differing)} were moved, and the daemon finds no difference")
             await patrol.accept()
