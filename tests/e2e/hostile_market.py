@@ -196,6 +196,22 @@ def small_market(seed: int = SEED) -> MarketModel:
 Prepare = Callable[[Scene], object]
 
 
+def wait_for_orders(scene: Scene) -> None:
+    """Virtual time nearly stands still while no order can be sent, so that a reconnect, which takes real time, falls into the
+    scenario however slow the machine is.
+    """
+    driver: Any = scene.venue._driver
+    advance = driver._advance
+
+    async def patient(to_ns: int) -> None:
+        session = scene.daemon.session
+        if session is not None and not session.ready:
+            await asyncio.sleep(0.02)
+        await advance(to_ns)
+
+    driver._advance = patient
+
+
 def _nothing(scene: Scene) -> None:
     """Leave the run alone."""
 

@@ -13,10 +13,9 @@ import pytest
 from sentinel.host.store.journal_reader import frame_slots, read_segments
 from sentinel.research.run_data import ReplayedRun
 from sentinel.sim.venue.faults import FaultKind
-from sentinel.sim.venue.lockstep import PaceConfig
 from sentinel.sim.venue.streams import wrap
 from sentinel.wire import FeedStatus, FrameType, Kind, record_views
-from tests.e2e.hostile_market import DEPTH, PUMPED, TICKERS, TRADES, Hand, Outcome, Scene, trade, with_raw
+from tests.e2e.hostile_market import DEPTH, PUMPED, TICKERS, TRADES, Hand, Outcome, Scene, trade, wait_for_orders, with_raw
 from tests.e2e.lockstep_rig import run
 
 #: Injected one after the other from here on, through the pump and the orders it causes.
@@ -419,11 +418,11 @@ def test_a_depth_level_that_was_changed_on_its_way_is_noticed_and_the_book_built
 )
 def test_an_order_whose_answer_is_lost_is_resolved_and_trading_goes_on(tmp_path: Path, fault: FaultKind) -> None:
     def prepare(scene: Scene) -> None:
+        wait_for_orders(scene)
         scene.at(140.0, lambda: scene.venue.faults.inject(fault, 1, "order.place"))
 
     broken = fault in (FaultKind.CLOSE_MID_FRAME, FaultKind.RESET_AFTER_ACCEPT)
-    # Slower than the machine could, so that a reconnect after 0.25 s of real time falls into the scenario.
-    outcome = run(trade(tmp_path, prepare, pace=PaceConfig(speed=60.0 if broken else 0.0)))
+    outcome = run(trade(tmp_path, prepare))
     _recovered(outcome)
     assert outcome.session["reconnects"] == int(broken)
     assert outcome.session["duplicate_replies"] == int(fault is FaultKind.DUPLICATE_RESPONSE)
@@ -435,9 +434,10 @@ def test_an_order_whose_answer_is_lost_is_resolved_and_trading_goes_on(tmp_path:
 
 def test_half_a_frame_at_the_end_of_the_order_connection_is_not_taken_for_a_message(tmp_path: Path) -> None:
     def prepare(scene: Scene) -> None:
+        wait_for_orders(scene)
         scene.at(145.0, lambda: scene.hand.break_order_link(b'\x81\x7e\x01\x00{"event":{"e":"executionReport"'))
 
-    outcome = run(trade(tmp_path, prepare, pace=PaceConfig(speed=60.0)))
+    outcome = run(trade(tmp_path, prepare))
     _recovered(outcome)
     assert (outcome.session["reconnects"], outcome.session["malformed"]) == (1, 0)
     assert outcome.places[-1][0] > 165.0

@@ -250,6 +250,9 @@ def test_what_is_no_message_at_all_is_counted_and_its_beginning_kept(venue: str,
     async def scenario(rig: Rig) -> None:
         await rests(rig)
         hear(rig, make())
+        if rig.network is not None:
+            # In a stream of FIX only the next message shows where such bytes end.
+            rig.place(key=ORDER + 1, price=90 * E8, tif=GTC)
         await until(lambda: rig.session.counters["malformed"] > 0)
         assert make()[:16] in kept(rig)
         await lives_on(rig)
