@@ -26,7 +26,7 @@ class BookWatch:
     def __init__(self, feed: FeedConfig, state: EngineState) -> None:
         self.found = 0
         self._names = feed.symbols
-        self._books = state.book.books
+        self._crossed, self._mismatched = state.book.books["crossed"], state.book.books["mismatched"]
         self._symbol_of = {int(book): symbol for symbol, book in enumerate(state.symbols["book"].tolist()) if book >= 0}
         self._seen = self._faults()
         self._next_ns = np.zeros(len(self._seen), np.int64)
@@ -34,6 +34,8 @@ class BookWatch:
     def spoiled(self, now_ns: int) -> list[int]:
         """Symbols whose book has turned out wrong since the last call: build it anew."""
         faults = self._faults()
+        if (faults == self._seen).all():
+            return []
         rows = np.flatnonzero((faults > self._seen) & (self._next_ns <= now_ns))
         self._seen[rows] = faults[rows]
         self._next_ns[rows] = now_ns + PATIENCE_NS
@@ -44,4 +46,4 @@ class BookWatch:
         return symbols
 
     def _faults(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return np.asarray(self._books["crossed"] + self._books["mismatched"], np.int64)
+        return np.asarray(self._crossed + self._mismatched, np.int64)

@@ -7,14 +7,14 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.engine.layout import GLOBAL
 from sentinel.engine.readout import trading_state
 from sentinel.errors import ControlError
-from sentinel.host.engine_host import EngineHost
+from sentinel.host.engine_host import EngineHost, account_words
 from sentinel.host.gateway import Gateway
 from sentinel.host.heartbeat import Heartbeat, HeartbeatWriter, save_baselines
 from sentinel.host.kill_word import KILL_WORD_NAME, KillLevel, KillTrigger
@@ -22,6 +22,10 @@ from sentinel.units import NS_PER_S
 from sentinel.wire import Command, Control, TradingState
 
 _log = logging.getLogger(__name__)
+
+_TRADING_STATE, _KILLED, _KILL_CAUSE, _RECOVERED = (
+    (GLOBAL.names or ()).index(name) for name in ("trading_state", "killed", "kill_cause", "recovered")
+)
 
 #: Touched in the store, it kills; while it is there nothing can be armed.
 KILL_FILE_NAME = "KILL"
@@ -47,6 +51,10 @@ class KillGuard:
         self._process_required = process_required
         self._dead_man_ns = round(dead_man_s * NS_PER_S)
         self._directory = Path(host.directory)
+        self._kill_file = str(self._directory / KILL_FILE_NAME)
+        self._account = account_words(host.state)
+        self._kills = host.state.counters["kills"]
+        self._inventory, self._position = host.state.symbols["inventory"], host.state.symbols["position"]
         self._page: HeartbeatWriter | None = HeartbeatWriter(self._directory)
         self._file_seen = False
         self._baselines: NDArray[np.int64] | None = None
@@ -68,7 +76,7 @@ class KillGuard:
         if not state.is_open:
             shown = f"level {int(state.level)}, {state.trigger.name}"
             return ControlError("kill word", shown, "an open kill word", "re-arm it by sentinel killswitch rearm, then arm")
-        if (self._directory / KILL_FILE_NAME).exists():
+        if _is_there(self._kill_file):
             return ControlError("kill file", KILL_FILE_NAME, "no such file in the store", "remove it, then arm again")
         if self.process_silent:
             return ControlError("kill process", "silent", "a kill process that runs", "start sentinel killswitch run, then arm")
@@ -105,25 +113,24 @@ class KillGuard:
             self._page = None
 
     def _look_for_file(self, now_ns: int) -> None:
-        seen, self._file_seen = self._file_seen, (self._directory / KILL_FILE_NAME).exists()
+        seen, self._file_seen = self._file_seen, _is_there(self._kill_file)
         if self._file_seen and not seen:
-            _log.error("kill file %s: killed", self._directory / KILL_FILE_NAME)
+            _log.error("kill file %s: killed", self._kill_file)
             self._host.control(Command.KILL, now_ns, value=int(Control.OPERATOR), value2=int(KillTrigger.FILE))
 
     def _publish(self, ended: bool = False) -> None:
         if self._page is None:
             return
-        host = self._host
-        account: Any = host.state.glob[0]
+        host, account = self._host, self._account
         self._page.publish(
             Heartbeat(
                 pid=os.getpid(),
                 t_ns=time.monotonic_ns(),
                 epoch=host.epoch,
-                trading_state=int(TradingState.HALTED) if ended else int(account["trading_state"]),
-                killed=int(account["killed"]),
-                kill_cause=int(account["kill_cause"]),
-                kills=int(host.state.counters["kills"][0]),
+                trading_state=int(TradingState.HALTED) if ended else account[_TRADING_STATE],
+                killed=account[_KILLED],
+                kill_cause=account[_KILL_CAUSE],
+                kills=int(self._kills[0]),
                 obeyed=host.kills_obeyed,
                 card_lost=int(self._card_lost()),
                 places=self._gateway.counts["places"],
@@ -131,13 +138,13 @@ class KillGuard:
                 closed_ns=host.kill_seen_ns,
             )
         )
-        if int(account["recovered"]):
+        if account[_RECOVERED]:
             self._publish_baselines()
 
     def _publish_baselines(self) -> None:
         # A fill moves inventory and position alike: this changes by deposits, withdrawals and what is accepted as found.
-        now = self._host.state.symbols["inventory"] - self._host.state.symbols["position"]
-        if self._baselines is not None and np.array_equal(now, self._baselines):
+        now = self._inventory - self._position
+        if self._baselines is not None and (now == self._baselines).all():
             return
         symbols = self._host.config.feed.symbols
         try:
@@ -145,4 +152,13 @@ class KillGuard:
         except OSError as error:
             _log.warning("baselines: %s", error)
             return
-        self._baselines = now.copy()
+        self._baselines = now
+
+
+def _is_there(path: str) -> bool:
+    """As Path.exists, for what is asked at each tick."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    return True

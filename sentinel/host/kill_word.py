@@ -188,6 +188,7 @@ class KillWordReader:
 
     def __init__(self, directory: Path, required: bool) -> None:
         self._path = directory / KILL_WORD_NAME
+        self._path_text = str(self._path)
         self._required = required
         self._identity: tuple[int, int] | None = None
         self._mapping: mmap.mmap | None = None
@@ -243,13 +244,16 @@ class KillWordReader:
 
     def look(self) -> None:
         """See whether the file is still the one that is mapped. Call it at every tick."""
+        identity = None
         try:
-            found = self._path.stat()
+            found = os.stat(self._path_text)
+            # A file of another size is no word, but somebody put it there; so it is with one that cannot be looked at.
+            self._required = True
             identity = (found.st_dev, found.st_ino) if found.st_size == _BYTES else None
+        except FileNotFoundError:
+            pass
         except OSError:
-            identity = None
-        # A file of another size is no word, but somebody put it there.
-        self._required = self._required or identity is not None or self._path.exists()
+            self._required = True
         if identity == self._identity and (identity is None) == (self._words is None):
             return
         self.close()
