@@ -103,6 +103,8 @@ class Watch:
         """What is open at the venue is live for the engine, and counts there with at least what can still fill."""
         state = daemon.host.state
         for symbol, orders in enumerate(self._exchange.desk.open):
+            if not orders:
+                continue
             mine = [order for order in orders.values() if order.account == self._account]
             ours = [order for order in mine if parse_client_order_id(order.client_id) is not None]
             for side, counted in ((Side.BUY, "open_buy"), (Side.SELL, "open_sell")):
