@@ -47,6 +47,7 @@ def _placed(outcome: Outcome, begin: float, end: float) -> list[float]:
 
 
 @pytest.mark.parametrize("bad", [(150_000, 0), (-1, 0), None], ids=["too large", "unknown", "no look"])
+@pytest.mark.control("B12")
 def test_entries_are_refused_while_the_clocks_error_is_too_large_unknown_or_old_and_go_on_after(
     tmp_path: Path, bad: tuple[int, int] | None
 ) -> None:
@@ -58,6 +59,7 @@ def test_entries_are_refused_while_the_clocks_error_is_too_large_unknown_or_old_
     assert _placed(outcome, BAD_UNTIL_S, 999.0)
 
 
+@pytest.mark.control("B12")
 def test_entries_are_refused_for_ten_seconds_after_a_step(tmp_path: Path) -> None:
     told: list[float] = []
 

@@ -15,6 +15,7 @@ MAIN = [sys.executable, "-c", "from sentinel.cli.main import main; main()"]
 
 
 @pytest.mark.full
+@pytest.mark.control("E7")
 def test_a_drill_on_the_demo_is_green_and_leaves_its_record(tmp_path: Path) -> None:
     command = [*MAIN, "drill", "--demo", "--out", str(tmp_path / "out"), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)

@@ -101,6 +101,7 @@ RESTING = {
 
 
 @pytest.mark.parametrize("number", [1, 2, 7, 20])
+@pytest.mark.control("A1")
 def test_stored_between_journal_and_socket_the_very_order_is_not_sent(number: int, tmp_path: Path) -> None:
     killer = Killer("journaled", number)
     outcome = _killed(tmp_path, killer)
@@ -109,6 +110,7 @@ def test_stored_between_journal_and_socket_the_very_order_is_not_sent(number: in
 
 
 @pytest.mark.parametrize("number", [1, 5, 12])
+@pytest.mark.control("A1")
 def test_stored_after_an_order_left_no_other_follows(number: int, tmp_path: Path) -> None:
     killer = Killer("sent", number)
     _killed(tmp_path, killer, RESTING)

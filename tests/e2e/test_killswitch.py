@@ -28,6 +28,7 @@ async def _trading(machine: Machine) -> None:
     await until(lambda: machine.beat is not None and machine.beat.places > 5, "orders", 70.0)
 
 
+@pytest.mark.control("E6")
 def test_cancel_all_is_verified_within_a_second_while_the_daemon_is_stopped_and_afterwards_it_sends_nothing(
     tmp_path: Path,
 ) -> None:
@@ -61,6 +62,7 @@ def test_cancel_all_is_verified_within_a_second_while_the_daemon_is_stopped_and_
 
 
 @pytest.mark.full
+@pytest.mark.control("E6")
 def test_kill_by_kill_up_to_disconnected_and_no_session_starts_until_two_persons_rearm(tmp_path: Path) -> None:
     async def scenario() -> None:
         baselines = {"NOVAUSDT": "100000", "LUMIUSDT": "720"}
@@ -99,6 +101,7 @@ def test_kill_by_kill_up_to_disconnected_and_no_session_starts_until_two_persons
     run(scenario())
 
 
+@pytest.mark.control("E2")
 def test_an_armed_daemon_that_gives_no_sign_of_life_is_cancelled_and_persons_let_it_trade_again(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with machine(tmp_path, dead_man_s=1.5, persons=str(tmp_path)) as m:
@@ -137,6 +140,7 @@ def test_an_armed_daemon_that_gives_no_sign_of_life_is_cancelled_and_persons_let
 
 @pytest.mark.full
 @pytest.mark.parametrize("trigger", ["signal", "file", "daemon"])
+@pytest.mark.control("E6")
 def test_other_triggers_cancel_everything(trigger: str, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with machine(tmp_path) as m:

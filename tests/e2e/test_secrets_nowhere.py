@@ -153,6 +153,7 @@ def _trade(place: Place, settings: Path, env: dict[str, str]) -> None:
     place.printed.append(out + err)
 
 
+@pytest.mark.control("E15")
 def test_no_secret_of_any_source_is_in_anything_a_run_or_a_failing_start_leaves(place: Place) -> None:
     file = place.directory / "keys" / "secret.txt"
     file.touch(0o600)

@@ -117,6 +117,7 @@ def test_the_file_kills_once_and_stands_against_arming(bench: Bench) -> None:
     assert objection.field == "kill file"
 
 
+@pytest.mark.control("E2")
 def test_only_where_one_is_required_a_silent_kill_process_ends_new_exposure(bench: Bench) -> None:
     required = bench.host.config.killswitch.enabled
     # What an earlier start of the machine left.

@@ -1,15 +1,14 @@
-"""The catalogue's groups C, rates, D, exposure and capital, E, monitoring, H, people, and M, conduct."""
+"""The catalogue's groups C, rates, D, exposure and capital, H, people, and M, conduct."""
 
 from __future__ import annotations
 
-from sentinel.engine.risk.entry import Action, ControlEntry, Parameter, Where, limits_of
+from sentinel.engine.risk.entry import Action, ControlEntry, Where, limits_of
 from sentinel.wire import Control
 
 _RATES = "engine/risk/rates.py"
 _EXPOSURE = "engine/risk/exposure.py"
 _LATCH = "engine/risk/latch.py"
 _CONDUCT = "engine/risk/conduct.py"
-_AUTHORITY = "engine/risk/authority.py"
 
 ACCOUNT_CONTROLS = (
     ControlEntry(
@@ -199,37 +198,6 @@ ACCOUNT_CONTROLS = (
         "host/cards/card_decider.py",
         "FINRA RN 15-09",
         actions=(Action.NONE,),
-    ),
-    ControlEntry(
-        "E1",
-        "Alarm",
-        "An alarm can ask for REDUCE_ONLY or for the kill switch; either is latched until a person arms.",
-        Where.ENGINE,
-        "engine/control.py",
-        "RTS 6 Art. 16",
-        (Control.ALARM,),
-        (),
-        (Action.REDUCE_ONLY, Action.KILL),
-    ),
-    ControlEntry(
-        "E4",
-        "Order of unknown outcome",
-        "An order whose outcome is unknown counts in full and freezes its symbol until the venue has said what became of it.",
-        Where.ENGINE,
-        _AUTHORITY,
-        "RTS 6 Art. 17",
-        (Control.UNKNOWN_ORDER,),
-        limits_of(("ack_timeout_ms", "ms")),
-    ),
-    ControlEntry(
-        "E8",
-        "Audit completeness",
-        "No journal, or an audit trail too far behind, no new order.",
-        Where.ENGINE,
-        _AUTHORITY,
-        "17a-4; RTS 6 Art. 28",
-        (Control.JOURNAL,),
-        (Parameter("audit.max_backlog_ms", "ms"),),
     ),
     ControlEntry(
         "H1",

@@ -24,6 +24,7 @@ class Where(StrEnum):
 
     ENGINE = "engine"
     HOST = "host"
+    PROCESS = "own process"
     CARD = "card"
     DEPLOY = "deploy"
     NOWHERE = "not applicable"

@@ -75,6 +75,7 @@ class Life:
         self.host.abandon()
 
 
+@pytest.mark.control("E10")
 def test_tighter_limits_need_one_person_and_hold_at_once_and_after_a_death(tmp_path: Path) -> None:
     life = Life(tmp_path)
     assert (life["max_order_notional"], life["max_drawdown_bps"]) == (1_000 * E8, 1_000)
@@ -91,6 +92,7 @@ def test_tighter_limits_need_one_person_and_hold_at_once_and_after_a_death(tmp_p
     life.host.close()
 
 
+@pytest.mark.control("E10")
 def test_wider_limits_need_two_persons_and_the_whole_wait(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.apply(1, "alice")
@@ -210,6 +212,7 @@ def test_files_for_another_mode_not_yet_or_no_longer_valid_are_refused(tmp_path:
     life.die()
 
 
+@pytest.mark.control("E10")
 def test_an_unsigned_or_tampered_file_changes_nothing(tmp_path: Path) -> None:
     life = Life(tmp_path)
     assert life.refuses(1).field == "signatures"
@@ -360,6 +363,7 @@ STEPS = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(STEPS)
+@pytest.mark.control("E10")
 def test_whatever_is_applied_one_person_never_widens_and_nothing_widens_before_the_wait(steps: list[Any]) -> None:
     class Engine:
         """Parameters that LIMITS events change, nothing else."""
