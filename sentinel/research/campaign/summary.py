@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 from sentinel.errors import ConfigError
@@ -78,6 +80,16 @@ def _begin() -> None:
     global _bench
     _bench = Bench()
     atexit.register(_bench.close)
+    threading.Thread(target=_end_with_parent, args=(_bench,), daemon=True).start()
+
+
+def _end_with_parent(bench: Bench) -> None:
+    """Else the processes of a killed campaign wait for seeds for ever, and their directories take memory."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    bench.close()
+    os._exit(1)
 
 
 def _run(seed: int) -> SeedResult:

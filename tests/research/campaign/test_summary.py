@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import subprocess
 import sys
+import threading
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,3 +66,32 @@ def test_the_command_ends_with_1_after_a_violation(monkeypatch: pytest.MonkeyPat
     done = CliRunner().invoke(app, ["sim", "campaign", "--seeds", "8"])
     assert done.exit_code == 1
     assert "sentinel sim campaign --seeds 8" in done.output
+
+
+def _parent(told: Any) -> None:
+    context = get_context("spawn")
+    child = context.Process(target=_worker, args=(told,))
+    child.start()
+    child.join()
+
+
+def _worker(told: Any) -> None:
+    summary._begin()
+    assert summary._bench is not None
+    told.send((os.getpid(), str(summary._bench.directory)))
+    threading.Event().wait()
+
+
+def test_the_processes_of_a_killed_campaign_end_and_leave_nothing() -> None:
+    context = get_context("spawn")
+    mine, theirs = context.Pipe()
+    parent = context.Process(target=_parent, args=(theirs,))
+    parent.start()
+    worker, directory = mine.recv()
+    assert Path(directory).is_dir()
+    ended = os.pidfd_open(worker)
+    parent.kill()
+    parent.join()
+    assert select.select([ended], [], [], 60)[0]
+    os.close(ended)
+    assert not Path(directory).exists()
