@@ -35,7 +35,7 @@ from sentinel.engine.layout import (
     StrategyId,
     field_names,
 )
-from sentinel.engine.volatility import VOLATILITY
+from sentinel.engine.volatility import MAX_SIGMAS, VOLATILITY
 from sentinel.errors import ConfigError, JournalError
 from sentinel.model.artifact import ModelArtifact
 from sentinel.units import E8, NS_PER_MS, NS_PER_S, NS_PER_US
@@ -144,6 +144,7 @@ class EngineSpec:
             "max_open_orders": (1, ORDER_SLOTS - 16),
             "classes": (1, 3),
             "max_venue_errors_per_10s": (1, ERROR_WINDOW),
+            "collar_sigmas": (1, MAX_SIGMAS),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)

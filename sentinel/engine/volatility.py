@@ -20,9 +20,8 @@ WINDOW_S = 60
 PPM = 1_000_000
 #: A move of more than its own price counts as that; 60 squares of it stay below 2^46.
 MOVE_CAP_PPM = 1_000_000
+#: Its square times 60 of the largest squares stays below 2^60.
 MAX_SIGMAS = 100
-#: Beyond what MAX_SIGMAS of the largest moves reach, and its square fits int64.
-DISTANCE_CAP_PPM = 1 << 31
 
 # One record per symbol. second: the open one; close: middle e8 at the end of the one before it; total: sum of squares;
 # squares: of each closed second, by second modulo WINDOW_S, ppm squared.
@@ -65,12 +64,25 @@ def squared_moves(v: Any, y: Any, now: int) -> int:
 
 
 @njit(**JIT)
-def beyond_sigmas(away: int, middle: int, squares: int, sigmas: int) -> bool:
-    """``away`` from ``middle`` (e8, positive) is more than ``sigmas`` standard deviations, ``squares`` being squared_moves.
+def _root(value: int) -> int:
+    """Square root of 0 to 2^60 - 1, rounded down, digit by digit: a quarter of the time of the wide division it saves."""
+    root, bit = 0, 1 << 58
+    while bit != 0:
+        if value >= root + bit:
+            value -= root + bit
+            root = (root >> 1) + bit
+        else:
+            root >>= 1
+        bit >>= 2
+    return root
 
-    The distance is rounded up to a whole millionth; squares are compared, in 128 bits.
+
+@njit(**JIT)
+def beyond_sigmas(away: int, middle: int, squares: int, sigmas: int) -> bool:
+    """``away`` from ``middle`` (e8, positive) is more than ``sigmas`` (to MAX_SIGMAS) standard deviations of squared_moves.
+
+    With the distance d in whole millionths, rounded up: d^2 > sigmas^2 * squares / 60, that is d > the root rounded down,
+    asked in 128 bits.
     """
-    distance = min(mul_div_wide_nb(away, PPM, middle), DISTANCE_CAP_PPM)
-    if product_less_nb(distance, middle, away, PPM):
-        distance += 1
-    return product_less_nb(sigmas * sigmas, squares, distance * distance, WINDOW_S)
+    reach = _root(sigmas * sigmas * squares // WINDOW_S)
+    return product_less_nb(reach, middle, away, PPM)

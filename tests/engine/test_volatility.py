@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as hs
 
 from sentinel.engine.state import load_state_arrays, new_state, state_arrays
-from sentinel.engine.volatility import DISTANCE_CAP_PPM, MAX_SIGMAS, MOVE_CAP_PPM, WINDOW_S, beyond_sigmas
-from sentinel.units import E8, INT64_MAX, NS_PER_S
+from sentinel.engine.volatility import MAX_SIGMAS, MOVE_CAP_PPM, WINDOW_S, beyond_sigmas
+from sentinel.units import E8, INT64_MAX
 from sentinel.wire import Kind
 from tests.engine.risk.gate_reference import sigma_reach
 from tests.engine.world import MS, SECOND, World
@@ -97,13 +97,13 @@ def test_the_comparison_turns_at_the_last_millionth(unit: int, move: int, sigmas
 
 
 def test_the_widest_terms_fit() -> None:
-    # The cap lies beyond the farthest reach there is, its square fits int64, and so do the other factors.
-    assert MAX_SIGMAS * MOVE_CAP_PPM < DISTANCE_CAP_PPM
-    assert (DISTANCE_CAP_PPM + 1) ** 2 <= INT64_MAX
-    assert max(WILDEST, MAX_SIGMAS**2) <= INT64_MAX
+    assert MAX_SIGMAS**2 * WILDEST < 1 << 60
     assert beyond_sigmas(INT64_MAX, 1, WILDEST, MAX_SIGMAS)
     assert not beyond_sigmas(INT64_MAX, 9 * 10**18, WILDEST, 2)
     assert beyond_sigmas(INT64_MAX, 9 * 10**18, WILDEST, 1)
     assert not beyond_sigmas(0, INT64_MAX, 0, 1)
     assert beyond_sigmas(1, INT64_MAX, 0, MAX_SIGMAS)
-    assert NS_PER_S * WINDOW_S < INT64_MAX
+    reach = MAX_SIGMAS * MOVE_CAP_PPM // 10**6
+    edge = INT64_MAX // reach
+    assert not beyond_sigmas(reach * edge, edge, WILDEST, MAX_SIGMAS)
+    assert beyond_sigmas(reach * edge + 1, edge, WILDEST, MAX_SIGMAS)
