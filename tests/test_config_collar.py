@@ -78,7 +78,7 @@ def test_a_symbols_collars_are_asked_by_its_name(slippage: int, collar: int, flo
     ],
 )
 def test_what_is_refused_here_is_what_the_gate_would_refuse(slippage: int, collar: int, floor: int, control: int) -> None:
-    limits = {"slippage_bps": slippage, "price_collar_bps": collar, "collar_floor_bps": floor}
+    limits: dict[str, Any] = {"slippage_bps": slippage, "price_collar_bps": collar, "collar_floor_bps": floor}
     world = World(**limits, entry_immediate=1, max_drift_bps=100_000, join_pause_ns=0).start()
     world.quiet()
     for _ in range(2):

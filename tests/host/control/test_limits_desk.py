@@ -359,12 +359,14 @@ def test_a_file_turns_on_what_the_settings_do_not_ask_and_no_file_turns_it_off(t
         return next(one for one in life.desk.show()["limits"] if one["limit"] == name)
 
     assert (row()["in_force"], row()["settings"], row()["signed"]) == (0, 0, None)
-    changes = life.apply(1, "alice", **{name: 30})["changes"]
+    low: dict[str, Any] = {name: 20}
+    high: dict[str, Any] = {name: 30}
+    changes = life.apply(1, "alice", **high)["changes"]
     assert {"limit": name, "before": 0, "after": 30, "when": "now"} in changes
     assert (life[name], row()["in_force"], row()["signed"]) == (30, 30, 30)
     life.refuses(2, "alice", **{name: 40})
     life.refuses(2, "alice")
-    life.apply(2, "alice", **{name: 20})
+    life.apply(2, "alice", **low)
     assert life[name] == 20
     # Left out by two persons it is in no file any more, and still asked for: only a start makes the settings' 0 count.
     changes = life.apply(3, "alice", "bob")["changes"]
