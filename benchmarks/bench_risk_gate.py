@@ -3,9 +3,10 @@
     python benchmarks/bench_risk_gate.py [--orders 200000] [--runs 5]
 
 One order that every control lets through is asked about again and again, its quantity changing, in an account where every
-control has something to look at: clock, approval, impact and liquidity on, 20 live orders, 300 permits in the last minute, a
-book of 64 levels a side. Each is timed by the monotonic clock in compiled code. "cold" walks through 4 MiB before each order,
-as an order is rare. A control's own figure is the mean of a loop.
+control has something to look at: clock, approval, impact, liquidity and the second source on, a price beyond the floor of the
+dynamic collar, 20 live orders, 300 permits in the last minute, a book of 64 levels a side. Each is timed by the monotonic
+clock in compiled code. "cold" walks through 4 MiB before each order, as an order is rare. A control's own figure is the mean
+of a loop.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from sentinel.engine import risk
 from sentinel.engine.book import book_end_event, book_level
-from sentinel.engine.frame import bind, glob, hour_volume, params, proposal, reference_price, symbol
+from sentinel.engine.frame import bind, glob, hour_volume, params, proposal, reference_price, symbol, volatility
 from sentinel.engine.risk.exposure import asked_notional
 from sentinel.engine.state import Effects, EngineSpec, EngineState, new_effects, new_state
 from sentinel.host.monotonic import monotonic_ns
@@ -33,6 +34,7 @@ from sentinel.wire import OrderState, OrderType, Reason, RecordViews, Side, Time
 T0 = 1_700_000_000 * NS_PER_S
 LIVE, PERMITS, LEVELS = 20, 300, 64
 STEP = E8 // 1_000
+SECOND_MOVE_PPM = 1_500
 Args = tuple[EngineState, NDArray[np.int64], RecordViews, Effects]
 
 
@@ -97,8 +99,11 @@ def controls() -> dict[str, Any]:
         "B1 max_qty": lambda f, q: risk.max_qty(params(f), q),
         "B2 max_notional": lambda f, q: risk.max_notional(params(f), q),
         "B5 fresh_reference": lambda f, q: risk.fresh_reference(glob(f), params(f), symbol(f, q.symbol)),
+        "B5 source_gap": lambda f, q: risk.source_gap(f, glob(f), params(f), symbol(f, q.symbol), q),
         "B3 price_collar": lambda f, q: risk.price_collar(params(f), symbol(f, q.symbol), q),
-        "B4 dynamic_collar": lambda f, q: risk.dynamic_collar(params(f), symbol(f, q.symbol), q),
+        "B4 dynamic_collar": lambda f, q: risk.dynamic_collar(
+            params(f), symbol(f, q.symbol), q, risk.squared_moves(volatility(f, q.symbol), symbol(f, q.symbol), glob(f).now)
+        ),
         "B4 adverse_drift": lambda f, q: risk.adverse_drift(params(f), symbol(f, q.symbol), q, reference_price(f, q.symbol)),
         "B8 duplicate": lambda f, q: risk.duplicate(glob(f), params(f), symbol(f, q.symbol), q),
         "M8 joins_push": lambda f, q: risk.joins_push(glob(f), params(f), symbol(f, q.symbol), q),
@@ -138,6 +143,9 @@ def desk() -> Args:
         max_repeats_per_minute=1_000,
         max_exit_minutes=15,
         approval_notional_per_minute=50_000 * E8,
+        max_source_gap_bps=100,
+        collar_floor_bps=10,
+        collar_spreads=100,
     )
     state = new_state(spec)
     g, y, q = state.glob[0], state.symbols[0], state.scratch.proposals[0]
@@ -157,6 +165,7 @@ def desk() -> Args:
         "live_orders": LIVE,
     }
     quote = {"bid": E8 - 10_000, "ask": E8 + 10_000, "bbo_t": T0, "last_price": E8, "trading": 1, "instrument_t": T0}
+    moves = {"book_t": T0, "trade_t": T0, "second_end": T0 + NS_PER_S}
     rules = {
         "tick_size": 10_000,
         "step_size": STEP,
@@ -176,9 +185,11 @@ def desk() -> Args:
         "edge_bps": 50,
         "strategy": 1,
     }
-    for record, values in ((g, sent | account | money), (y, quote | rules | past), (q, order | why)):
+    for record, values in ((g, sent | account | money), (y, quote | moves | rules | past), (q, order | why)):
         for name, value in values.items():
             record[name] = value
+    state.volatility["second"], state.volatility["squares"] = T0 // NS_PER_S, SECOND_MOVE_PPM**2
+    state.volatility["total"] = state.volatility["squares"].sum(axis=1)
     state.permits[:PERMITS] = state.order_times[:PERMITS] = T0 - 59 * NS_PER_S + np.arange(PERMITS) * (NS_PER_S // 10)
     state.permit_notes["notional"][:PERMITS] = E8
     state.features.symbols["ref_60"], state.features.symbols["hour_volume"] = E8, 1_000_000 * E8

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, model_validator
 
 from sentinel.config_access import AccessConfig
+from sentinel.config_collar import require_entries_within_collars
 from sentinel.config_killswitch import KillSwitchConfig
 from sentinel.config_risk import LIVE_DEFAULTS, BasisPoints, MoneyE8, RiskConfig
 from sentinel.config_venue import Section, VenueConfig, is_test_endpoint
@@ -304,6 +305,9 @@ class Config(Section):
         unknown = [s for s in self.paper.base_balances if s not in self.feed.symbols]
         if unknown:
             raise ValueError(f"paper.base_balances names {unknown}, which are not in feed.symbols")
+        require_entries_within_collars(
+            self.strategy.slippage_bps, self.strategy.entry_rest_ms, self.risk.price_collar_bps, self.risk.collar_floor_bps
+        )
         return self
 
     @property

@@ -91,6 +91,20 @@ class RiskConfig(Section):
         default=10, ge=1, le=10_000, description="spreads that an entry's price may lie from the middle of the quote"
     )
     collar_floor_bps: BasisPoints = Field(default=100, description="and this far in any case, however narrow the spread")
+    collar_sigmas: int = Field(
+        default=5,
+        ge=1,
+        le=100,
+        description="beyond that floor an entry's price lies within so many standard deviations of the middle's one-second "
+        "moves, too",
+    )
+    max_source_gap_bps: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="how far a second source, the book or the last trade, may lie from the middle of the quote for an entry; "
+        "0: not asked",
+    )
     max_drift_bps: BasisPoints = Field(
         default=2_000, description="no entry once the price has run so far in its direction within 60 s"
     )

@@ -284,7 +284,7 @@ class Control(IntEnum):
     ORDER_TYPE = 29
     SELF_MATCH = 30  # would trade with an order of ours
     SIGNAL_AGE = 31
-    DYNAMIC_COLLAR = 32  # too far from the middle of the quote, counted in spreads
+    DYNAMIC_COLLAR = 32  # too far from the middle of the quote, counted in spreads and in volatility
     ADVERSE_DRIFT = 33  # the price has run too far in the order's direction in a minute
     IMPACT = 34  # too large for the visible depth
     TURNOVER = 35  # notional sent in 10 s or a minute
@@ -300,6 +300,7 @@ class Control(IntEnum):
     LIQUIDITY = 45  # the position would take too long to leave
     NO_REASON = 46  # no reason, fair value or edge recorded
     JOINS_PUSH = 47  # in the direction of a push of which our own alarm has just told
+    SOURCE_GAP = 60  # no second source of the price agrees with the quote
 
 
 class TradingState(IntEnum):

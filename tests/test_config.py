@@ -169,7 +169,7 @@ def test_names_of_numbers_carry_their_unit() -> None:
     # Counts and lists of names need none; money in quote or base units says so in its type.
     suffixes = tuple("_us _ms _s _h _hours _days _5min _bps _pct _mib _minute _minutes _day _10s".split())  # noqa: SIM905
     counts = {"slot", "slots", "streams_per_connection", "snapshot_limit", "max_open_orders"}
-    counts |= {"collar_spreads", "max_order_to_trade"}
+    counts |= {"collar_spreads", "collar_sigmas", "max_order_to_trade"}
     for section, kind in SECTIONS.items():
         for name, field in kind.model_fields.items():
             if field.annotation in (int, float) and not any("_money" in str(rule) for rule in field.metadata):

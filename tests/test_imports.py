@@ -20,6 +20,7 @@ FOUNDATION_ORDER = [
     "config_venue",
     "config_risk",
     "config_access",
+    "config_collar",
     "config_watch",
     "config_killswitch",
     "config",

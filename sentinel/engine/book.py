@@ -171,6 +171,16 @@ def _best(book: Any) -> BestQuote:
 
 
 @njit(**JIT)
+def book_middle(bs: BookState, b: int) -> int:
+    """Middle (e8) of the best bid and ask of book ``b``, rounded down; 0 where the book is not whole."""
+    book = bs.books[b]
+    if book.usable == 0:
+        return 0
+    best = _best(book)
+    return best.bid + (best.ask - best.bid) // 2
+
+
+@njit(**JIT)
 def book_visible_qty(bs: BookState, b: int, side: int, price: int) -> int:
     """Quantity (e8) an order of ``side`` with this limit meets in the 64 best levels of the other side; at most 2^61."""
     book = bs.books[b]

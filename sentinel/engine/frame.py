@@ -27,6 +27,7 @@ from sentinel.engine.layout import (
     TRADE_TABLE,
     record_dtype,
 )
+from sentinel.engine.volatility import VOLATILITY
 from sentinel.native import INNER, array_at, record_at
 from sentinel.wire import (
     ADVICE_REQUEST,
@@ -48,7 +49,7 @@ FRAME = record_dtype(
     features books book_count beats vector decision proposals
     records mask decider decider_context fallback fallback_context
     slots capacity cursor step_start
-    permit_notes approvals loss_highs error_times
+    permit_notes approvals loss_highs error_times volatility
     """
 )
 TIME = np.dtype([("t", "<i8")])
@@ -73,7 +74,7 @@ _signal_at, _advice_at = record_at(SIGNAL), record_at(ADVICE_REQUEST)
 _market_at, _control_at = record_at(MARKET_EVENT), record_at(CONTROL_EVENT)
 _order1_at, _order2_at = record_at(ORDER_EVENT_1), record_at(ORDER_EVENT_2)
 _intent1_at, _intent2_at = record_at(ORDER_INTENT_1), record_at(ORDER_INTENT_2)
-_permit_note_at, _approval_at = record_at(PERMIT_NOTE), record_at(APPROVAL)
+_permit_note_at, _approval_at, _volatility_at = record_at(PERMIT_NOTE), record_at(APPROVAL), record_at(VOLATILITY)
 
 FEATURES, BOOKS = new_feature_state(1).symbols.dtype, new_book_state(0).books.dtype
 _feature_at, _features_at, _books_at = record_at(FEATURES), array_at(FEATURES), array_at(BOOKS)
@@ -84,7 +85,7 @@ EFFECTS_PER_STEP = 64
 FEATURE_BYTES = FEATURES.itemsize
 SYMBOL_BYTES, ORDER_BYTES, PROPOSAL_BYTES = SYMBOL.itemsize, ORDER.itemsize, PROPOSAL.itemsize
 TIME_BYTES, TRADE_ID_BYTES = TIME.itemsize, TRADE_ID.itemsize
-PERMIT_NOTE_BYTES, APPROVAL_BYTES = PERMIT_NOTE.itemsize, APPROVAL.itemsize
+PERMIT_NOTE_BYTES, APPROVAL_BYTES, VOLATILITY_BYTES = PERMIT_NOTE.itemsize, APPROVAL.itemsize, VOLATILITY.itemsize
 
 
 @njit(**INNER)
@@ -107,6 +108,7 @@ def bind(st: Any, dec: Any, inp: Any, mask: int, out: Any) -> Any:
     f.approvals = np.int64(st.approvals.ctypes.data)
     f.loss_highs = np.int64(st.loss_highs.ctypes.data)
     f.error_times = np.int64(st.error_times.ctypes.data)
+    f.volatility = np.int64(st.volatility.ctypes.data)
     f.features = np.int64(st.features.symbols.ctypes.data)
     f.books = np.int64(st.book.books.ctypes.data)
     f.book_count = st.book.books.shape[0]
@@ -268,6 +270,12 @@ def loss_high(f: Any, k: int) -> Any:
 def error_time(f: Any, k: int) -> Any:
     """Entry ``k`` of the ring of times the venue refused or did not answer."""
     return _time_at(f.error_times + k * TIME_BYTES)
+
+
+@njit(**INNER)
+def volatility(f: Any, s: int) -> Any:
+    """The VOLATILITY record of symbol ``s``."""
+    return _volatility_at(f.volatility + s * VOLATILITY_BYTES)
 
 
 @njit(**INNER)

@@ -124,6 +124,8 @@ class LimitField(IntEnum):
     MAX_EXIT_MINUTES = 29
     MAX_INSTRUMENT_AGE_NS = 30
     LOSS_BASE = 31  # value 0 counts the losses of the day and the minute anew from now: how an operator clears a loss trip
+    COLLAR_SIGMAS = 50
+    MAX_SOURCE_GAP_BPS = 51
 
 
 def record_dtype(names: str, *others: tuple[Any, ...]) -> np.dtype[Any]:
@@ -177,6 +179,7 @@ PARAMS = record_dtype(
     max_order_to_trade short_quote_ns max_short_quotes_bps
     max_net_notional min_free_capital_bps daily_loss_soft_bps daily_loss_hard_bps max_loss_per_minute_bps max_exit_minutes
     approval_notional_per_minute join_pause_ns
+    collar_sigmas max_source_gap_bps
     """,
     ("size_margins", "<i8", (MAX_SIZE_STEPS,)),
     ("size_bps_steps", "<i8", (MAX_SIZE_STEPS,)),
@@ -185,12 +188,13 @@ PARAMS = record_dtype(
 # One record per symbol. inventory: base the account holds; position: what the strategy has bought (+) or
 # sold (-) net of base fees, cost: quote paid (long) or received (short) for it. open_*: remaining quantity
 # of live and UNKNOWN orders. setup_*: the contrarian strategy's idea. push_*: which way the price ran at our last alarm.
-# sent_*: the last order let through, and how many of each side since ARM; day_*: since 00:00 UTC.
+# sent_*: the last order let through, and how many of each side since ARM; day_*: since 00:00 UTC. bbo_t, trade_t, book_t:
+# when the last quote, trade and whole book came; second_end: end of the second that volatility.py has open.
 SYMBOL = record_dtype(
     """
     book halt trading
     tick_size min_price max_price step_size min_qty max_qty min_notional max_notional band_up_bps band_down_bps
-    bid bid_qty ask ask_qty bbo_t last_price
+    bid bid_qty ask ask_qty bbo_t last_price trade_t second_end
     inventory inventory_value position cost position_value trip_realised trip_fees realised fees last_trade_id
     open_buy open_sell open_notional live unknown
     watch setup setup_id setup_side setup_t setup_base setup_extreme setup_margin setup_seq setup_refusals
@@ -199,6 +203,7 @@ SYMBOL = record_dtype(
     restricted instrument_t net_value unrealised push_side push_t
     sent_side sent_price sent_qty sent_setup sent_t sent_buys sent_sells repeats_off
     day day_orders day_fills day_quotes day_short_quotes ratio_warned
+    book_t
     """
 )
 

@@ -35,6 +35,7 @@ from sentinel.engine.layout import (
     StrategyId,
     field_names,
 )
+from sentinel.engine.volatility import MAX_SIGMAS, VOLATILITY
 from sentinel.errors import ConfigError, JournalError
 from sentinel.model.artifact import ModelArtifact
 from sentinel.units import E8, NS_PER_MS, NS_PER_S, NS_PER_US
@@ -130,6 +131,8 @@ class EngineSpec:
     max_exit_minutes: int = 0
     approval_notional_per_minute: int = 0
     join_pause_ns: int = 5 * NS_PER_S
+    collar_sigmas: int = 5
+    max_source_gap_bps: int = 0
 
     def __post_init__(self) -> None:
         bounds = {
@@ -141,6 +144,7 @@ class EngineSpec:
             "max_open_orders": (1, ORDER_SLOTS - 16),
             "classes": (1, 3),
             "max_venue_errors_per_10s": (1, ERROR_WINDOW),
+            "collar_sigmas": (1, MAX_SIGMAS),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -222,6 +226,8 @@ class EngineSpec:
             max_exit_minutes=risk.max_exit_minutes,
             approval_notional_per_minute=risk.approval_notional_per_minute,
             join_pause_ns=risk.join_pause_ms * NS_PER_MS,
+            collar_sigmas=risk.collar_sigmas,
+            max_source_gap_bps=risk.max_source_gap_bps,
         )
 
 
@@ -249,7 +255,8 @@ class EngineState(NamedTuple):
     ``permits`` int64[1000] and ``order_times`` int64[10000]: rings of engine times;
     ``permit_notes``: PERMIT_NOTE[1000] beside the permits; ``approvals``: APPROVAL[16]; ``loss_highs`` int64[8] and
     ``error_times`` int64[16]: rings of profits and losses and of times;
-    ``trade_ids``: int64[2, 8192, 2], two generations of (symbol + 1, trade id) in open addressing.
+    ``trade_ids``: int64[2, 8192, 2], two generations of (symbol + 1, trade id) in open addressing;
+    ``volatility``: VOLATILITY[S], the one-second moves of each symbol's quote.
     """
 
     features: FeatureState
@@ -266,6 +273,7 @@ class EngineState(NamedTuple):
     loss_highs: NDArray[np.int64]
     error_times: NDArray[np.int64]
     trade_ids: NDArray[np.int64]
+    volatility: NDArray[Any]
     scratch: Scratch
 
 
@@ -318,6 +326,7 @@ def new_state(spec: EngineSpec) -> EngineState:
         loss_highs=np.zeros(LOSS_BUCKETS, np.int64),
         error_times=np.zeros(ERROR_WINDOW, np.int64),
         trade_ids=np.zeros((2, TRADE_TABLE, 2), np.int64),
+        volatility=np.zeros(spec.symbols, VOLATILITY),
         scratch=_new_scratch(),
     )
     state.symbols["book"] = -1

@@ -43,6 +43,7 @@ from sentinel.engine.frame import (
     symbol,
     vector,
     vector_words,
+    volatility,
 )
 from sentinel.engine.gate import pass_proposals
 from sentinel.engine.layout import AMOUNT_CAP, HALT_BOOK
@@ -50,6 +51,7 @@ from sentinel.engine.portfolio import revalue
 from sentinel.engine.risk import watch_equity, watch_venue
 from sentinel.engine.settle import apply_order_event
 from sentinel.engine.state import Effects, EngineState
+from sentinel.engine.volatility import close_seconds
 from sentinel.native import INNER, JIT, call_decider
 from sentinel.wire import (
     BEAT_FEATURES,
@@ -111,6 +113,7 @@ def _trade(f: Any, m: Any) -> int:
     c.trades += 1
     y = symbol(f, s)
     y.last_price = m.price
+    y.trade_t = g.now
     if (y.inventory | y.position) != 0:
         revalue(g, p, y)
     wide = p.wide != 0
@@ -150,6 +153,8 @@ def _bbo(f: Any, m: Any) -> None:
         return
     c.bbos += 1
     y = symbol(f, s)
+    if g.now >= y.second_end:
+        close_seconds(volatility(f, s), y, g.now)
     if y.book >= 0:
         remember_bbo(book_state(f), y.book, np.int64(m.seq), m.price, m.qty, m.price2, m.qty2)
     if m.price >= m.price2 or m.price == 0:
@@ -179,9 +184,15 @@ def _level(f: Any, m: Any) -> None:
     books = book_state(f)
     book_level(books, y.book, np.int64(m.side), m.price, m.qty)
     if m.flags & LAST_OF_EVENT:
-        _set_book_halt(y, book_end_event(books, y.book) == 0)
+        _end_book_event(f, y)
         if m.flags & FROM_SNAPSHOT == 0:
             check_bbo(books, y.book, np.int64(m.seq))
+
+
+@njit(**INNER)
+def _end_book_event(f: Any, y: Any) -> None:
+    y.book_t = glob(f).now
+    _set_book_halt(y, book_end_event(book_state(f), y.book) == 0)
 
 
 @njit(**INNER)
@@ -207,7 +218,7 @@ def _feed_event(f: Any, m: Any) -> None:
     if y.book < 0:
         return
     if kind == Kind.SNAPSHOT_END:
-        _set_book_halt(y, book_end_event(book_state(f), y.book) == 0)
+        _end_book_event(f, y)
     else:
         book_clear(book_state(f), y.book)
         _set_book_halt(y, True)

@@ -63,9 +63,11 @@ from sentinel.engine.risk.single_order import (
     sane_order,
     self_match,
     signal_age,
+    source_gap,
     venue_filter,
 )
 from sentinel.engine.risk.verdict import Verdict
+from sentinel.engine.volatility import squared_moves
 
 __all__ = [
     "MINUTE_NS",
@@ -119,6 +121,8 @@ __all__ = [
     "set_limit",
     "set_trading_state",
     "signal_age",
+    "source_gap",
+    "squared_moves",
     "symbol_halt",
     "trades_per_minute",
     "trading_state",

@@ -6,7 +6,7 @@ from typing import Any
 
 from numba import njit
 
-from sentinel.engine.frame import glob, hour_volume, params, reference_price, symbol
+from sentinel.engine.frame import glob, hour_volume, params, reference_price, symbol, volatility
 from sentinel.engine.risk.approval import needs_approval
 from sentinel.engine.risk.authority import (
     clock,
@@ -53,9 +53,11 @@ from sentinel.engine.risk.single_order import (
     sane_order,
     self_match,
     signal_age,
+    source_gap,
     venue_filter,
 )
 from sentinel.engine.risk.verdict import Verdict
+from sentinel.engine.volatility import squared_moves
 from sentinel.native import INNER
 
 
@@ -114,9 +116,11 @@ def _check_order_itself(f: Any, q: Any) -> Verdict:
     if verdict.control == 0:
         verdict = fresh_reference(g, p, y)
     if verdict.control == 0:
+        verdict = source_gap(f, g, p, y, q)
+    if verdict.control == 0:
         verdict = price_collar(p, y, q)
     if verdict.control == 0:
-        verdict = dynamic_collar(p, y, q)
+        verdict = dynamic_collar(p, y, q, squared_moves(volatility(f, q.symbol), y, g.now))
     if verdict.control == 0:
         verdict = adverse_drift(p, y, q, reference_price(f, q.symbol))
     if verdict.control == 0:

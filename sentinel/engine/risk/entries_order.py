@@ -102,23 +102,27 @@ ORDER_CONTROLS = (
     ControlEntry(
         "B4",
         "Dynamic price collar",
-        "An entry's distance from the middle of the quote in spreads, with a floor; and none once the price has run far in "
-        "its direction within 60 s. Exits have the static collar.",
+        "An entry's distance from the middle of the quote: up to a floor, beyond it only within so many spreads and so many "
+        "standard deviations of the middle's one-second moves of the last 60 s; and no entry once the price has run far in its "
+        "direction within 60 s. Exits have the static collar.",
         Where.ENGINE,
         _ORDER,
         'RTS 6 Art. 15(1)(a) "over time"',
         (Control.DYNAMIC_COLLAR, Control.ADVERSE_DRIFT),
-        limits_of(("collar_spreads", "spreads"), ("collar_floor_bps", "bps"), ("max_drift_bps", "bps")),
+        limits_of(
+            ("collar_spreads", "spreads"), ("collar_sigmas", "sigmas"), ("collar_floor_bps", "bps"), ("max_drift_bps", "bps")
+        ),
     ),
     ControlEntry(
         "B5",
         "Reference freshness",
-        "Best bid and ask are known, uncrossed and young.",
+        "Best bid and ask are known, uncrossed and young; where asked, an entry needs a second source, the book where depth is "
+        "kept, else the last trade, that is as young and near the middle of the quote.",
         Where.ENGINE,
         _ORDER,
         "15c3-5(c)(1)(ii)",
-        (Control.STALE_REFERENCE,),
-        (Parameter("feed.stale_after_ms", "ms"),),
+        (Control.STALE_REFERENCE, Control.SOURCE_GAP),
+        (Parameter("feed.stale_after_ms", "ms"), *limits_of(("max_source_gap_bps", "bps"))),
     ),
     ControlEntry(
         "B6",

@@ -10,6 +10,7 @@ from numba import njit
 from sentinel.engine.frame import glob, loss_high, param_word
 from sentinel.engine.layout import LOSS_BUCKETS, ORDER_WINDOW, PARAMS, PERMIT_WINDOW, LimitField
 from sentinel.engine.portfolio import equity, profit
+from sentinel.engine.volatility import MAX_SIGMAS
 from sentinel.native import INNER
 from sentinel.units import BPS, INT64_MAX, NS_PER_S
 
@@ -54,6 +55,8 @@ LIMITS = (
     LimitRow(LimitField.MAX_ORDER_TO_TRADE, "max_order_to_trade", 1, BPS),
     LimitRow(LimitField.MAX_EXIT_MINUTES, "max_exit_minutes", 1, 1_440),
     LimitRow(LimitField.MAX_INSTRUMENT_AGE_NS, "max_instrument_age_ns", 1, 86_400 * NS_PER_S),
+    LimitRow(LimitField.COLLAR_SIGMAS, "collar_sigmas", 1, MAX_SIGMAS),
+    LimitRow(LimitField.MAX_SOURCE_GAP_BPS, "max_source_gap_bps", 1, BPS),
 )
 _FIELDS = 1 + max(LimitField)
 # Compiled code reads these: where in PARAMS a field is kept (-1: nowhere), and its bounds.

@@ -6,11 +6,12 @@ from typing import Any
 
 from numba import njit
 
-from sentinel.engine.book import book_visible_qty
+from sentinel.engine.book import book_middle, book_visible_qty
 from sentinel.engine.frame import book_state, order
 from sentinel.engine.layout import AMOUNT_CAP, ORDER_NOTIONAL_CAP, ORDER_SLOTS
 from sentinel.engine.orders import is_live
 from sentinel.engine.risk.verdict import Verdict, passes, verdict_if
+from sentinel.engine.volatility import beyond_sigmas, quote_middle
 from sentinel.native import INNER, JIT
 from sentinel.units import BPS, notional_nb, notional_up_nb, product_less_nb
 from sentinel.wire import Control, OrderType, Side, TimeInForce
@@ -47,6 +48,26 @@ def fresh_reference(g: Any, p: Any, y: Any) -> Verdict:
         return verdict_if(True, Control.STALE_REFERENCE, -1, p.stale_after_ns)
     age = g.now - y.bbo_t
     return verdict_if(age > p.stale_after_ns, Control.STALE_REFERENCE, age, p.stale_after_ns)
+
+
+@njit(**INNER)
+def source_gap(f: Any, g: Any, p: Any, y: Any, q: Any) -> Verdict:
+    """An entry needs a second source of the price within ``max_source_gap_bps`` of the middle of the quote; 0: not asked.
+
+    That is the middle of the book where depth is kept, whole and as young as a quote must be, else the last trade where that
+    is as young. No second source refuses (observed -1).
+    """
+    if p.max_source_gap_bps == 0 or q.reduce_only != 0:
+        return passes()
+    middle, other = quote_middle(y), 0
+    if y.book >= 0 and g.now - y.book_t <= p.stale_after_ns:
+        other = book_middle(book_state(f), y.book)
+    if other == 0 and y.last_price > 0 and g.now - y.trade_t <= p.stale_after_ns:
+        other = y.last_price
+    if other == 0 or middle == 0:
+        return verdict_if(True, Control.SOURCE_GAP, -1, middle)
+    apart = product_less_nb(middle, p.max_source_gap_bps, abs(other - middle), BPS)
+    return verdict_if(apart, Control.SOURCE_GAP, other, middle)
 
 
 @njit(**JIT)
@@ -136,16 +157,24 @@ def signal_age(g: Any, p: Any, q: Any) -> Verdict:
 
 
 @njit(**JIT)
-def dynamic_collar(p: Any, y: Any, q: Any) -> Verdict:
-    """An entry's limit may lie ``collar_spreads`` spreads from the middle of the quote; or ``collar_floor_bps``, if more."""
+def dynamic_collar(p: Any, y: Any, q: Any, squares: int) -> Verdict:
+    """An entry's limit may lie ``collar_floor_bps`` from the middle of the quote; further only within ``collar_spreads``
+    spreads and within ``collar_sigmas`` standard deviations of its one-second moves too.
+
+    Neither widens the collar alone: not a spread blown open in a market that does not move, nor a wild minute behind a narrow
+    spread. The floor is for quiet markets, that both would close. ``squares``: squared_moves of the symbol; seconds nobody
+    knows count as without a move, so that at a start, or after silence, only the floor is left.
+    """
     if q.reduce_only != 0:
         return passes()
-    if y.bid <= 0 or y.ask <= y.bid:
+    middle = quote_middle(y)
+    if middle == 0:
         return verdict_if(True, Control.DYNAMIC_COLLAR, -1, 0)
-    spread = y.ask - y.bid
-    middle = y.bid + spread // 2
     away = abs(q.price - middle)
-    beyond = product_less_nb(spread, p.collar_spreads, away, 1) and product_less_nb(middle, p.collar_floor_bps, away, BPS)
+    if not product_less_nb(middle, p.collar_floor_bps, away, BPS):
+        return passes()
+    spreads = product_less_nb(y.ask - y.bid, p.collar_spreads, away, 1)
+    beyond = spreads or beyond_sigmas(away, middle, squares, p.collar_sigmas)
     return verdict_if(beyond, Control.DYNAMIC_COLLAR, q.price, middle)
 
 

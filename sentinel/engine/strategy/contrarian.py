@@ -405,6 +405,7 @@ def _may_pass(control: int) -> bool:
     """The control may let the same entry through while its setup lives."""
     market = (
         control == Control.STALE_REFERENCE
+        or control == Control.SOURCE_GAP
         or control == Control.PRICE_COLLAR
         or control == Control.DYNAMIC_COLLAR
         or control == Control.ADVERSE_DRIFT

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from sentinel.config import Config
 from sentinel.engine.state import EngineState
 from sentinel.errors import LimitsError
-from sentinel.host.control.limits_file import LIMITS, LimitsFile, parse_limits, shown, verified_signers
+from sentinel.host.control.limits_file import LIMITS, NOT_ASKED, LimitsFile, counted, parse_limits, shown, verified_signers
 from sentinel.host.control.limits_store import LimitsStore, SignedText
 from sentinel.host.control.roles import Persons
 from sentinel.host.live import STATED_LIMITS
@@ -73,7 +73,7 @@ class LimitsDesk:
         self._clock = clock
         self._store = LimitsStore(store)
         self._mode = config.mode
-        self._settings = {name: min(int(getattr(config.risk, name)), LIMITS[name].high) for name in LIMITS}
+        self._settings = {name: counted(name, min(int(getattr(config.risk, name)), LIMITS[name].high)) for name in LIMITS}
         self._wait_ns = config.access.limits_cool_down_s * NS_PER_S
         self._persons = persons
         self._monotonic_ns = monotonic_ns
@@ -170,7 +170,7 @@ class LimitsDesk:
     def in_force(self) -> dict[str, int]:
         """The engine's limits by name."""
         params = self._host.state.params[0]
-        return {name: int(params[name]) for name in LIMITS}
+        return {name: counted(name, int(params[name])) for name in LIMITS}
 
     @property
     def expires_ns(self) -> int:
@@ -274,7 +274,8 @@ class LimitsDesk:
         }
         if self._trouble or self._pending is not None:
             wanted = {name: min(value, before[name]) for name, value in wanted.items()}
-        changed = [name for name in LIMITS if wanted[name] != before[name]]
+        # A control that a file has turned on stays on until the next start.
+        changed = [name for name in LIMITS if wanted[name] not in (before[name], NOT_ASKED)]
         now_ns = self._clock.now_ns()
         if not changed and version > self._version_in_force and self._pending is None:
             changed = [next(iter(LIMITS))]
@@ -288,7 +289,8 @@ class LimitsDesk:
     def _later(self) -> dict[str, int]:
         if self._pending is None:
             return self.in_force()
-        return {name: min(value, _stated(self._pending.limits, name)) for name, value in self._settings.items()}
+        wanted = {name: min(value, _stated(self._pending.limits, name)) for name, value in self._settings.items()}
+        return {name: value if wanted[name] == NOT_ASKED else wanted[name] for name, value in self.in_force().items()}
 
 
 def _stated(limits: LimitsFile, name: str, otherwise: int = INT64_MAX) -> int:

@@ -36,7 +36,7 @@ from sentinel.errors import LimitsError, SentinelError, UnitError
 from sentinel.host.control.protocol import MAX_LIMITS_FILE
 from sentinel.host.control.roles import Person, Persons
 from sentinel.host.venues.key_files import read_secret
-from sentinel.units import E8, NS_PER_S, format_e8, parse_e8
+from sentinel.units import E8, INT64_MAX, NS_PER_S, format_e8, parse_e8
 from sentinel.wire import Role
 
 _PREFIX = b"sentinel limits 1\0"
@@ -84,7 +84,12 @@ LIMITS = {
     "max_loss_per_minute_bps": Bounds(LimitField.MAX_LOSS_PER_MINUTE_BPS, False, 5, 10_000),
     "max_drift_bps": Bounds(LimitField.MAX_DRIFT_BPS, False, 10, 100_000),
     "max_impact_bps": Bounds(LimitField.MAX_IMPACT_BPS, False, 10, 100_000),
+    "collar_sigmas": Bounds(LimitField.COLLAR_SIGMAS, False, 1, 100),
+    "max_source_gap_bps": Bounds(LimitField.MAX_SOURCE_GAP_BPS, False, 5, 10_000),
 }
+#: Of these 0 in the settings asks nothing: the widest there is, and counted as NOT_ASKED.
+SWITCHES = frozenset({"max_impact_bps", "max_source_gap_bps"})
+NOT_ASKED = INT64_MAX
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,14 @@ class LimitsFile:
 
 def shown(name: str, value: int) -> str | int:
     """A limit's value for people and JSON."""
+    if value == NOT_ASKED and name in SWITCHES:
+        return 0
     return format_e8(value) if LIMITS[name].money else value
+
+
+def counted(name: str, value: int) -> int:
+    """A limit of the settings or the engine, NOT_ASKED where it asks nothing: smaller is tighter."""
+    return NOT_ASKED if value == 0 and name in SWITCHES else value
 
 
 def parse_limits(text: bytes) -> LimitsFile:

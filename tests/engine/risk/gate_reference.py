@@ -7,7 +7,9 @@ tests of their own.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from fractions import Fraction
+from math import ceil
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,6 +54,35 @@ class Sent:
     filled: bool = False
 
 
+class Quoted(NamedTuple):
+    """A quote that came: time, symbol, middle (floor of the exact one)."""
+
+    t: int
+    symbol: int
+    middle: int
+
+
+def seconds_moves(quotes: list[tuple[int, int]], now: int) -> list[Fraction]:
+    """Moves of a middle, (time, middle) in order, in each of the 60 seconds before the one of ``now``, of the price before.
+
+    A middle of 0 is that of a quote with a side missing or crossed: a second that ends so has no move.
+    """
+    last = {t // NS_PER_S: middle for t, middle in quotes}
+    closes = {second: middle for second, middle in last.items() if middle}
+    moves = []
+    for second in range(now // NS_PER_S - 60, now // NS_PER_S):
+        before = [closes[k] for k in sorted(closes) if k < second]
+        if second in closes and before:
+            moves.append(Fraction(abs(closes[second] - before[-1]), before[-1]))
+    return moves
+
+
+def sigma_reach(quotes: list[tuple[int, int]], now: int, sigmas: int) -> Fraction:
+    """Square of the distance that ``sigmas`` standard deviations reach, of the price; moves in whole millionths, at most 1."""
+    ppm = [min(int(move * 10**6), 10**6) for move in seconds_moves(quotes, now)]
+    return Fraction(sigmas**2 * sum(value**2 for value in ppm), 60)
+
+
 @dataclass
 class GateReference:
     """All orders let through, those that live, and the answers of people."""
@@ -62,6 +93,8 @@ class GateReference:
     grants: list[dict[str, int]] = field(default_factory=list)
     off: set[tuple[int, int]] = field(default_factory=set)
     armed_at: int = 0
+    quotes: list[Quoted] = field(default_factory=list)
+    trades: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def verdict(self, q: dict[str, int]) -> Verdict:
         """The first control that refuses, what it saw and its limit; zeros to pass."""
@@ -133,12 +166,21 @@ class GateReference:
             return (Control.STALE_REFERENCE, -1, stale)
         if now - int(y["bbo_t"]) > stale:
             return (Control.STALE_REFERENCE, now - int(y["bbo_t"]), stale)
+        gap, other = int(p["max_source_gap_bps"]), self.trades.get(q["symbol"], (0, 0))
+        if gap and not q["reduce_only"]:
+            if not other[1] or now - other[0] > stale:
+                return (Control.SOURCE_GAP, -1, (bid + ask) // 2)
+            if abs(other[1] - (bid + ask) // 2) * BPS > gap * ((bid + ask) // 2):
+                return (Control.SOURCE_GAP, other[1], (bid + ask) // 2)
         touch = ask if buys else bid
         if abs(price - touch) * BPS > touch * int(p["price_collar_bps"]):
             return (Control.PRICE_COLLAR, price, touch)
         middle = (bid + ask) // 2
-        reach = max((ask - bid) * int(p["collar_spreads"]), middle * int(p["collar_floor_bps"]) / BPS)
-        if not q["reduce_only"] and abs(price - middle) > reach:
+        away = abs(price - middle)
+        quotes = [(one.t, one.middle) for one in self.quotes if one.symbol == q["symbol"]]
+        spreads = away <= (ask - bid) * int(p["collar_spreads"])
+        sigmas = ceil(Fraction(away * 10**6, middle)) ** 2 <= sigma_reach(quotes, now, int(p["collar_sigmas"]))
+        if not q["reduce_only"] and away * BPS > middle * int(p["collar_floor_bps"]) and not (spreads and sigmas):
             return (Control.DYNAMIC_COLLAR, price, middle)
         if not q["reduce_only"]:
             before = int(self.state.features.symbols[q["symbol"]]["ref_60"])
@@ -156,6 +198,11 @@ class GateReference:
         if not q["reduce_only"] and y["push_side"] == q["side"] and push <= p["join_pause_ns"]:
             return (Control.JOINS_PUSH, push, int(p["join_pause_ns"]))
         return self._filters(q)
+
+    def quoted(self, t: int, symbol: int, bid: int, ask: int, last: int) -> None:
+        """A trade and a quote came."""
+        self.trades[symbol] = (t, last)
+        self.quotes.append(Quoted(t, symbol, (bid + ask) // 2))
 
     def _filters(self, q: dict[str, int]) -> Verdict:
         y, price, qty = self.state.symbols[q["symbol"]], q["price"], q["qty"]

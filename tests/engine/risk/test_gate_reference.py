@@ -39,6 +39,8 @@ LIMITS = {
     "max_drift_bps": (50, 2_000, 2_000),
     "collar_spreads": (1, 10, 10),
     "collar_floor_bps": (0, 100, 100),
+    "collar_sigmas": (1, 5, 5, 20),
+    "max_source_gap_bps": (0, 0, 30),
     "approval_notional_per_minute": (0, 0, 250 * E8),
     "max_clock_error_ns": (0, 0, 100_000),
 }
@@ -96,6 +98,8 @@ class Stream:
         self.reference = GateReference(self.engine.state)
         self.seen = seen
         self.places: dict[int, dict[str, Any]] = {}
+        for s in range(SYMBOLS):
+            self._quote(s, 0.999, 1.001, 1.0)
 
     def turn(self, random: Random) -> None:
         """One random event."""
@@ -112,14 +116,17 @@ class Stream:
         elif choice < 0.68:
             self.engine.wait(random.choice((1, 400 * MS, SECOND, 2 * SECOND, 4 * SECOND, 9 * SECOND, 30 * SECOND)))
         elif choice < 0.78:
-            middle = random.choice((0.995, 0.998, 1.0, 1.002, 1.005))
+            middle, half = random.choice((0.995, 0.998, 1.0, 1.002, 1.005)), random.choice((0.001, 0.001, 0.004))
             for s in range(SYMBOLS):
-                self.engine.quote(s, middle - 0.001, middle + 0.001)
-            self.engine.run()
+                self._quote(s, middle - half, middle + half, middle + random.choice((0.0, 0.0, 0.0, 0.0025, 0.0035)))
         elif choice < 0.92:
             self._end(random.randrange(20), random.choice(ENDS))
         else:
             self._command(random.choice(COMMANDS))
+
+    def _quote(self, s: int, bid: float, ask: float, last: float) -> None:
+        self.engine.trade(last, symbol=s).bbo(bid, ask, s).run()
+        self.reference.quoted(self.engine.now, s, round(bid * E8), round(ask * E8), round(last * E8))
 
     def _offer(self, event: dict[str, Any], odd: dict[str, int], rests: bool) -> None:
         fields: dict[str, int] = {"t_signal": self.engine.now}
@@ -261,6 +268,7 @@ def test_the_streams_reached_the_controls(seen: Seen) -> None:
         Control.RESTRICTED,
         Control.SELF_MATCH,
         Control.SIGNAL_AGE,
+        Control.SOURCE_GAP,
         Control.REPEATED,
         Control.STALE_REFERENCE,
         Control.SYMBOL_HALTED,

@@ -147,6 +147,7 @@ SWITCHES = [
     LimitField.MAX_IMPACT_BPS,
     LimitField.MAX_EXIT_MINUTES,
     LimitField.MAX_INSTRUMENT_AGE_NS,
+    LimitField.MAX_SOURCE_GAP_BPS,
 ]
 
 

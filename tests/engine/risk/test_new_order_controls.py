@@ -13,6 +13,8 @@ from tests.engine.test_risk import Desk, refuses
 from tests.engine.world import MS, SECOND, T0
 
 OVER = pytest.mark.parametrize("over", [-1, 0, 1])
+#: Squared moves of a minute in which the price moved by its own size each second.
+WILD = 60 * 10**12
 
 
 @pytest.fixture
@@ -139,7 +141,7 @@ def test_a_signal_without_a_time_is_refused(desk: Desk) -> None:
 def test_price_may_lie_so_many_spreads_from_the_middle(desk: Desk, direction: int, over: int) -> None:
     desk.y["bid"], desk.y["ask"], desk.p["collar_spreads"], desk.p["collar_floor_bps"] = 99 * E8, 101 * E8, 10, 0
     desk.q["price"] = 100 * E8 + direction * (20 * E8 + over)
-    assert refuses(risk.dynamic_collar(desk.p, desk.y, desk.q), Control.DYNAMIC_COLLAR) == (over > 0)
+    assert refuses(risk.dynamic_collar(desk.p, desk.y, desk.q, WILD), Control.DYNAMIC_COLLAR) == (over > 0)
 
 
 @pytest.mark.control("B4")
@@ -147,21 +149,21 @@ def test_price_may_lie_so_many_spreads_from_the_middle(desk: Desk, direction: in
 def test_in_a_narrow_spread_the_floor_holds(desk: Desk, over: int) -> None:
     desk.y["bid"], desk.y["ask"], desk.p["collar_floor_bps"] = 100 * E8 - 1, 100 * E8 + 1, 100
     desk.q["price"] = 101 * E8 + over
-    assert refuses(risk.dynamic_collar(desk.p, desk.y, desk.q), Control.DYNAMIC_COLLAR) == (over > 0)
+    assert refuses(risk.dynamic_collar(desk.p, desk.y, desk.q, WILD), Control.DYNAMIC_COLLAR) == (over > 0)
 
 
 @pytest.mark.control("B4")
 @pytest.mark.parametrize(("bid", "ask"), [(0, E8), (E8, E8), (E8, 0)])
 def test_dynamic_collar_without_a_quote_refuses(desk: Desk, bid: int, ask: int) -> None:
     desk.y["bid"], desk.y["ask"] = bid, ask
-    assert refuses(risk.dynamic_collar(desk.p, desk.y, desk.q), Control.DYNAMIC_COLLAR)
+    assert refuses(risk.dynamic_collar(desk.p, desk.y, desk.q, WILD), Control.DYNAMIC_COLLAR)
 
 
 @pytest.mark.control("B4")
 def test_dynamic_collar_does_not_overflow(desk: Desk) -> None:
-    desk.y["bid"], desk.y["ask"], desk.p["collar_spreads"] = 1, 1 << 61, 10_000
+    desk.y["bid"], desk.y["ask"], desk.p["collar_spreads"], desk.p["collar_sigmas"] = 1, 1 << 61, 10_000, 10
     desk.q["price"] = (1 << 63) - 1
-    assert not refuses(risk.dynamic_collar(desk.p, desk.y, desk.q), Control.DYNAMIC_COLLAR)
+    assert not refuses(risk.dynamic_collar(desk.p, desk.y, desk.q, WILD), Control.DYNAMIC_COLLAR)
 
 
 @pytest.mark.control("B4")
