@@ -295,6 +295,10 @@ class Config(Section):
         strange = [s for s in self.risk.restricted_symbols if s not in self.feed.symbols]
         if strange:
             raise ValueError(f"risk.restricted_symbols names {strange}, which are not in feed.symbols")
+        for symbol in self.risk.symbols:
+            if symbol not in self.feed.symbols:
+                remedy = "correct its spelling, or remove the table"
+                raise ConfigError(f"risk.symbols.{symbol}", symbol, "a symbol of feed.symbols", remedy)
         if self.killswitch.api_key_env == self.venue.api_key_env:
             raise ValueError(
                 f"killswitch.api_key_env {self.venue.api_key_env!r} is the daemon's: the kill process has a key of its own"

@@ -177,7 +177,7 @@ class Command(IntEnum):
     TICK = 1  # t = time of the tick
     ARM = 2  # id = arm epoch; value = ACTIVE from a person, REDUCE_ONLY, or 0: again; actor = who asked; t2 = until when, live
     KILL = 3  # value = cause; actor = who asked
-    LIMITS = 4  # id = limit field, value = new value, version = limits version
+    LIMITS = 4  # id = limit field, value = new value, version = limits version; symbol = whose own limit it is, or the account's
     ADVICE = 5  # id = request id, value = verdict (-1 stand aside, 0 neutral, 1 confirm), value2 = sentiment e8
     ADVICE_TIMEOUT = 6  # id = request id
     EPOCH = 7  # id = client-key epoch, bumped durably at each start

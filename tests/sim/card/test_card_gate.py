@@ -39,7 +39,7 @@ class Desk:
         self.driver.identify()
         self.driver.start()
         card.follow(T0)
-        self.gate = CardGate(self.driver, self.state, config.risk)
+        self.gate = CardGate(self.driver, self.state, config.risk, config.feed.symbols)
         self._key = 100
 
     def quote(self, bid: int, ask: int) -> None:
@@ -200,13 +200,13 @@ def test_a_card_that_counts_orders_of_another_process_is_not_armed(desk: Desk, t
     assert desk.ask()
     desk.driver.start()
     with pytest.raises(CardError, match="load its image again"):
-        CardGate(desk.driver, desk.state, plain_config(tmp_path, risk=RISK).risk).arm(desk.now)
+        CardGate(desk.driver, desk.state, plain_config(tmp_path, risk=RISK).risk, ["BTCUSDT"]).arm(desk.now)
 
 
 def test_a_card_that_was_told_of_positions_and_permitted_nothing_is_not_armed_either(desk: Desk, tmp_path: Path) -> None:
     desk.driver.start()
     with pytest.raises(CardError, match="books of before"):
-        CardGate(desk.driver, desk.state, plain_config(tmp_path, risk=RISK).risk).arm(desk.now)
+        CardGate(desk.driver, desk.state, plain_config(tmp_path, risk=RISK).risk, ["BTCUSDT"]).arm(desk.now)
 
 
 @pytest.mark.parametrize("seconds", [0.2, 2.5, 4.8])
