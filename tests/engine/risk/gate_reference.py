@@ -138,9 +138,9 @@ class GateReference:
         if now - int(y["bbo_t"]) > stale:
             return (Control.STALE_REFERENCE, now - int(y["bbo_t"]), stale)
         touch = ask if buys else bid
-        reach = touch * own["price_collar_bps"] // BPS
-        if abs(price - touch) > reach:
-            return (Control.PRICE_COLLAR, price, touch + (reach if price > touch else -reach))
+        most_away = touch * own["price_collar_bps"] // BPS
+        if abs(price - touch) > most_away:
+            return (Control.PRICE_COLLAR, price, touch + (most_away if price > touch else -most_away))
         middle = (bid + ask) // 2
         reach = max((ask - bid) * int(p["collar_spreads"]), middle * int(p["collar_floor_bps"]) / BPS)
         if not q["reduce_only"] and abs(price - middle) > reach:
