@@ -59,12 +59,10 @@ class SymbolLimits(Section):
     max_position_notional: MoneyE8 | None = Field(
         default=None, description="largest position, open and unknown orders included, quote asset"
     )
-    price_collar_bps: BasisPoints | None = Field(
-        default=None, description="how far an order's price may lie from the best bid and ask"
+    price_collar_bps: int | None = Field(
+        default=None, ge=0, le=100_000, description="how far an order's price may lie from the best bid and ask"
     )
-    max_open_orders: Annotated[int, Field(ge=0, le=200)] | None = Field(
-        default=None, description="orders not yet final; more entries are refused"
-    )
+    max_open_orders: int | None = Field(default=None, ge=0, le=200, description="orders not yet final; more entries are refused")
 
     def stated(self) -> dict[str, int]:
         """The limits that are set, money in e8."""
