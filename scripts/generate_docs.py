@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
@@ -70,12 +70,23 @@ def config_page() -> str:
             # Without one of its own, a section would show the docstring it inherits.
             intro = inspect.cleandoc(kind.__doc__) + "\n\n" if "__doc__" in vars(kind) and kind.__doc__ else ""
             parts.append(f"## [{name}]\n\n{intro}{_section_table(kind.model_fields)}\n")
+            for key, table in _tables_of(kind):
+                about = inspect.cleandoc(table.__doc__ or "")
+                parts.append(f"## [{name}.{key}.NAME]\n\n{about}\n\n{_section_table(table.model_fields)}\n")
     return "".join(parts).rstrip() + "\n"
 
 
 def _section(field: FieldInfo) -> type[BaseModel] | None:
     kind = field.annotation
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _tables_of(kind: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Keys of a section that hold a table of settings for each name, each explained."""
+    for key, field in kind.model_fields.items():
+        values = get_args(field.annotation)[1:] if get_origin(field.annotation) is dict else ()
+        kinds = [one for one in values if isinstance(one, type) and issubclass(one, BaseModel)]
+        yield from ((key, one) for one in kinds if all(setting.description for setting in one.model_fields.values()))
 
 
 def _section_table(fields: dict[str, FieldInfo]) -> str:
@@ -107,7 +118,7 @@ def _plain_type(kind: Any) -> str:
     if origin is list:
         return f"list of {_plain_type(get_args(kind)[0])}"
     if origin in (Union, UnionType):
-        return " or ".join(_plain_type(part) for part in get_args(kind))
+        return " or ".join(_plain_type(part) for part in get_args(kind) if part is not NoneType)
     return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Path": "path"}[kind.__name__]
 
 
@@ -117,6 +128,8 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if value is PydanticUndefined:
         return "required"
+    if value is None:
+        return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, (str, Path)):

@@ -296,6 +296,10 @@ class Config(Section):
         strange = [s for s in self.risk.restricted_symbols if s not in self.feed.symbols]
         if strange:
             raise ValueError(f"risk.restricted_symbols names {strange}, which are not in feed.symbols")
+        for symbol in self.risk.symbols:
+            if symbol not in self.feed.symbols:
+                remedy = "correct its spelling, or remove the table"
+                raise ConfigError(f"risk.symbols.{symbol}", symbol, "a symbol of feed.symbols", remedy)
         if self.killswitch.api_key_env == self.venue.api_key_env:
             raise ValueError(
                 f"killswitch.api_key_env {self.venue.api_key_env!r} is the daemon's: the kill process has a key of its own"
@@ -305,9 +309,12 @@ class Config(Section):
         unknown = [s for s in self.paper.base_balances if s not in self.feed.symbols]
         if unknown:
             raise ValueError(f"paper.base_balances names {unknown}, which are not in feed.symbols")
-        require_entries_within_collars(
-            self.strategy.slippage_bps, self.strategy.entry_rest_ms, self.risk.price_collar_bps, self.risk.collar_floor_bps
-        )
+        own_collars = {name: limits.price_collar_bps for name, limits in self.risk.symbols.items()}
+        for symbol, collar_bps in {"": self.risk.price_collar_bps, **own_collars}.items():
+            if collar_bps is not None:
+                require_entries_within_collars(
+                    self.strategy.slippage_bps, self.strategy.entry_rest_ms, collar_bps, self.risk.collar_floor_bps, symbol
+                )
         return self
 
     @property

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from sentinel.config_venue import Section
-from sentinel.errors import UnitError
+from sentinel.errors import ConfigError, UnitError
 from sentinel.units import E8, INT64_MAX, format_e8, parse_e8
 from sentinel.wire import MAX_SYMBOLS
 
@@ -41,12 +42,39 @@ MoneyE8 = Annotated[
     PlainSerializer(format_e8, return_type=str, when_used="json"),
 ]
 BasisPoints = Annotated[int, Field(ge=0, le=100_000)]
+#: Limits of a symbol that are no money.
+_COUNTED = ("price_collar_bps", "max_open_orders")
 #: What live trading has in place of defaults that ask nothing: approval in whole quote units, clock in microseconds.
 LIVE_DEFAULTS = {"approval_notional_per_minute": 50_000, "max_clock_error_us": 100}
 
 
+class SymbolLimits(Section):
+    """Limits of one symbol beside those of `[risk]`, none of them wider than there.
+
+    An entry whose price lies beyond a narrower collar is refused, so keep it above `strategy.slippage_bps`.
+    """
+
+    max_order_qty: MoneyE8 | None = Field(default=None, description="largest quantity of one order, base asset")
+    max_order_notional: MoneyE8 | None = Field(default=None, description="largest value of one order, quote asset")
+    max_position_notional: MoneyE8 | None = Field(
+        default=None, description="largest position, open and unknown orders included, quote asset"
+    )
+    price_collar_bps: int | None = Field(
+        default=None, ge=0, le=100_000, description="how far an order's price may lie from the best bid and ask"
+    )
+    max_open_orders: int | None = Field(default=None, ge=0, le=200, description="orders not yet final; more entries are refused")
+
+    def stated(self) -> dict[str, int]:
+        """The limits that are set, money in e8."""
+        return {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+
+
 class RiskConfig(Section):
-    """Limits of the gate. A missing input always refuses."""
+    """Limits of the gate. A missing input always refuses.
+
+    A run has one account, one venue and one strategy, and these are the limits of all three: give each venue and each strategy
+    a run of its own. Limits of single symbols are in tables `[risk.symbols.NAME]`; the tighter of both holds.
+    """
 
     max_order_qty: MoneyE8 = Field(default=90_000_000_000, description="largest quantity of one order, base asset")
     max_order_notional: MoneyE8 = Field(default=25_000, description="largest value of one order, quote asset")
@@ -71,6 +99,12 @@ class RiskConfig(Section):
     )
     restricted_symbols: list[str] = Field(
         default_factory=list, max_length=MAX_SYMBOLS, description="symbols of feed.symbols that are watched and never traded"
+    )
+    max_restricted_age_s: int = Field(
+        default=0,
+        ge=0,
+        le=31_536_000,
+        description="age of the signed restricted list beyond which no entry is sent; 0: none is asked for",
     )
     max_instrument_age_s: int = Field(
         default=0,
@@ -181,9 +215,33 @@ class RiskConfig(Section):
     join_pause_ms: int = Field(
         default=5_000, ge=0, le=600_000, description="after an alarm no entry in the direction of the push for this long"
     )
+    symbols: dict[str, SymbolLimits] = Field(
+        default_factory=dict, max_length=MAX_SYMBOLS, description="symbol -> limits of its own, [below](#risksymbolsname)"
+    )
 
     @model_validator(mode="after")
     def _soft_before_hard(self) -> RiskConfig:
         if self.daily_loss_soft_bps > self.daily_loss_hard_bps:
             raise ValueError("daily_loss_soft_bps must not exceed daily_loss_hard_bps")
         return self
+
+    @model_validator(mode="after")
+    def _symbols_within(self) -> RiskConfig:
+        for symbol, limits in self.symbols.items():
+            for name, value in limits.stated().items():
+                if value > (most := getattr(self, name)):
+                    money = name not in _COUNTED
+                    given, allowed = (format_e8(value), format_e8(most)) if money else (value, str(most))
+                    field, remedy = f"risk.symbols.{symbol}.{name}", "lower it, or leave it out"
+                    raise ConfigError(field, given, f"at most {allowed}, risk.{name}", remedy)
+        return self
+
+    def symbol_limits(self, symbols: Sequence[str]) -> tuple[tuple[int, str, int], ...]:
+        """Index in ``symbols``, name and value of each limit that a symbol has of its own."""
+        tables = ((symbols.index(symbol), limits.stated()) for symbol, limits in self.symbols.items())
+        return tuple((k, name, value) for k, stated in tables for name, value in stated.items())
+
+    def of_symbol(self, symbol: str) -> RiskConfig:
+        """The limits that hold for one symbol: its own where it has any."""
+        limits = self.symbols.get(symbol)
+        return self if limits is None else self.model_copy(update=limits.stated())

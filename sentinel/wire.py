@@ -177,7 +177,7 @@ class Command(IntEnum):
     TICK = 1  # t = time of the tick
     ARM = 2  # id = arm epoch; value = ACTIVE from a person, REDUCE_ONLY, or 0: again; actor = who asked; t2 = until when, live
     KILL = 3  # value = cause; actor = who asked
-    LIMITS = 4  # id = limit field, value = new value, version = limits version
+    LIMITS = 4  # id = limit field, value = new value, version = limits version; symbol = whose own limit it is, or the account's
     ADVICE = 5  # id = request id, value = verdict (-1 stand aside, 0 neutral, 1 confirm), value2 = sentiment e8
     ADVICE_TIMEOUT = 6  # id = request id
     EPOCH = 7  # id = client-key epoch, bumped durably at each start
@@ -300,7 +300,7 @@ class Control(IntEnum):
     LIQUIDITY = 45  # the position would take too long to leave
     NO_REASON = 46  # no reason, fair value or edge recorded
     JOINS_PUSH = 47  # in the direction of a push of which our own alarm has just told
-    SOURCE_GAP = 60  # no second source of the price agrees with the quote
+    SOURCE_GAP = 48  # no second source of the price agrees with the quote
 
 
 class TradingState(IntEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from rich.table import Table
 from sentinel.cli.operator import ask_daemon
 from sentinel.config import load_config
 from sentinel.errors import LimitsError
-from sentinel.host.control.limits_file import parse_limits, read_signing_key, shown, sign_limits
+from sentinel.host.control.limits_file import parse_limits, read_signing_key, shown, sign_limits, symbol_and_name
 from sentinel.host.control.protocol import MAX_LIMITS_FILE, LimitsApply, LimitsShow
 from sentinel.host.control.roles import PERSON_NAME
+from sentinel.units import NS_PER_S
 
 
 def sign(console: Console, *, file: Path, person: str, key: Path) -> dict[str, Any]:
@@ -29,8 +31,12 @@ def sign(console: Console, *, file: Path, person: str, key: Path) -> dict[str, A
         target.write_text(signature + "\n")
     except OSError as error:
         raise LimitsError("signature", str(target), "a place to write", f"check it ({error.strerror})") from None
-    for name, value in limits.firm.items():
-        _print(console, f"{name}: {shown(name, value)}")
+    for limit, value in limits.values.items():
+        symbol, name = symbol_and_name(limit)
+        _print(console, f"{symbol} {name}: {shown(limit, value)}".lstrip())
+    if limits.restricted is not None:
+        count, issued = len(limits.restricted.symbols), limits.restricted.issued_ns // NS_PER_S
+        _print(console, f"restricted list of {count} symbols, issued {datetime.fromtimestamp(issued, UTC).isoformat()}")
     _print(console, f"version {limits.version} for {limits.mode}, signed as {person}: {target}")
     return {"version": limits.version, "person": person, "signature_file": str(target)}
 
@@ -45,7 +51,7 @@ def apply(console: Console, *, file: Path, config: Path) -> dict[str, Any]:
     }
     answer = ask_daemon(load_config(config), LimitsApply(text.decode("utf-8", "replace"), signatures))
     for change in answer["changes"]:
-        _print(console, f"{change['limit']}: {change['before']} -> {change['after']} {change['when']}")
+        _print(console, f"{_of(change)}{change['limit']}: {change['before']} -> {change['after']} {change['when']}")
     if not answer["changes"]:
         _print(console, "no limit changes")
     _print_files(console, answer)
@@ -55,13 +61,20 @@ def apply(console: Console, *, file: Path, config: Path) -> dict[str, Any]:
 def show(console: Console, *, config: Path) -> dict[str, Any]:
     """Raises ControlError."""
     answer = ask_daemon(load_config(config), LimitsShow())
-    columns = ("limit", "in_force", "settings", "signed", "pending")
+    columns = ("symbol", "limit", "in_force", "settings", "signed", "pending")
     table = Table(*columns)
     for row in answer["limits"]:
         table.add_row(*("" if row[name] is None else escape(str(row[name])) for name in columns))
     console.print(table)
+    if (listed := answer["restricted"])["issued_ns"] is not None:
+        most = f" of at most {listed['max_age_s']} s" if listed["max_age_s"] else ""
+        _print(console, f"restricted list: {len(listed['symbols'])} symbols, {listed['age_s']} s old{most}")
     _print_files(console, answer)
     return answer
+
+
+def _of(change: dict[str, Any]) -> str:
+    return f"{change['symbol']} " if change["symbol"] else ""
 
 
 def _print_files(console: Console, answer: dict[str, Any]) -> None:

@@ -131,7 +131,7 @@ def _print_terms(console: Console, answer: dict[str, Any]) -> None:
     """What is about to be armed."""
     _print(console, "about to arm LIVE trading:")
     names = ("endpoint", "account_key", "symbols", "arming_hours", "decider", "gate", "config_hash", "model_hash")
-    shown = {name: answer[name] for name in names} | answer["limits"]
+    shown = {name: answer[name] for name in names} | answer["limits"] | answer["symbol_limits"]
     for name, value in (shown | answer["checks"]).items():
         _print(console, f"  {name}: {', '.join(value) if isinstance(value, list) else value}")
     if answer["two_persons"]:

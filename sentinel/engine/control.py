@@ -33,6 +33,7 @@ from sentinel.engine.risk import (
     forget_latches,
     restrain,
     set_limit,
+    set_symbol_limit,
     set_trading_state,
     trip,
     watch_equity,
@@ -77,7 +78,8 @@ def _govern(f: Any, e: Any) -> bool:
     elif command == Command.KILL:
         trip(f, min(max(e.value, 0), 0xFFFF), 0, 0)
     elif command == Command.LIMITS:
-        if not set_limit(f, number, e.value):
+        s = np.int64(e.symbol)
+        if not (set_limit(f, number, e.value) if s == NO_SYMBOL else set_symbol_limit(f, s, number, e.value)):
             return False
         g.limits_version = e.version
         c.limits_changed += 1

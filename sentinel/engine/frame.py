@@ -219,6 +219,12 @@ def symbol(f: Any, s: int) -> Any:
 
 
 @njit(**INNER)
+def symbol_word(f: Any, s: int, offset: int) -> Any:
+    """The field of symbol ``s`` at this byte offset of SYMBOL, as a TIME record of one int64."""
+    return _time_at(f.symbols + s * SYMBOL_BYTES + offset)
+
+
+@njit(**INNER)
 def order(f: Any, i: int) -> Any:
     """The ORDER record in slot ``i``."""
     return _order_at(f.orders + i * ORDER_BYTES)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from sentinel.units import INT64_MAX
+
 #: Live and recently finished orders. Every non-terminal order keeps its slot.
 ORDER_SLOTS = 256
 #: Longest exact window of permits, and of orders in 10 s.
@@ -31,6 +33,10 @@ ERROR_WINDOW = 16
 AMOUNT_CAP = 1 << 61
 #: Most that one order counts for in open exposure: 256 of them still add up. The gate refuses larger orders.
 ORDER_NOTIONAL_CAP = 1 << 52
+#: A symbol without a limit of its own: the account's alone holds.
+NO_LIMIT = INT64_MAX
+#: Limits a symbol may have of its own, by their names in PARAMS and SYMBOL: the tighter of both holds.
+SYMBOL_LIMITS = ("max_order_qty", "max_order_notional", "max_position_notional", "price_collar_bps", "max_open_orders")
 
 
 class Market(IntEnum):
@@ -91,7 +97,10 @@ class Approval(IntEnum):
 
 
 class LimitField(IntEnum):
-    """``id`` of a LIMITS control event."""
+    """``id`` of a LIMITS control event: the account's limit, or with a symbol set that symbol's own where it may have one.
+
+    ``value`` NO_LIMIT ends a symbol's own limit.
+    """
 
     MAX_ORDER_QTY = 1
     MAX_ORDER_NOTIONAL = 2
@@ -124,8 +133,10 @@ class LimitField(IntEnum):
     MAX_EXIT_MINUTES = 29
     MAX_INSTRUMENT_AGE_NS = 30
     LOSS_BASE = 31  # value 0 counts the losses of the day and the minute anew from now: how an operator clears a loss trip
-    COLLAR_SIGMAS = 50
-    MAX_SOURCE_GAP_BPS = 51
+    RESTRICTED = 32  # of a symbol: 0 puts it on the restricted list, NO_LIMIT takes it off
+    RESTRICTED_ISSUED = 33  # when the restricted list was issued (ns), never earlier than the one before
+    COLLAR_SIGMAS = 34
+    MAX_SOURCE_GAP_BPS = 35
 
 
 def record_dtype(names: str, *others: tuple[Any, ...]) -> np.dtype[Any]:
@@ -148,6 +159,7 @@ GLOBAL = record_dtype(
     reduce_cause clock_error clock_t clock_step_t
     day day_pnl day_orders pnl unrealised net_value loss_bucket
     sent_10s count_10s sent_minute count_minute entered_minute errors_in_row error_head approval_ids
+    restricted_t
     """,
     ("decision_chain", "<u8"),
     ("order_chain", "<u8"),
@@ -180,6 +192,7 @@ PARAMS = record_dtype(
     max_net_notional min_free_capital_bps daily_loss_soft_bps daily_loss_hard_bps max_loss_per_minute_bps max_exit_minutes
     approval_notional_per_minute join_pause_ns
     collar_sigmas max_source_gap_bps
+    max_restricted_age_ns
     """,
     ("size_margins", "<i8", (MAX_SIZE_STEPS,)),
     ("size_bps_steps", "<i8", (MAX_SIZE_STEPS,)),
@@ -190,6 +203,7 @@ PARAMS = record_dtype(
 # of live and UNKNOWN orders. setup_*: the contrarian strategy's idea. push_*: which way the price ran at our last alarm.
 # sent_*: the last order let through, and how many of each side since ARM; day_*: since 00:00 UTC. bbo_t, trade_t, book_t:
 # when the last quote, trade and whole book came; second_end: end of the second that volatility.py has open.
+# max_order_* and the rest of that line: limits of the symbol beside the account's, NO_LIMIT where it has none.
 SYMBOL = record_dtype(
     """
     book halt trading
@@ -204,6 +218,7 @@ SYMBOL = record_dtype(
     sent_side sent_price sent_qty sent_setup sent_t sent_buys sent_sells repeats_off
     day day_orders day_fills day_quotes day_short_quotes ratio_warned
     book_t
+    max_order_qty max_order_notional max_position_notional price_collar_bps max_open_orders
     """
 )
 

@@ -22,6 +22,7 @@ from sentinel.engine.layout import (
     LOSS_BUCKETS,
     MAX_PROPOSALS,
     MAX_SIZE_STEPS,
+    NO_LIMIT,
     ORDER,
     ORDER_SLOTS,
     ORDER_WINDOW,
@@ -30,6 +31,7 @@ from sentinel.engine.layout import (
     PERMIT_WINDOW,
     PROPOSAL,
     SYMBOL,
+    SYMBOL_LIMITS,
     TRADE_TABLE,
     Market,
     StrategyId,
@@ -61,7 +63,7 @@ class EngineSpec:
 
     ``books``: symbol indices that have a local L2 book. ``wide``: the vector needs both beats.
     ``size_margins``/``size_steps_bps``: ascending integer margins and the size in bps from each on,
-    relative to the first.
+    relative to the first. ``symbol_limits``: symbol index, name and value of each limit a symbol has of its own.
     """
 
     symbols: int
@@ -104,6 +106,8 @@ class EngineSpec:
     resolve_ns: int = 11 * NS_PER_S + CLOCK_BOUND_NS
     stale_after_ns: int = 5 * NS_PER_S
     restricted: tuple[int, ...] = ()
+    max_restricted_age_ns: int = 0
+    symbol_limits: tuple[tuple[int, str, int], ...] = ()
     max_instrument_age_ns: int = 0
     duplicate_window_ns: int = 500 * NS_PER_MS
     max_signal_age_ns: int = 0
@@ -199,6 +203,8 @@ class EngineSpec:
             resolve_ns=(config.venue.acceptance_ms + risk.engine_timeout_ms) * NS_PER_MS + CLOCK_BOUND_NS,
             stale_after_ns=feed.stale_after_ms * NS_PER_MS,
             restricted=tuple(feed.symbols.index(symbol) for symbol in risk.restricted_symbols),
+            max_restricted_age_ns=risk.max_restricted_age_s * NS_PER_S,
+            symbol_limits=risk.symbol_limits(feed.symbols),
             max_instrument_age_ns=risk.max_instrument_age_s * NS_PER_S,
             duplicate_window_ns=risk.duplicate_window_ms * NS_PER_MS,
             max_signal_age_ns=risk.max_signal_age_ms * NS_PER_MS,
@@ -352,6 +358,10 @@ def configure(state: EngineState, spec: EngineSpec) -> None:
         params["max_signal_age_ns"] = spec.setup_expiry_ns
     state.symbols["restricted"] = 0
     state.symbols["restricted"][list(spec.restricted)] = 1
+    for name in SYMBOL_LIMITS:
+        state.symbols[name] = NO_LIMIT
+    for symbol, name, value in spec.symbol_limits:
+        state.symbols[name][symbol] = value
     params["size_steps"] = steps
     params["size_margins"][:steps] = spec.size_margins
     params["size_bps_steps"][:steps] = spec.size_steps_bps

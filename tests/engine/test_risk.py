@@ -155,7 +155,7 @@ def test_unknown_order_freezes_its_symbol(desk: Desk) -> None:
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_quantity_limit_is_inclusive(desk: Desk, over: int) -> None:
     desk.p["max_order_qty"], desk.q["qty"] = 500 * E8, 500 * E8 + over
-    assert refuses(risk.max_qty(desk.p, desk.q), Control.MAX_QTY) == (over > 0)
+    assert refuses(risk.max_qty(desk.p, desk.y, desk.q), Control.MAX_QTY) == (over > 0)
 
 
 @pytest.mark.control("B2")
@@ -163,18 +163,18 @@ def test_quantity_limit_is_inclusive(desk: Desk, over: int) -> None:
 def test_notional_limit_is_inclusive_and_rounds_against_us(desk: Desk, over: int) -> None:
     desk.p["max_order_notional"] = 1000 * E8
     desk.q["price"], desk.q["qty"] = 10 * E8, 100 * E8 + over
-    assert refuses(risk.max_notional(desk.p, desk.q), Control.MAX_NOTIONAL) == (over > 0)
+    assert refuses(risk.max_notional(desk.p, desk.y, desk.q), Control.MAX_NOTIONAL) == (over > 0)
     desk.q["price"], desk.q["qty"] = 1000 * E8 + 1, E8 - 1
-    assert not refuses(risk.max_notional(desk.p, desk.q), Control.MAX_NOTIONAL)
+    assert not refuses(risk.max_notional(desk.p, desk.y, desk.q), Control.MAX_NOTIONAL)
     desk.q["price"], desk.q["qty"] = 1000 * E8 + 1, E8
-    assert refuses(risk.max_notional(desk.p, desk.q), Control.MAX_NOTIONAL)
+    assert refuses(risk.max_notional(desk.p, desk.y, desk.q), Control.MAX_NOTIONAL)
 
 
 @pytest.mark.control("B2")
 def test_quantity_in_the_wrong_field_cannot_overflow_past_the_notional_limit(desk: Desk) -> None:
     desk.p["max_order_notional"] = (1 << 63) - 1
     desk.q["price"], desk.q["qty"] = 1 << 61, 1 << 61
-    verdict = risk.max_notional(desk.p, desk.q)
+    verdict = risk.max_notional(desk.p, desk.y, desk.q)
     assert verdict.control == Control.MAX_NOTIONAL
     assert verdict.limit == ORDER_NOTIONAL_CAP
 
@@ -209,7 +209,7 @@ def test_collar_holds_on_both_sides_of_the_touch(desk: Desk, side: int, referenc
 @pytest.mark.parametrize("live", [19, 20, 21])
 def test_open_orders_are_limited(desk: Desk, live: int) -> None:
     desk.g["live_orders"], desk.p["max_open_orders"] = live, 20
-    assert refuses(risk.open_orders(desk.g, desk.p, desk.q), Control.OPEN_ORDERS) == (live >= 20)
+    assert refuses(risk.open_orders(desk.g, desk.p, desk.y, desk.q), Control.OPEN_ORDERS) == (live >= 20)
 
 
 @pytest.mark.control("D1")
@@ -425,7 +425,7 @@ def test_order_rate_limit_delays_the_next_entry() -> None:
     assert world.of(Kind.PLACE, world.run())
 
 
-@pytest.mark.parametrize("field", list(LimitField))
+@pytest.mark.parametrize("field", sorted(set(LimitField) - {LimitField.RESTRICTED}))
 def test_limits_are_changed_by_record_and_nonsense_is_refused(field: LimitField) -> None:
     world = World().start()
     world.control(Command.LIMITS, id=field, value=7, version=2).run()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentinel.engine import risk
-from sentinel.engine.layout import ORDER_NOTIONAL_CAP
+from sentinel.engine.layout import NO_LIMIT, ORDER_NOTIONAL_CAP
 from sentinel.model import gate
 from sentinel.units import BPS, E8
 from sentinel.wire import Side
@@ -40,6 +40,13 @@ def seen() -> Seen:
     return Counter()
 
 
+def set_tighter(draw: Draw, desk: Desk, name: str, limit: int) -> None:
+    """``limit`` as the account's or as the symbol's own, the other one no tighter."""
+    wider = min(limit + draw(st.sampled_from([0, 1, 1 << 62])), NO_LIMIT)
+    account, symbol = (limit, wider) if draw(st.booleans()) else (wider, limit)
+    desk.p[name], desk.y[name] = account, symbol
+
+
 def compare(seen: Seen, name: str, software: risk.Verdict, reference: bool) -> None:
     assert (software.control != 0) == reference
     seen[name, reference] += 1
@@ -51,12 +58,13 @@ def test_shared_controls_refuse_what_the_reference_refuses(desk: Desk, seen: See
     draw, q, y, p, g = data.draw, desk.q, desk.y, desk.p, desk.g
     side, price, qty, bps = draw(SIDE), draw(AMOUNT), draw(AMOUNT), draw(st.integers(1, BPS))
     limit = amount_near(draw, qty)
-    q["side"], q["price"], q["qty"], p["max_order_qty"] = side, price, qty, limit
-    compare(seen, "max_qty", risk.max_qty(p, q), qty > limit)
+    q["side"], q["price"], q["qty"] = side, price, qty
+    set_tighter(draw, desk, "max_order_qty", limit)
+    compare(seen, "max_qty", risk.max_qty(p, y, q), qty > limit)
 
     limit = min(amount_near(draw, price * qty // E8), ORDER_NOTIONAL_CAP)
-    p["max_order_notional"] = limit
-    compare(seen, "max_notional", risk.max_notional(p, q), gate.over_notional(price, qty, limit * E8))
+    set_tighter(draw, desk, "max_order_notional", limit)
+    compare(seen, "max_notional", risk.max_notional(p, y, q), gate.over_notional(price, qty, limit * E8))
 
     bid, ask, age = draw(st.integers(0, 1 << 40)), draw(st.integers(0, 1 << 40)), draw(st.integers(0, 20 * SECOND))
     ask = bid + draw(NEAR) if draw(st.booleans()) else ask
@@ -67,7 +75,7 @@ def test_shared_controls_refuse_what_the_reference_refuses(desk: Desk, seen: See
     touch = draw(AMOUNT)
     y["bid"] = y["ask"] = touch
     q["price"] = price = amount_near(draw, touch + draw(st.sampled_from([-1, 1])) * (touch * bps // BPS))
-    p["price_collar_bps"] = bps
+    set_tighter(draw, desk, "price_collar_bps", bps)
     compare(seen, "collar", risk.price_collar(p, y, q), gate.outside_collar(price, touch, bps))
 
     position, opened = draw(st.integers(-(1 << 60), 1 << 60)), draw(st.integers(0, 1 << 59))

@@ -36,7 +36,7 @@ from sentinel.engine.risk.exposure import (
     position_limit,
 )
 from sentinel.engine.risk.latch import cause_stands, forget_latches, restrain, set_trading_state, trip, watch_equity, watch_venue
-from sentinel.engine.risk.limits import set_limit
+from sentinel.engine.risk.limits import set_limit, set_symbol_limit
 from sentinel.engine.risk.rates import (
     MINUTE_NS,
     order_rate,
@@ -119,6 +119,7 @@ __all__ = [
     "sane_order",
     "self_match",
     "set_limit",
+    "set_symbol_limit",
     "set_trading_state",
     "signal_age",
     "source_gap",

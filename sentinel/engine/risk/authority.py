@@ -63,10 +63,19 @@ def clock(g: Any, p: Any) -> Verdict:
 
 
 @njit(**JIT)
-def restricted(y: Any) -> Verdict:
-    """A symbol of the settings' restricted list, or put there while running, is never traded."""
-    listed = y.restricted != 0 or y.halt & HALT_RESTRICTED != 0
-    return verdict_if(listed, Control.RESTRICTED, 1, 0)
+def restricted(g: Any, p: Any, y: Any, q: Any) -> Verdict:
+    """A symbol on the restricted list, or put there while running, is never traded.
+
+    Where an age is asked of the list, an entry in any symbol needs one that is known and young enough.
+    """
+    if y.restricted != 0 or y.halt & HALT_RESTRICTED != 0:
+        return verdict_if(True, Control.RESTRICTED, 1, 0)
+    if p.max_restricted_age_ns == 0 or q.reduce_only != 0:
+        return passes()
+    age = g.now - g.restricted_t
+    if g.restricted_t <= 0 or age < 0:
+        return verdict_if(True, Control.RESTRICTED, -1, p.max_restricted_age_ns)
+    return verdict_if(age > p.max_restricted_age_ns, Control.RESTRICTED, age, p.max_restricted_age_ns)
 
 
 @njit(**JIT)

@@ -86,7 +86,7 @@ def _check_authority(f: Any, q: Any) -> Verdict:
     if verdict.control == 0:
         verdict = trading_state(g, q)
     if verdict.control == 0:
-        verdict = restricted(y)
+        verdict = restricted(g, p, y, q)
     if verdict.control == 0:
         verdict = symbol_halt(y)
     if verdict.control == 0:
@@ -110,9 +110,9 @@ def _check_authority(f: Any, q: Any) -> Verdict:
 def _check_order_itself(f: Any, q: Any) -> Verdict:
     g, p = glob(f), params(f)
     y = symbol(f, q.symbol)
-    verdict = max_qty(p, q)
+    verdict = max_qty(p, y, q)
     if verdict.control == 0:
-        verdict = max_notional(p, q)
+        verdict = max_notional(p, y, q)
     if verdict.control == 0:
         verdict = fresh_reference(g, p, y)
     if verdict.control == 0:
@@ -137,7 +137,7 @@ def _check_exposure(f: Any, q: Any) -> Verdict:
     g, p = glob(f), params(f)
     y = symbol(f, q.symbol)
     asked = asked_notional(y, q)
-    verdict = open_orders(g, p, q)
+    verdict = open_orders(g, p, y, q)
     if verdict.control == 0:
         verdict = position_limit(p, y, q)
     if verdict.control == 0:

@@ -103,7 +103,8 @@ ACCOUNT_CONTROLS = (
     ControlEntry(
         "D1",
         "Position limit",
-        "Worst-case position of a symbol: held, every open order of the side, and this one.",
+        "Worst-case position of a symbol: held, every open order of the side, and this one; the limit of any symbol, or a "
+        "tighter one of its own.",
         Where.ENGINE,
         _EXPOSURE,
         "RTS 6 Art. 15(4), 17",
@@ -164,7 +165,7 @@ ACCOUNT_CONTROLS = (
     ControlEntry(
         "D7",
         "Open orders",
-        "Orders that are not final, of the account; refuses entries.",
+        "Orders that are not final, of the account and, where the symbol has a limit of its own, of the symbol; refuses entries.",
         Where.ENGINE,
         _EXPOSURE,
         "RTS 6 Art. 15(1)(d)",

@@ -41,12 +41,13 @@ ORDER_CONTROLS = (
     ControlEntry(
         "A4",
         "Restricted list",
-        "Symbols of the list, or put on it while running, are watched and never traded.",
+        "Symbols of the list, or put on it while running, are watched and never traded. Where an age is asked of the signed "
+        "list, an older one or none refuses every entry; exits pass.",
         Where.ENGINE,
         _AUTHORITY,
         "15c3-5(c)(2)(ii)",
         (Control.RESTRICTED,),
-        limits_of(("restricted_symbols", "symbols")),
+        limits_of(("restricted_symbols", "symbols"), ("max_restricted_age_s", "s")),
     ),
     ControlEntry(
         "A5",
@@ -72,7 +73,7 @@ ORDER_CONTROLS = (
     ControlEntry(
         "B1",
         "Maximum quantity",
-        "Quantity of one order; nonsense and what products cannot hold is refused too.",
+        "Quantity of one order, of the account or tighter of the symbol; nonsense and what products cannot hold is refused too.",
         Where.ENGINE,
         _ORDER,
         "15c3-5(c)(1)(ii); RTS 6 Art. 15(1)(c)",
@@ -82,7 +83,7 @@ ORDER_CONTROLS = (
     ControlEntry(
         "B2",
         "Maximum notional",
-        "Price times quantity of one order, rounded up.",
+        "Price times quantity of one order, rounded up; of the account, or tighter of the symbol.",
         Where.ENGINE,
         _ORDER,
         "RTS 6 Art. 15(1)(b)",
@@ -92,7 +93,8 @@ ORDER_CONTROLS = (
     ControlEntry(
         "B3",
         "Static price collar",
-        "Distance of the limit price from the side of the quote it would take, on either side.",
+        "Distance of the limit price from the side of the quote it would take, on either side; of the account, or tighter of the "
+        "symbol. The limit told is the last price that would pass.",
         Where.ENGINE,
         _ORDER,
         "15c3-5(c)(1)(ii); RTS 6 Art. 15(1)(a)",

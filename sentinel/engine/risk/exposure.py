@@ -18,23 +18,29 @@ LOSS_BUCKET_NS = 10 * NS_PER_S
 
 
 @njit(**JIT)
-def open_orders(g: Any, p: Any, q: Any) -> Verdict:
-    """Number of orders that are not final, those of others on the account too; what reduces leaves all the same."""
+def open_orders(g: Any, p: Any, y: Any, q: Any) -> Verdict:
+    """Number of orders that are not final, those of others on the account too, of the symbol and in all; not of what reduces."""
     if q.reduce_only != 0:
         return passes()
+    if y.live >= y.max_open_orders:
+        return verdict_if(True, Control.OPEN_ORDERS, y.live + 1, y.max_open_orders)
     return verdict_if(g.live_orders >= p.max_open_orders, Control.OPEN_ORDERS, g.live_orders + 1, p.max_open_orders)
 
 
 @njit(**JIT)
 def position_limit(p: Any, y: Any, q: Any) -> Verdict:
-    """Worst-case position of the symbol on the order's side, at the higher of limit and last price."""
+    """Worst-case position of the symbol on the order's side, at the higher of limit and last price.
+
+    The limit is the account's for any symbol or this symbol's own, whichever is tighter.
+    """
     if q.reduce_only != 0:
         return passes()
     held = y.position if q.side == Side.BUY else -y.position
     opened = y.open_buy if q.side == Side.BUY else y.open_sell
     worst = max(held, 0) + opened + q.qty
     notional = notional_up_nb(max(q.price, y.last_price), worst)
-    return verdict_if(notional > p.max_position_notional, Control.POSITION_LIMIT, notional, p.max_position_notional)
+    limit = min(p.max_position_notional, y.max_position_notional)
+    return verdict_if(notional > limit, Control.POSITION_LIMIT, notional, limit)
 
 
 @njit(**JIT)

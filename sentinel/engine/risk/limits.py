@@ -1,4 +1,4 @@
-"""The limits an operator may change at run time, as one table: field, parameter, bounds."""
+"""The limits an operator may change at run time, as one table: field, parameter, bounds; of the account, some of a symbol too."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from sentinel.engine.frame import glob, loss_high, param_word
-from sentinel.engine.layout import LOSS_BUCKETS, ORDER_WINDOW, PARAMS, PERMIT_WINDOW, LimitField
+from sentinel.engine.frame import glob, loss_high, param_word, symbol, symbol_word
+from sentinel.engine.layout import (
+    LOSS_BUCKETS,
+    NO_LIMIT,
+    ORDER_WINDOW,
+    PARAMS,
+    PERMIT_WINDOW,
+    SYMBOL,
+    SYMBOL_LIMITS,
+    LimitField,
+)
 from sentinel.engine.portfolio import equity, profit
 from sentinel.engine.volatility import MAX_SIGMAS
 from sentinel.native import INNER
@@ -59,18 +68,22 @@ LIMITS = (
     LimitRow(LimitField.MAX_SOURCE_GAP_BPS, "max_source_gap_bps", 1, BPS),
 )
 _FIELDS = 1 + max(LimitField)
-# Compiled code reads these: where in PARAMS a field is kept (-1: nowhere), and its bounds.
+# Compiled code reads these: where in PARAMS and in SYMBOL a field is kept (-1: nowhere), and its bounds.
 _OFFSETS = np.full(_FIELDS, -1, np.int64)
+_SYMBOL_OFFSETS = np.full(_FIELDS, -1, np.int64)
 _LEAST, _MOST = np.zeros(_FIELDS, np.int64), np.zeros(_FIELDS, np.int64)
 for _row in LIMITS:
     assert PARAMS.fields is not None
     _OFFSETS[_row.field] = PARAMS.fields[_row.name][1]
     _LEAST[_row.field], _MOST[_row.field] = _row.least, _row.most
+    if _row.name in SYMBOL_LIMITS:
+        assert SYMBOL.fields is not None
+        _SYMBOL_OFFSETS[_row.field] = SYMBOL.fields[_row.name][1]
 
 
 @njit(**INNER)
 def set_limit(f: Any, field: int, value: int) -> bool:
-    """Change one limit (LimitField); False, and no change, for an unknown field or a value out of range."""
+    """Change one limit of the account (LimitField); False, and no change, for an unknown field or a value out of range."""
     if field < 0 or field >= _FIELDS or value < 0:
         return False
     if field == LimitField.PEAK_EQUITY:
@@ -83,7 +96,33 @@ def set_limit(f: Any, field: int, value: int) -> bool:
         for k in range(LOSS_BUCKETS):
             loss_high(f, k).t = g.pnl
         return True
+    if field == LimitField.RESTRICTED_ISSUED:
+        g = glob(f)
+        if value < g.restricted_t or value > g.now:
+            return False
+        g.restricted_t = value
+        return True
     if _OFFSETS[field] < 0 or value < _LEAST[field] or value > _MOST[field]:
         return False
     param_word(f, _OFFSETS[field]).t = value
+    return True
+
+
+@njit(**INNER)
+def set_symbol_limit(f: Any, s: int, field: int, value: int) -> bool:
+    """Change one limit of symbol ``s``, or its place on the restricted list. NO_LIMIT leaves it to the account's alone.
+
+    False, and no change, for an unknown symbol, a field a symbol has none of, or a value out of range.
+    """
+    if s < 0 or s >= f.symbol_count or field < 0 or field >= _FIELDS or value < 0:
+        return False
+    if field == LimitField.RESTRICTED:
+        if value != 0 and value != NO_LIMIT:
+            return False
+        y = symbol(f, s)
+        y.restricted = 1 if value == 0 else 0
+        return True
+    if _SYMBOL_OFFSETS[field] < 0 or (value != NO_LIMIT and (value < _LEAST[field] or value > _MOST[field])):
+        return False
+    symbol_word(f, s, _SYMBOL_OFFSETS[field]).t = value
     return True

@@ -13,7 +13,7 @@ from sentinel.engine.orders import is_live
 from sentinel.engine.risk.verdict import Verdict, passes, verdict_if
 from sentinel.engine.volatility import beyond_sigmas, quote_middle
 from sentinel.native import INNER, JIT
-from sentinel.units import BPS, notional_nb, notional_up_nb, product_less_nb
+from sentinel.units import BPS, INT64_MAX, mul_div_wide_nb, notional_nb, notional_up_nb, product_less_nb
 from sentinel.wire import Control, OrderType, Side, TimeInForce
 
 MOST_TYPE, MOST_TIF = int(OrderType.LIMIT_MAKER), int(TimeInForce.FOK)
@@ -28,16 +28,17 @@ def sane_order(q: Any) -> Verdict:
 
 
 @njit(**JIT)
-def max_qty(p: Any, q: Any) -> Verdict:
-    """Quantity of one order, base e8."""
-    return verdict_if(q.qty > p.max_order_qty, Control.MAX_QTY, q.qty, p.max_order_qty)
+def max_qty(p: Any, y: Any, q: Any) -> Verdict:
+    """Quantity of one order, base e8: the account's limit or the symbol's, whichever is tighter."""
+    limit = min(p.max_order_qty, y.max_order_qty)
+    return verdict_if(q.qty > limit, Control.MAX_QTY, q.qty, limit)
 
 
 @njit(**JIT)
-def max_notional(p: Any, q: Any) -> Verdict:
-    """Value of one order at its limit price, quote e8, rounded up."""
+def max_notional(p: Any, y: Any, q: Any) -> Verdict:
+    """Value of one order at its limit price, quote e8, rounded up: the account's limit or the symbol's."""
     notional = notional_up_nb(q.price, q.qty)
-    limit = min(p.max_order_notional, ORDER_NOTIONAL_CAP)
+    limit = min(min(p.max_order_notional, y.max_order_notional), ORDER_NOTIONAL_CAP)
     return verdict_if(notional > limit, Control.MAX_NOTIONAL, notional, limit)
 
 
@@ -72,10 +73,17 @@ def source_gap(f: Any, g: Any, p: Any, y: Any, q: Any) -> Verdict:
 
 @njit(**JIT)
 def price_collar(p: Any, y: Any, q: Any) -> Verdict:
-    """The limit price may lie ``price_collar_bps`` from the side it would take, on either side of it."""
+    """The limit price may lie ``price_collar_bps`` from the side it would take, on either side; the symbol's if that is less.
+
+    The limit told is the last price that would have passed.
+    """
     reference = y.ask if q.side == Side.BUY else y.bid
-    away = abs(q.price - reference)
-    return verdict_if(product_less_nb(reference, p.price_collar_bps, away, BPS), Control.PRICE_COLLAR, q.price, reference)
+    collar = min(p.price_collar_bps, y.price_collar_bps)
+    away = q.price - reference
+    if not product_less_nb(reference, collar, abs(away), BPS):
+        return passes()
+    reach = min(mul_div_wide_nb(reference, collar, BPS), INT64_MAX - reference)
+    return verdict_if(True, Control.PRICE_COLLAR, q.price, reference + reach if away > 0 else reference - reach)
 
 
 @njit(**JIT)

@@ -300,13 +300,13 @@ def _propose_exit(f: Any, s: int) -> None:
     y = symbol(f, s)
     side = Side.SELL if y.position > 0 else Side.BUY
     # The collar may have been set narrower than the slippage while running.
-    price = taking_price(y, side, min(p.slippage_bps, p.price_collar_bps))
+    price = taking_price(y, side, min(p.slippage_bps, min(p.price_collar_bps, y.price_collar_bps)))
     if price <= 0:
         return
     if tradable_qty(y, abs(y.position), price) == 0:
         _settle_rest(f, s)
         return
-    qty = tradable_qty(y, exit_slice(p, abs(y.position), price), price)
+    qty = tradable_qty(y, exit_slice(p, y, abs(y.position), price), price)
     if qty == 0:
         # Our own limits leave nothing to trade: the position stays, and is left once they do.
         _refuse(f, s, Refusal.TOO_SMALL, False)

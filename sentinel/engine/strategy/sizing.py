@@ -80,14 +80,15 @@ def size_for_margin(g: Any, p: Any, y: Any, margin: int, price: int) -> int:
             step = k
     share = mul_div_nb(max(equity(g), 0), p.size_bps, BPS)
     share = mul_div_nb(share, p.size_bps_steps[step], max(p.size_bps_steps[0], 1))
-    limit = min(min(p.max_order_notional, p.max_position_notional), ORDER_NOTIONAL_CAP)
+    account, own = min(p.max_order_notional, p.max_position_notional), min(y.max_order_notional, y.max_position_notional)
+    limit = min(min(account, own), ORDER_NOTIONAL_CAP)
     allowed = mul_div_wide_nb(limit, E8, max(price, y.last_price))
-    return min(min(mul_div_wide_nb(share, E8, price), allowed), min(p.max_order_qty, AMOUNT_CAP))
+    return min(min(mul_div_wide_nb(share, E8, price), allowed), min(min(p.max_order_qty, y.max_order_qty), AMOUNT_CAP))
 
 
 @njit(**JIT)
-def exit_slice(p: Any, held: int, price: int) -> int:
+def exit_slice(p: Any, y: Any, held: int, price: int) -> int:
     """As much of a position as one order may close: an exit grown beyond the order limits goes in slices."""
-    qty = min(held, p.max_order_qty)
-    limit = min(p.max_order_notional, ORDER_NOTIONAL_CAP)
+    qty = min(held, min(p.max_order_qty, y.max_order_qty))
+    limit = min(min(p.max_order_notional, y.max_order_notional), ORDER_NOTIONAL_CAP)
     return mul_div_wide_nb(limit, E8, price) if notional_up_nb(price, qty) > limit else qty

@@ -36,7 +36,7 @@ class AttachedCard:
         if config.gate != "software":
             # What the card can never take is found here, before anything starts.
             card_limits(config.risk, equity=1, version=1).check()
-            self.gate = CardGate(self.driver, state, config.risk)
+            self.gate = CardGate(self.driver, state, config.risk, config.feed.symbols)
 
     def ready(self, now_ns: int) -> bool:
         """Whether ``arm`` would not be too early."""

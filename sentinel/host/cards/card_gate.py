@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,15 +85,17 @@ class CardGate:
         driver: identified and started, of a card that was reset since it last saw an order.
         state: the engine's; read only.
         risk: the limits; a position's limit is a quantity on the card, worth ``max_position_notional`` when it is armed.
+        symbols: the run's, by whose names ``risk`` may have tighter limits of single ones.
 
     ``lost`` is empty while permits may come; ``counts`` says what was asked and answered.
     """
 
-    def __init__(self, driver: CardDriver, state: EngineState, risk: RiskConfig) -> None:
+    def __init__(self, driver: CardDriver, state: EngineState, risk: RiskConfig, symbols: Sequence[str]) -> None:
         self.driver = driver
         self.lost = ""
         self.counts = {"permits": 0, "rejects": 0, "unanswered": 0, "fills": 0, "releases": 0, "adjustments": 0}
         self._state, self._risk = state, risk
+        self._symbol_risks = [risk.of_symbol(symbol) for symbol in symbols]
         self._arm_epoch: int | None = None
         self._version = 0
         self._open: dict[int, _Open] = {}
@@ -140,7 +143,7 @@ class CardGate:
         self._version = limits.version
         priced = self._priced()
         for symbol in range(len(priced)):
-            driver.set_symbol(symbol, self._largest_order(), self._largest_position(symbol), enabled=bool(priced[symbol]))
+            driver.set_symbol(symbol, self._largest_order(symbol), self._largest_position(symbol), enabled=bool(priced[symbol]))
         if not priced.all():
             _log.warning("card: no price yet, so no order, for symbols %s", np.flatnonzero(~priced).tolist())
         peak = int(account["equity_peak"])
@@ -318,11 +321,11 @@ class CardGate:
         record = self._state.symbols[symbol]
         return next((int(record[name]) for name in ("ask", "last_price", "bid") if record[name] > 0), 1)
 
-    def _largest_order(self) -> int:
-        return min(self._risk.max_order_qty, AMOUNT_MAX)
+    def _largest_order(self, symbol: int) -> int:
+        return min(self._symbol_risks[symbol].max_order_qty, AMOUNT_MAX)
 
     def _largest_position(self, symbol: int) -> int:
         price = self._price(symbol)
         if price <= 1:
-            return self._largest_order()
-        return max(1, min(self._risk.max_position_notional * E8 // price, AMOUNT_MAX))
+            return self._largest_order(symbol)
+        return max(1, min(self._symbol_risks[symbol].max_position_notional * E8 // price, AMOUNT_MAX))

@@ -27,8 +27,8 @@ class Rehearsal:
         driver.start()
         driver.set_limits(self._limits)
         # A quantity that means "any" in the settings is more than the card can hold; the card's own bound is then the limit.
-        most = min(self._config.risk.max_order_qty, AMOUNT_MAX)
-        for symbol in range(len(self._config.feed.symbols)):
+        for symbol, name in enumerate(self._config.feed.symbols):
+            most = min(self._config.risk.of_symbol(name).max_order_qty, AMOUNT_MAX)
             driver.set_symbol(symbol, max_order_qty=most, max_position_qty=most)
 
     def arm(self) -> int:

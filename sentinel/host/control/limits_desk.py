@@ -14,14 +14,29 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from sentinel.config import Config
+from sentinel.engine.layout import NO_LIMIT, SYMBOL_LIMITS, LimitField
 from sentinel.engine.state import EngineState
 from sentinel.errors import LimitsError
-from sentinel.host.control.limits_file import LIMITS, NOT_ASKED, LimitsFile, counted, parse_limits, shown, verified_signers
+from sentinel.host.control.limits_file import (
+    LIMITS,
+    LISTED,
+    NOT_ASKED,
+    RESTRICTED,
+    SWITCHES,
+    LimitsFile,
+    counted,
+    field_of,
+    own,
+    parse_limits,
+    shown,
+    symbol_and_name,
+    verified_signers,
+)
 from sentinel.host.control.limits_store import LimitsStore, SignedText
 from sentinel.host.control.roles import Persons
 from sentinel.host.live import STATED_LIMITS
 from sentinel.host.ports import Clock
-from sentinel.units import INT64_MAX, NS_PER_S
+from sentinel.units import NS_PER_S
 from sentinel.wire import Command
 
 _log = logging.getLogger(__name__)
@@ -73,7 +88,10 @@ class LimitsDesk:
         self._clock = clock
         self._store = LimitsStore(store)
         self._mode = config.mode
-        self._settings = {name: counted(name, min(int(getattr(config.risk, name)), LIMITS[name].high)) for name in LIMITS}
+        self._symbols = {symbol: k for k, symbol in enumerate(config.feed.symbols)}
+        settings = {name: counted(name, min(int(getattr(config.risk, name)), LIMITS[name].high)) for name in LIMITS}
+        self._settings = settings | _own_limits(config)
+        self._max_list_age_s = config.risk.max_restricted_age_s
         self._wait_ns = config.access.limits_cool_down_s * NS_PER_S
         self._persons = persons
         self._monotonic_ns = monotonic_ns
@@ -127,16 +145,16 @@ class LimitsDesk:
             raise LimitsError("limits.version", limits.version, f"above {self._highest}", "raise it, and sign the file again")
         base = self._base()
         # What no file states is the settings'; what one has stated stays stated.
-        signed_before = {name for one in self._files() for name in one.limits.firm}
+        signed_before = {name for one in self._files() for name in one.limits.values}
         left_out = {name: value for name, value in self._settings.items() if name not in signed_before}
-        widened = [name for name in LIMITS if _stated(limits, name, left_out.get(name, INT64_MAX)) > base[name]]
+        widened = [name for name in self._settings if _stated(limits, name, left_out.get(name, NO_LIMIT)) > base[name]]
         accepted = self._verify(signed, bool(widened))
         before = self.in_force()
         self._take(accepted, bool(widened))
         self._enforce(actor, limits.version)
         after, later = self.in_force(), self._later()
         changes = [
-            {"limit": name, "before": shown(name, before[name]), "after": shown(name, value), "when": when}
+            _named(name) | {"before": shown(name, before[name]), "after": shown(name, value), "when": when}
             for when, old, new in (("now", before, after), ("later", after, later))
             for name, value in new.items()
             if value != old[name]
@@ -147,19 +165,22 @@ class LimitsDesk:
     def show(self) -> dict[str, Any]:
         """The limits in force, where each comes from, and the files."""
         in_force = self.in_force()
+        stated = {name for one in self._files() for name in one.limits.values}
         rows = [
-            {
-                "limit": name,
-                "in_force": shown(name, in_force[name]),
+            _named(name)
+            | {
+                "in_force": shown(name, min(value, in_force.get(symbol_and_name(name)[1], NO_LIMIT))),
                 "settings": shown(name, self._settings[name]),
                 "signed": _shown_in(self._current, name),
                 "pending": _shown_in(self._pending, name),
             }
-            for name in LIMITS
+            for name, value in in_force.items()
+            if name in stated or value != NO_LIMIT
         ]
         left_ns = max(self._due_ns - self._monotonic_ns(), 0) if self._pending else 0
         return {
             "limits": rows,
+            "restricted": self._list_shown(),
             "version": self._version_in_force,
             "signed": _described(self._current),
             "pending": _described(self._pending),
@@ -168,9 +189,12 @@ class LimitsDesk:
         }
 
     def in_force(self) -> dict[str, int]:
-        """The engine's limits by name."""
-        params = self._host.state.params[0]
-        return {name: counted(name, int(params[name])) for name in LIMITS}
+        """The engine's limits by name; a symbol's own as ``own`` names them, NO_LIMIT where it has none."""
+        params, symbols = self._host.state.params[0], self._host.state.symbols
+        found = {name: counted(name, int(params[name])) for name in LIMITS}
+        columns = {name: symbols[name].tolist() for name in SYMBOL_LIMITS}
+        columns[RESTRICTED] = [LISTED if listed else NO_LIMIT for listed in symbols["restricted"].tolist()]
+        return found | {own(symbol, name): column[k] for symbol, k in self._symbols.items() for name, column in columns.items()}
 
     @property
     def expires_ns(self) -> int:
@@ -212,19 +236,35 @@ class LimitsDesk:
         if self._trouble or self._current is None or self._pending is not None:
             # What is in force is below the file: earlier files left it there, or the settings.
             return {name: min([value, *(_stated(one, name) for one in files)]) for name, value in self.in_force().items()}
-        return {name: min(_stated(one, name) for one in files) for name in LIMITS}
+        return {name: min(_stated(one, name) for one in files) for name in self._settings}
 
     def _read(self, signed: SignedText) -> LimitsFile:
         limits = parse_limits(signed.file.encode())
         if limits.mode != self._mode:
             raise LimitsError("limits.mode", limits.mode, f'"{self._mode}", the mode of this daemon', "sign limits for this mode")
         self._require_valid(limits)
-        for name, value in limits.firm.items():
-            most = self._settings[name] * _UNIT_FACTOR
-            if value > most > 0:
-                allowed = f"at most {_UNIT_FACTOR} times risk.{name}, {shown(name, self._settings[name])}"
-                raise LimitsError(f"limits.firm.{name}", shown(name, value), allowed, "check its unit")
+        self._require_known(limits)
+        for limit, value in limits.values.items():
+            symbol, name = symbol_and_name(limit)
+            setting = min(self._settings[limit], self._settings.get(name, NO_LIMIT))
+            if value > setting * _UNIT_FACTOR > 0:
+                allowed = f"at most {_UNIT_FACTOR} times risk.{name}, {shown(limit, setting)}"
+                where = f"symbols.{symbol}" if symbol else "firm"
+                raise LimitsError(f"limits.{where}.{name}", shown(limit, value), allowed, "check its unit")
         return limits
+
+    def _require_known(self, limits: LimitsFile) -> None:
+        """Every symbol is one of the run's, and a restricted list neither from the future nor older than the one in force."""
+        for limit in limits.values:
+            symbol, name = symbol_and_name(limit)
+            if symbol and symbol not in self._symbols:
+                field = "limits.restricted.symbols" if name == RESTRICTED else f"limits.symbols.{symbol}"
+                raise LimitsError(field, symbol, "a symbol of feed.symbols", "remove it or correct its spelling")
+        issued_ns = 0 if limits.restricted is None else limits.restricted.issued_ns
+        now_ns, before_ns = self._clock.now_ns(), self._list_issued_ns
+        if limits.restricted is not None and not before_ns <= issued_ns <= now_ns:
+            allowed, remedy = f"{before_ns}..{now_ns}, not before the list in force and not after now", "issue the list anew"
+            raise LimitsError("limits.restricted.issued", issued_ns, allowed, remedy)
 
     def _require_valid(self, limits: LimitsFile) -> None:
         now_ns = self._clock.now_ns()
@@ -275,13 +315,38 @@ class LimitsDesk:
         if self._trouble or self._pending is not None:
             wanted = {name: min(value, before[name]) for name, value in wanted.items()}
         # A control that a file has turned on stays on until the next start.
-        changed = [name for name in LIMITS if wanted[name] not in (before[name], NOT_ASKED)]
+        changed = [name for name, value in wanted.items() if value != before[name] and not _asks_nothing(name, value)]
         now_ns = self._clock.now_ns()
         if not changed and version > self._version_in_force and self._pending is None:
             changed = [next(iter(LIMITS))]
-        for name in changed:
-            fields = {"id": int(LIMITS[name].field), "value": wanted[name]}
+        events = [{"id": int(field_of(name)), "value": wanted[name]} | self._symbol_of(name) for name in changed]
+        issued_ns = max((one.limits.restricted.issued_ns for one in self._files() if one.limits.restricted), default=0)
+        if issued_ns > self._list_issued_ns:
+            # After the list itself: until all of it is told the old one's age counts.
+            events.append({"id": int(LimitField.RESTRICTED_ISSUED), "value": issued_ns})
+        for fields in events:
             self._host.control(Command.LIMITS, now_ns, **fields, version=max(version, self._version_in_force), actor=actor)
+
+    def _symbol_of(self, limit: str) -> dict[str, int]:
+        symbol, _ = symbol_and_name(limit)
+        return {"symbol": self._symbols[symbol]} if symbol else {}
+
+    @property
+    def _list_issued_ns(self) -> int:
+        return int(self._host.state.glob["restricted_t"][0])
+
+    def _list_shown(self) -> dict[str, Any]:
+        """The restricted list in force and its age."""
+        issued_ns = self._list_issued_ns
+        versions = [one.limits.version for one in self._files() if one.limits.restricted]
+        listed = self._host.state.symbols["restricted"].tolist()
+        return {
+            "symbols": [symbol for symbol, k in self._symbols.items() if listed[k]],
+            "version": max(versions, default=None),
+            "issued_ns": issued_ns or None,
+            "age_s": max(self._clock.now_ns() - issued_ns, 0) // NS_PER_S if issued_ns else None,
+            "max_age_s": self._max_list_age_s or None,
+        }
 
     def _files(self) -> list[Accepted]:
         return [one for one in (self._current, self._pending) if one]
@@ -290,16 +355,33 @@ class LimitsDesk:
         if self._pending is None:
             return self.in_force()
         wanted = {name: min(value, _stated(self._pending.limits, name)) for name, value in self._settings.items()}
-        return {name: value if wanted[name] == NOT_ASKED else wanted[name] for name, value in self.in_force().items()}
+        return {name: value if _asks_nothing(name, wanted[name]) else wanted[name] for name, value in self.in_force().items()}
 
 
-def _stated(limits: LimitsFile, name: str, otherwise: int = INT64_MAX) -> int:
+def _own_limits(config: Config) -> dict[str, int]:
+    """What the settings say of every symbol alone, NO_LIMIT where nothing."""
+    found = {own(symbol, name): NO_LIMIT for symbol in config.feed.symbols for name in (*SYMBOL_LIMITS, RESTRICTED)}
+    for symbol, limits in config.risk.symbols.items():
+        found |= {own(symbol, name): min(value, LIMITS[name].high) for name, value in limits.stated().items()}
+    return found | {own(symbol, RESTRICTED): LISTED for symbol in config.risk.restricted_symbols}
+
+
+def _asks_nothing(name: str, value: int) -> bool:
+    return name in SWITCHES and value == NOT_ASKED
+
+
+def _named(limit: str) -> dict[str, Any]:
+    symbol, name = symbol_and_name(limit)
+    return {"symbol": symbol or None, "limit": name}
+
+
+def _stated(limits: LimitsFile, name: str, otherwise: int = NO_LIMIT) -> int:
     """A limit; ``otherwise`` where the file does not state it."""
-    return limits.firm.get(name, otherwise)
+    return limits.values.get(name, otherwise)
 
 
 def _shown_in(accepted: Accepted | None, name: str) -> str | int | None:
-    return None if accepted is None or name not in accepted.limits.firm else shown(name, accepted.limits.firm[name])
+    return None if accepted is None or name not in accepted.limits.values else shown(name, accepted.limits.values[name])
 
 
 def _described(accepted: Accepted | None) -> dict[str, Any] | None:

@@ -12,7 +12,14 @@ file's bytes, so that a signature for something else never passes for one of lim
     max_order_notional = "20"
     max_drawdown_bps = 300
 
-Every limit's smaller value is the tighter one.
+    [symbols.NOVAUSDT]
+    max_order_notional = "5"
+
+    [restricted]
+    issued = 2026-11-22T11:00:00Z
+    symbols = ["MOONUSDT"]
+
+Every limit's smaller value is the tighter one. Of a symbol the tighter of its own and the firm's holds.
 """
 
 from __future__ import annotations
@@ -23,6 +30,7 @@ import datetime
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +39,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from sentinel.engine.layout import LimitField
+from sentinel.engine.layout import NO_LIMIT, SYMBOL_LIMITS, LimitField
 from sentinel.errors import LimitsError, SentinelError, UnitError
 from sentinel.host.control.protocol import MAX_LIMITS_FILE
 from sentinel.host.control.roles import Person, Persons
@@ -43,7 +51,9 @@ _PREFIX = b"sentinel limits 1\0"
 _MOST = 90_000_000_000 * E8
 _MAX_VERSION = (1 << 32) - 1
 _MAX_VALIDITY_NS = 366 * 24 * 3600 * NS_PER_S
-_KEYS = ("version", "mode", "valid_from", "expires", "firm")
+_KEYS = ("version", "mode", "valid_from", "expires", "firm", "symbols", "restricted")
+#: Name and value that put a symbol on the restricted list.
+RESTRICTED, LISTED = "restricted", 0
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -93,20 +103,65 @@ NOT_ASKED = INT64_MAX
 
 
 @dataclass(frozen=True)
+class RestrictedList:
+    """Symbols that are never traded, and when somebody said so."""
+
+    issued_ns: int
+    symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class LimitsFile:
-    """A limits file as it was written; ``firm`` holds e8 or whole numbers by name, a limit it leaves out is not in it."""
+    """A limits file as it was written; ``firm`` holds e8 or whole numbers by name, a limit it leaves out is not in it.
+
+    ``symbols``: the same by symbol. ``restricted``: None where the file says nothing of it.
+    """
 
     version: int
     mode: Literal["paper", "live"]
     valid_from_ns: int
     expires_ns: int
     firm: Mapping[str, int]
+    symbols: Mapping[str, Mapping[str, int]]
+    restricted: RestrictedList | None
+
+    @cached_property
+    def values(self) -> dict[str, int]:
+        """Everything the file limits: the firm's by name, a symbol's by ``own(symbol, name)``."""
+        found = dict(self.firm)
+        for symbol, limits in self.symbols.items():
+            found |= {own(symbol, name): value for name, value in limits.items()}
+        if self.restricted is not None:
+            found |= {own(symbol, RESTRICTED): LISTED for symbol in self.restricted.symbols}
+        return found
 
 
-def shown(name: str, value: int) -> str | int:
-    """A limit's value for people and JSON."""
-    if value == NOT_ASKED and name in SWITCHES:
+def own(symbol: str, name: str) -> str:
+    """What a symbol's own limit goes by beside the firm's."""
+    return f"{symbol}.{name}"
+
+
+def symbol_and_name(limit: str) -> tuple[str, str]:
+    """The symbol, empty for a limit of the firm, and the limit's name."""
+    symbol, _, name = limit.rpartition(".")
+    return symbol, name
+
+
+def field_of(limit: str) -> LimitField:
+    """The field by which the engine is told."""
+    name = symbol_and_name(limit)[1]
+    return LimitField.RESTRICTED if name == RESTRICTED else LIMITS[name].field
+
+
+def shown(limit: str, value: int) -> str | int | None:
+    """A limit's value for people and JSON; None where a symbol has none of its own, 0 where the account's is not asked."""
+    name = symbol_and_name(limit)[1]
+    if limit in SWITCHES and value == NOT_ASKED:
         return 0
+    if value == NO_LIMIT:
+        return None
+    if name == RESTRICTED:
+        return "listed"
     return format_e8(value) if LIMITS[name].money else value
 
 
@@ -124,8 +179,9 @@ def parse_limits(text: bytes) -> LimitsFile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LimitsError("limits file", text[:40], "TOML", f"correct the syntax: {error}") from None
     for key in data:
-        if key in ("strategy", "symbol", "venue"):
-            raise LimitsError(f"limits.{key}", data[key], "limits of the firm", "the engine keeps no others: move them to [firm]")
+        if key in ("strategy", "venue"):
+            remedy = "a run is of one venue and one strategy: move them to [firm]"
+            raise LimitsError(f"limits.{key}", data[key], "limits of the firm and of symbols", remedy)
         if key not in _KEYS:
             raise LimitsError(f"limits.{key}", data[key], f"one of {', '.join(_KEYS)}", "remove it or correct its spelling")
     version, mode, firm = data.get("version"), data.get("mode"), data.get("firm")
@@ -140,9 +196,40 @@ def parse_limits(text: bytes) -> LimitsFile:
         raise LimitsError(
             "limits.expires", str(data["expires"]), "after valid_from, by 366 days at most", "choose an earlier end"
         )
-    values = {name: _limit(name, value) for name, value in firm.items()}
-    _require_nested(values)
-    return LimitsFile(version, mode, valid_from_ns, expires_ns, values)
+    values = {name: _limit("firm", name, value, tuple(LIMITS)) for name, value in firm.items()}
+    _require_nested("firm", values)
+    symbols = _symbols(data.get("symbols", {}), values)
+    return LimitsFile(version, mode, valid_from_ns, expires_ns, values, symbols, _restricted(data.get("restricted")))
+
+
+def _symbols(tables: Any, firm: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) and table for table in tables.values()):
+        raise LimitsError("limits.symbols", tables, "tables with at least one limit", "write them as [symbols.NOVAUSDT]")
+    found = {}
+    for symbol, table in tables.items():
+        where = f"symbols.{symbol}"
+        found[symbol] = {name: _limit(where, name, value, SYMBOL_LIMITS) for name, value in table.items()}
+        _require_nested(where, found[symbol])
+        for name, value in found[symbol].items():
+            if name in firm and value > firm[name]:
+                allowed = f"at most {shown(name, firm[name])}, the firm's"
+                raise LimitsError(f"limits.{where}.{name}", shown(name, value), allowed, "lower it, or leave it out")
+    return found
+
+
+def _restricted(table: Any) -> RestrictedList | None:
+    if table is None:
+        return None
+    if not isinstance(table, dict) or set(table) != {"issued", "symbols"}:
+        raise LimitsError("limits.restricted", table, "a table of issued and symbols", "say when the list was issued")
+    symbols = table["symbols"]
+    if (
+        not isinstance(symbols, list)
+        or not all(isinstance(one, str) and one for one in symbols)
+        or len(set(symbols)) < len(symbols)
+    ):
+        raise LimitsError("limits.restricted.symbols", symbols, "a list of distinct symbols", "write each symbol once, in quotes")
+    return RestrictedList(_instant("restricted.issued", table["issued"]), tuple(symbols))
 
 
 def _instant(name: str, value: Any) -> int:
@@ -151,11 +238,11 @@ def _instant(name: str, value: Any) -> int:
     return (value - _EPOCH) // datetime.timedelta(microseconds=1) * 1_000
 
 
-def _limit(name: str, value: Any) -> int:
-    field = f"limits.firm.{name}"
-    bounds = LIMITS.get(name)
-    if bounds is None:
-        raise LimitsError(field, value, f"one of {', '.join(LIMITS)}", "remove it or correct its spelling")
+def _limit(where: str, name: str, value: Any, names: tuple[str, ...]) -> int:
+    field = f"limits.{where}.{name}"
+    if name not in names:
+        raise LimitsError(field, value, f"one of {', '.join(names)}", "remove it or correct its spelling")
+    bounds = LIMITS[name]
     if bounds.money:
         # No whole numbers: they may be meant in units of 1e-8.
         if not isinstance(value, str):
@@ -175,13 +262,13 @@ def _limit(name: str, value: Any) -> int:
     return number
 
 
-def _require_nested(values: Mapping[str, int]) -> None:
+def _require_nested(where: str, values: Mapping[str, int]) -> None:
     """An order fits a position and a position the whole: what does not is a slip of a digit or of a unit."""
     chain = [name for name in ("max_order_notional", "max_position_notional", "max_gross_notional") if name in values]
     for inner, outer in pairwise(chain):
         if values[inner] > values[outer]:
             given, most = format_e8(values[inner]), format_e8(values[outer])
-            raise LimitsError(f"limits.firm.{inner}", given, f"at most {most}, {outer}", "check digits and units of both")
+            raise LimitsError(f"limits.{where}.{inner}", given, f"at most {most}, {outer}", "check digits and units of both")
 
 
 def sign_limits(text: bytes, key: Ed25519PrivateKey) -> str:

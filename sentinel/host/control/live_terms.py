@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sentinel.config import Config
-from sentinel.engine.layout import HALT_MISMATCH, HALT_RECONCILE
+from sentinel.engine.layout import HALT_MISMATCH, HALT_RECONCILE, NO_LIMIT, SYMBOL_LIMITS
 from sentinel.engine.readout import live_orders
 from sentinel.engine.risk.limits import LIMITS
 from sentinel.engine.state import EngineState
@@ -35,6 +35,7 @@ class Terms(NamedTuple):
     config_hash: str
     model_hash: str
     limits: tuple[int, ...]
+    symbol_limits: tuple[tuple[str, str, int], ...]
     kills: tuple[int, int, int]
     recoveries: int
     positions: tuple[tuple[int, int, int], ...]
@@ -74,6 +75,10 @@ class LiveTerms:
             "symbols": list(config.feed.symbols),
             "limits": {name: format_e8(int(params[name])) for name in _MONEY_LIMITS}
             | {name: int(params[name]) for name in _NUMBER_LIMITS},
+            "symbol_limits": {
+                f"{symbol}.{name}": format_e8(value) if name in _MONEY_LIMITS else value
+                for symbol, name, value in self._symbol_limits(state)
+            },
             "arming_hours": config.live.arming_hours,
             "decider": config.decider,
             "gate": config.gate,
@@ -92,6 +97,7 @@ class LiveTerms:
             config_hash=self._config_hash,
             model_hash=self._model_hash,
             limits=tuple(int(params[name]) for name in (*_MONEY_LIMITS, *_NUMBER_LIMITS)),
+            symbol_limits=self._symbol_limits(state),
             kills=(int(account["kill_cause"]), int(state.counters["kills"][0]), kills_asked),
             recoveries=self.arming.recoveries,
             positions=tuple((k, int(symbols["inventory"][k]), int(symbols["position"][k])) for k in owned),
@@ -99,6 +105,12 @@ class LiveTerms:
             halts=tuple((k, int(halts[k])) for k in np.flatnonzero(halts).tolist()),
             checks=tuple((check.name, check.value) for check in self._checks.look()),
         )
+
+    def _symbol_limits(self, state: EngineState) -> tuple[tuple[str, str, int], ...]:
+        symbols = self._config.feed.symbols
+        columns = {name: state.symbols[name] for name in SYMBOL_LIMITS}
+        own = ((name, k, int(column[k])) for name, column in columns.items() for k in np.flatnonzero(column != NO_LIMIT).tolist())
+        return tuple((symbols[k], name, value) for name, k, value in own)
 
     def require_fine(self) -> None:
         """Raise ControlError where a check stands against arming."""

@@ -73,7 +73,7 @@ async def execute_live(
             return await _read(chosen, {setup.name: (up[setup.name].session, setup.symbol) for setup in chosen})
 
         def check(order: RouteOrder, planned: Plan, readings: Mapping[str, Reading]) -> None:
-            risks = {setup.name: setup.config.risk for setup in setups}
+            risks = {setup.name: setup.config.risk.of_symbol(setup.symbol) for setup in setups}
             placed = {name: desk.store.orders for name, desk in desks.items()}
             check_limits(order, planned.children, readings, risks, placed, LiveClock().now_ns())
 

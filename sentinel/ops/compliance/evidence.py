@@ -160,7 +160,7 @@ class Evidence:
         self._add("armings", iso(record["t"]), arm_epoch=record["id"], until=until, by=who)
 
     def _limit(self, record: _Row, who: str) -> None:
-        path, value = limit_of(str(record["id"]), record["value"])
+        path, value = limit_of(str(record["id"]), record["value"], str(record["symbol"]))
         before = self.limits_in_force.get(path)
         if path:
             self.limits_in_force[path] = value

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentinel.engine.layout import LimitField
+from sentinel.engine.layout import NO_LIMIT, LimitField
 from sentinel.host.control.limits_file import LIMITS
+from sentinel.ops.audit.fields import iso
 from sentinel.units import format_e8_short
 
 _BY_FIELD = {bounds.field.name: (name, bounds.money) for name, bounds in LIMITS.items()}
@@ -19,8 +20,18 @@ _NO_LIMIT = (LimitField.PEAK_EQUITY.name, LimitField.LOSS_BASE.name)
 _MONEY = {f"risk.{name}" for name, bounds in LIMITS.items() if bounds.money} | {"risk.approval_notional_per_minute"}
 
 
-def limit_of(field: str, value: int) -> tuple[str, Any]:
-    """Path of the setting a LIMITS record changes, and its value; an empty path for what is no limit."""
+def limit_of(field: str, value: int, symbol: str) -> tuple[str, Any]:
+    """Path of the setting a LIMITS record changes, and its value; an empty path for what is no limit.
+
+    ``symbol``: whose own limit it is, empty for one of the account.
+    """
+    if field == LimitField.RESTRICTED.name:
+        return f"risk.restricted_symbols.{symbol}", "listed" if value != NO_LIMIT else "not listed"
+    if field == LimitField.RESTRICTED_ISSUED.name:
+        return "risk.restricted_symbols", f"issued {iso(value)}"
+    if symbol:
+        name, shown = limit_of(field, value, "")
+        return name.replace("risk.", f"risk.symbols.{symbol}.", 1), "none" if value == NO_LIMIT else shown
     if field in _NO_LIMIT:
         return "", value
     if field in _OTHER_UNIT:

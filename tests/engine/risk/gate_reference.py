@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sentinel.engine.layout import AMOUNT_CAP, HALT_RESTRICTED, ORDER_NOTIONAL_CAP, Market
+from sentinel.engine.layout import AMOUNT_CAP, HALT_RESTRICTED, ORDER_NOTIONAL_CAP, SYMBOL_LIMITS, Market
 from sentinel.units import BPS, E8, INT64_MAX, NS_PER_S
 from sentinel.wire import Control, OrderType, Reason, Side, TimeInForce, TradingState
 
@@ -129,6 +129,9 @@ class GateReference:
             return (cause or int(Control.NOT_ACTIVE), state, needed)
         if y["restricted"] or int(y["halt"]) & HALT_RESTRICTED:
             return (Control.RESTRICTED, 1, 0)
+        oldest = int(p["max_restricted_age_ns"])
+        if oldest and not reduces and not 0 <= now - int(g["restricted_t"]) <= oldest:
+            return (Control.RESTRICTED, now - int(g["restricted_t"]) if g["restricted_t"] else -1, oldest)
         if y["halt"] or not y["trading"]:
             return (Control.SYMBOL_HALTED, int(y["halt"]), 0)
         if q["side"] not in (Side.BUY, Side.SELL) or not 0 < q["qty"] <= AMOUNT_CAP or q["price"] <= 0:
@@ -156,9 +159,10 @@ class GateReference:
         g, p, y = self.state.glob[0], self.state.params[0], self.state.symbols[q["symbol"]]
         now, buys, price, qty = int(g["now"]), q["side"] == Side.BUY, q["price"], q["qty"]
         bid, ask, last = int(y["bid"]), int(y["ask"]), int(y["last_price"])
-        if qty > p["max_order_qty"]:
-            return (Control.MAX_QTY, qty, int(p["max_order_qty"]))
-        most = min(int(p["max_order_notional"]), ORDER_NOTIONAL_CAP)
+        own = {name: min(int(p[name]), int(y[name])) for name in SYMBOL_LIMITS}
+        if qty > own["max_order_qty"]:
+            return (Control.MAX_QTY, qty, own["max_order_qty"])
+        most = min(own["max_order_notional"], ORDER_NOTIONAL_CAP)
         if up(price, qty) > most:
             return (Control.MAX_NOTIONAL, up(price, qty), most)
         stale = int(p["stale_after_ns"])
@@ -173,8 +177,9 @@ class GateReference:
             if abs(other[1] - (bid + ask) // 2) * BPS > gap * ((bid + ask) // 2):
                 return (Control.SOURCE_GAP, other[1], (bid + ask) // 2)
         touch = ask if buys else bid
-        if abs(price - touch) * BPS > touch * int(p["price_collar_bps"]):
-            return (Control.PRICE_COLLAR, price, touch)
+        most_away = touch * own["price_collar_bps"] // BPS
+        if abs(price - touch) > most_away:
+            return (Control.PRICE_COLLAR, price, touch + (most_away if price > touch else -most_away))
         middle = (bid + ask) // 2
         away = abs(price - middle)
         quotes = [(one.t, one.middle) for one in self.quotes if one.symbol == q["symbol"]]
@@ -226,13 +231,17 @@ class GateReference:
         g, p, symbols = self.state.glob[0], self.state.params[0], self.state.symbols
         if q["reduce_only"]:
             return (0, 0, 0)
+        alive = sum(o.symbol == q["symbol"] for o in self.live.values())
+        if alive >= symbols[q["symbol"]]["max_open_orders"]:
+            return (Control.OPEN_ORDERS, alive + 1, int(symbols[q["symbol"]]["max_open_orders"]))
         if len(self.live) >= p["max_open_orders"]:
             return (Control.OPEN_ORDERS, len(self.live) + 1, int(p["max_open_orders"]))
         buys, y, asked = q["side"] == Side.BUY, symbols[q["symbol"]], self.asked(q)
         held = int(y["position"]) * (1 if buys else -1)
         worst = up(max(q["price"], int(y["last_price"])), max(held, 0) + self._open(q) + q["qty"])
-        if worst > p["max_position_notional"]:
-            return (Control.POSITION_LIMIT, worst, int(p["max_position_notional"]))
+        most = min(int(p["max_position_notional"]), int(y["max_position_notional"]))
+        if worst > most:
+            return (Control.POSITION_LIMIT, worst, most)
         values = [up(int(row["last_price"]), abs(int(row["position"]))) * (1 if row["position"] > 0 else -1) for row in symbols]
         rows = self.state.orders
         waiting = sum(int(row["open_notional"]) for row in rows[np.isin(rows["key"], list(self.live))])

@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 
 from sentinel.config import Config
-from sentinel.config_risk import RiskConfig
-from sentinel.engine.layout import LimitField
+from sentinel.config_risk import RiskConfig, SymbolLimits
+from sentinel.engine.layout import SYMBOL_LIMITS, LimitField
 from sentinel.engine.risk.catalogue import CONTROLS, NOT_CONTROLS, ControlEntry, Where, control_of
 from sentinel.engine.risk.limits import LIMITS
 from sentinel.wire import Control
 
 ROOT = Path(__file__).resolve().parents[3]
-#: Settings of [risk] that bound no order: how long an answer may take.
-NO_LIMITS = {"engine_timeout_ms"}
+#: Settings of [risk] that bound no order: how long an answer may take, and the tables of symbols, whose limits are there too.
+NO_LIMITS = {"engine_timeout_ms", "symbols"}
+#: What is told as a limit and is none: where losses count from, and the restricted list.
+NO_ROWS = {LimitField.PEAK_EQUITY, LimitField.LOSS_BASE, LimitField.RESTRICTED, LimitField.RESTRICTED_ISSUED}
 
 
 def _marked() -> dict[str, list[str]]:
@@ -64,11 +66,12 @@ def test_entry_names_settings_and_code_that_exist(entry: ControlEntry) -> None:
 def test_every_limit_of_the_settings_belongs_to_a_control() -> None:
     named = {parameter.path.removeprefix("risk.") for entry in CONTROLS for parameter in entry.parameters}
     assert set(RiskConfig.model_fields) - named == NO_LIMITS
+    assert set(SymbolLimits.model_fields) == set(SYMBOL_LIMITS) <= named & {row.name for row in LIMITS}
 
 
 def test_every_limit_field_has_its_row_with_the_bounds_of_its_setting() -> None:
     rows = {row.field: row for row in LIMITS}
-    assert set(LimitField) - set(rows) == {LimitField.PEAK_EQUITY, LimitField.LOSS_BASE}
+    assert set(LimitField) - set(rows) == NO_ROWS
     for row in LIMITS:
         key = row.name.replace("_error_ns", "_error_us").replace("_age_ns", "_age_s")
         scale = {"_ns": 1_000 if key.endswith("_us") else 1_000_000_000}.get(row.name[-3:], 1)

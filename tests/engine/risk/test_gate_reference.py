@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sentinel.engine.layout import HALT_OPERATOR, HALT_RESTRICTED
+from sentinel.engine.layout import HALT_OPERATOR, HALT_RESTRICTED, NO_LIMIT, LimitField
 from sentinel.units import E8
 from sentinel.wire import Command, Control, OrderEventKind, OrderType, Reason, Side, SignalCode, TimeInForce
 from tests.engine.risk.gate_reference import GateReference
@@ -43,6 +43,15 @@ LIMITS = {
     "max_source_gap_bps": (0, 0, 30),
     "approval_notional_per_minute": (0, 0, 250 * E8),
     "max_clock_error_ns": (0, 0, 100_000),
+    "max_restricted_age_ns": (0, 0, 0, 40 * SECOND),
+}
+#: The same for what a symbol may have of its own: mostly nothing.
+OWN_LIMITS = {
+    "max_order_qty": (50 * E8, 50 * E8 - 1, 80 * E8, *[NO_LIMIT] * 6),
+    "max_order_notional": (50 * E8, 80 * E8, *[NO_LIMIT] * 6),
+    "max_position_notional": (100 * E8, 150 * E8, *[NO_LIMIT] * 6),
+    "price_collar_bps": (10, 50, 100, *[NO_LIMIT] * 4),
+    "max_open_orders": (0, 1, 2, *[NO_LIMIT] * 6),
 }
 ODD: tuple[dict[str, int], ...] = (
     {"order_type": OrderType.MARKET},
@@ -78,6 +87,10 @@ COMMANDS = (
     "resume",
     "approve",
     "approve",
+    "own",
+    "own",
+    "list",
+    "list",
 )
 PRICES = (0.985, 0.99, 0.995, 0.998, 0.999, 1.0, 1.001, 1.002, 1.005, 1.01, 1.06)
 QUANTITIES = (10.0, 50.0, 50.0, 80.0, 100.0, 120.001)
@@ -122,7 +135,7 @@ class Stream:
         elif choice < 0.92:
             self._end(random.randrange(20), random.choice(ENDS))
         else:
-            self._command(random.choice(COMMANDS))
+            self._command(random.choice(COMMANDS), random)
 
     def _quote(self, s: int, bid: float, ask: float, last: float) -> None:
         self.engine.trade(last, symbol=s).bbo(bid, ask, s).run()
@@ -134,8 +147,9 @@ class Stream:
             fields |= {"tif": TimeInForce.GTC, "t_rest_end": self.engine.now + 3_600 * SECOND}
         fields |= odd
         side = fields.pop("side", event.pop("side"))
-        # What the engine will see is known before it answers: the proposal, and the time of the tick it comes with.
-        self.engine.g["now"] = self.engine.now
+        # What the engine will see is known before it answers: the proposal, the time of the tick it comes with, and what a tick
+        # does to orders that are to be cancelled.
+        self.engine.tick().run()
         q = self._proposal(side, event, fields)
         expected = self.reference.verdict(q)
         answer = self.engine.offer(side=side, raw=fields, **event)
@@ -194,7 +208,7 @@ class Stream:
     def _order(order: Any) -> tuple[int, int, int, int]:
         return (order.symbol, order.side, order.price, order.qty)
 
-    def _command(self, name: str) -> None:
+    def _command(self, name: str, random: Random) -> None:
         engine = self.engine
         if name == "arm":
             engine.arm()
@@ -212,6 +226,14 @@ class Stream:
                 engine.command(Command.APPROVE, id=asked["limit"], value=1, t2=engine.now + 20 * SECOND)
                 if int(engine.c["bad_input"]) == before:
                     self.reference.grants.append(asked | {"until": engine.now + 20 * SECOND})
+        elif name == "own":
+            field = random.choice(sorted(OWN_LIMITS))
+            value = random.choice(OWN_LIMITS[field])
+            engine.control(Command.LIMITS, random.randrange(SYMBOLS), id=LimitField[field.upper()], value=value, version=1).run()
+        elif name == "list":
+            issued = engine.now - random.choice((0, 10 * SECOND))
+            engine.command(Command.LIMITS, id=LimitField.RESTRICTED_ISSUED, value=issued, version=1)
+            engine.control(Command.LIMITS, 0, id=LimitField.RESTRICTED, value=random.choice((0, NO_LIMIT)), version=1).run()
         elif name == "resume":
             engine.control(Command.SYMBOL_RESUME, 0, value=HALT_OPERATOR | HALT_RESTRICTED).run()
         else:

@@ -1,4 +1,6 @@
-"""Random orders through the engine's gate and through ``sentinel.model.gate``, which the card's gate equals bit for bit.
+"""Random orders of two symbols through the engine's gate and through ``sentinel.model.gate``, the card's gate bit for bit.
+
+Largest quantities of each symbol change on the way: in the engine by a limit of the symbol's own, on the card in its row.
 
 The limits only one of them has, or that the two count differently (docs/cores/risk_gate.md), are set out of reach; prices and
 quantities are such that no notional is rounded. The verdict is then always the same. So is the control, unless an order breaks
@@ -13,6 +15,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from sentinel.engine.layout import NO_LIMIT, LimitField
 from sentinel.model.gate import AMOUNT_MAX, GateLimits, GateModel, SymbolLimits
 from sentinel.units import CARD_TICK_NS, E8
 from sentinel.wire import (
@@ -32,6 +35,7 @@ from tests.engine.risk.offers import Offers
 from tests.engine.world import MS, SECOND
 
 FAR = 1 << 60
+SYMBOLS = 2
 MAX_QTY, MAX_NOTIONAL, STALE_NS, COLLAR_BPS, PER_MINUTE = 1_000 * E8, 900 * E8, 2 * SECOND, 200, 25
 #: Pairs a gate may name of one order: (engine, model). The engine asks for halts before sense, and for reducing before sizes;
 #: the model for duplicates before sizes and prices, and for reducing last.
@@ -41,6 +45,8 @@ _PRECEDENCE |= {(Control.POSITION_LIMIT, c) for c in (Control.STALE_REFERENCE, C
 _PRECEDENCE |= {(c, Control.DUPLICATE) for c in (Control.STALE_REFERENCE, Control.PRICE_COLLAR)}
 PRICES = (0.97, 0.979, 0.98, 0.99, 1.0, 1.01, 1.02, 1.021, 1.03)
 QUANTITIES = (100.0, 100.0, 200.0, 300.5, 900.0, 1_000.0, 1_000.001)
+#: A symbol's own largest quantity: tighter than the account's, the same, a wider one, none.
+OWN = (200 * E8 - 1, 200 * E8, 300 * E8, MAX_QTY, 2 * MAX_QTY, NO_LIMIT)
 ODD: tuple[dict[str, int], ...] = ({"side": 0}, {"side": 3}, {"qty": 0}, {"qty": -1}, {"qty": AMOUNT_MAX}, {"price": -1})
 
 
@@ -49,6 +55,7 @@ class Twins:
 
     def __init__(self) -> None:
         self.engine = Offers(
+            symbols=SYMBOLS,
             stale_after_ns=STALE_NS,
             max_order_qty=MAX_QTY,
             max_order_notional=MAX_NOTIONAL,
@@ -63,7 +70,8 @@ class Twins:
             max_drawdown_bps=10_000,
             threshold=10**9,
         )
-        self.engine.instrument(MIN_NOTIONAL=0)
+        for symbol in range(SYMBOLS):
+            self.engine.instrument(symbol, MIN_NOTIONAL=0)
         limits = GateLimits(
             version=1,
             max_order_notional=MAX_NOTIONAL * E8,
@@ -80,40 +88,54 @@ class Twins:
             reject_trip=0,
         )
         self.model = GateModel(limits)
-        self.enabled = True
+        self.enabled = [True] * SYMBOLS
+        self.most = [MAX_QTY] * SYMBOLS
         self.keys = 0
-        self._enable(True)
-        self.quote(1.0)
+        self.quote_all(1.0)
         self.live: list[dict[str, int]] = []
 
     @property
     def now(self) -> int:
         return self.engine.now // CARD_TICK_NS
 
-    def _enable(self, on: bool) -> None:
-        self.enabled = on
-        self.model.set_symbol(0, SymbolLimits(on, MAX_QTY, AMOUNT_MAX))
+    def quote_all(self, middle: float) -> None:
+        for symbol in range(SYMBOLS):
+            self._write_row(symbol)
+            self.quote(symbol, middle)
 
-    def quote(self, middle: float) -> None:
+    def _write_row(self, symbol: int) -> None:
+        self.model.set_symbol(symbol, SymbolLimits(self.enabled[symbol], self.most[symbol], AMOUNT_MAX))
+
+    def quote(self, symbol: int, middle: float) -> None:
         bid, ask = round((middle - 0.001) * E8), round((middle + 0.001) * E8)
-        self.engine.quote(0, middle - 0.001, middle + 0.001).run()
+        self.engine.quote(symbol, middle - 0.001, middle + 0.001).run()
         beat = np.zeros(1, REFERENCE_BEAT)
+        beat["symbol"] = symbol
         beat["kind"], beat["bid"], beat["ask"] = BeatKind.REFERENCE_PRICE, bid, ask
         self.model.beat(beat.tobytes(), self.now, False)
 
-    def toggle(self) -> None:
-        self.engine.command(Command.INSTRUMENT, symbol=0, id=1, value=int(not self.enabled))
-        self._enable(not self.enabled)
+    def toggle(self, symbol: int) -> None:
+        self.enabled[symbol] = not self.enabled[symbol]
+        self.engine.command(Command.INSTRUMENT, symbol=symbol, id=1, value=int(self.enabled[symbol]))
+        self._write_row(symbol)
 
-    def offer(self, side: int, price: float, qty: float, reduces: bool, odd: dict[str, int]) -> tuple[Control, Control]:
+    def limit(self, symbol: int, own: int) -> None:
+        """A limit of the symbol's own, NO_LIMIT for none; the card is given the tighter of it and the account's."""
+        self.most[symbol] = min(own, MAX_QTY)
+        self.engine.command(Command.LIMITS, symbol=symbol, id=int(LimitField.MAX_ORDER_QTY), value=own, version=1)
+        self._write_row(symbol)
+
+    def offer(
+        self, symbol: int, side: int, price: float, qty: float, reduces: bool, odd: dict[str, int]
+    ) -> tuple[Control, Control]:
         """The order through both; what each answers (NONE: a permit)."""
         # Only the engine knows of self-match: nothing of the other side is open meanwhile.
-        for place in [place for place in self.live if place["side"] != side]:
+        for place in [place for place in self.live if place["symbol"] == symbol and place["side"] != side]:
             self.end(self.live.index(place), self.keys % 2 == 0)
         self.keys += 1
         values = {"side": side, "price": round(price * E8), "qty": round(qty * E8)} | odd
         beat = np.zeros(1, ORDER_BEAT)
-        beat["kind"], beat["client_key"] = BeatKind.ORDER, self.keys
+        beat["kind"], beat["client_key"], beat["symbol"] = BeatKind.ORDER, self.keys, symbol
         beat["arm_epoch"], beat["limits_version"] = self.model.arm_epoch, 1
         beat["flags"] = int(OrderBeatFlag.REDUCE_ONLY) if reduces else 0
         for name, value in values.items():
@@ -121,7 +143,7 @@ class Twins:
         closed = int(self.engine.g["trading_state"]) != TradingState.ACTIVE
         verdict = self.model.beat(beat.tobytes(), self.now, closed)
         assert verdict is not None
-        answer = self.engine.offer(reduce_only=int(reduces), raw=values)
+        answer = self.engine.offer(reduce_only=int(reduces), raw=values, symbol=symbol)
         if answer.place is not None:
             self.live.append(answer.place)
         assert (answer.place is not None) == (verdict.verdict == Verdict.PERMIT), (values, answer, verdict)
@@ -136,7 +158,7 @@ class Twins:
         else:
             self.engine.ends(place)
         beat = np.zeros(1, ORDER_EVENT_BEAT)
-        beat["kind"] = BeatKind.ORDER_EVENT
+        beat["kind"], beat["symbol"] = BeatKind.ORDER_EVENT, place["symbol"]
         beat["event"] = ExposureEvent.FILL if fills else ExposureEvent.RELEASE
         beat["side"], beat["price"], beat["qty"] = place["side"], place["price"], place["qty"]
         self.model.beat(beat.tobytes(), self.now, False)
@@ -144,7 +166,7 @@ class Twins:
     def arm(self) -> None:
         self.engine.wait(61 * SECOND).arm()
         self.model.arm(self.model.arm_epoch + 1)
-        self.quote(1.0)
+        self.quote_all(1.0)
 
 
 @pytest.fixture(scope="module")
@@ -155,10 +177,10 @@ def seen() -> Counter[Control]:
 def _run(seed: int, turns: int, seen: Counter[Control]) -> None:
     random, twins = Random(seed), Twins()
     for _ in range(turns):
-        choice = random.random()
+        choice, symbol = random.random(), random.randrange(SYMBOLS)
         if choice < 0.6:
             side, odd = random.choice((Side.BUY, Side.SELL)), random.choice(ODD) if random.random() < 0.1 else {}
-            found = twins.offer(side, random.choice(PRICES), random.choice(QUANTITIES), random.random() < 0.3, odd)
+            found = twins.offer(symbol, side, random.choice(PRICES), random.choice(QUANTITIES), random.random() < 0.3, odd)
             seen[found[0]] += 1
             assert found[0] == found[1] or found in _PRECEDENCE
             if found[0] == Control.KILLED:
@@ -166,11 +188,13 @@ def _run(seed: int, turns: int, seen: Counter[Control]) -> None:
         elif choice < 0.72:
             twins.engine.wait(random.choice((4, 100 * MS, 500 * MS, SECOND, 3 * SECOND)))
         elif choice < 0.84:
-            twins.quote(random.choice((0.99, 1.0, 1.0, 1.01)))
+            twins.quote(symbol, random.choice((0.99, 1.0, 1.0, 1.01)))
         elif choice < 0.98:
             twins.end(random.randrange(50), random.random() < 0.6)
+        elif choice < 0.985:
+            twins.toggle(symbol)
         else:
-            twins.toggle()
+            twins.limit(symbol, random.choice(OWN))
 
 
 @pytest.mark.parametrize("seed", range(60))

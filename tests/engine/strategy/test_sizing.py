@@ -84,12 +84,22 @@ def test_size_keeps_the_limits_at_the_last_price_too(last: int) -> None:
     assert size == 1200 * E8 // max(2, last)
 
 
-@given(held=hs.integers(1, 1 << 50), price=hs.integers(1, 1 << 40), limit=hs.integers(0, 1 << 50), most=hs.integers(0, 1 << 50))
+@given(
+    held=hs.integers(1, 1 << 50),
+    price=hs.integers(1, 1 << 40),
+    limit=hs.integers(0, 1 << 50),
+    most=hs.integers(0, 1 << 50),
+    account=hs.booleans(),
+)
 def test_a_slice_of_an_exit_keeps_the_order_limits_and_is_the_largest_that_does(
-    held: int, price: int, limit: int, most: int
+    held: int, price: int, limit: int, most: int, account: bool
 ) -> None:
-    params = new_state(EngineSpec(symbols=1)).params[0]
-    params["max_order_notional"], params["max_order_qty"] = limit, most
-    found = exit_slice(params, held, price)
+    state = new_state(EngineSpec(symbols=1))
+    params, symbol = state.params[0], state.symbols[0]
+    (params if account else symbol)["max_order_notional"] = limit
+    (symbol if account else params)["max_order_qty"] = most
+    (params if account else symbol)["max_order_qty"] = max(most, 1 << 51)
+    (symbol if account else params)["max_order_notional"] = max(limit, 1 << 51)
+    found = exit_slice(params, symbol, held, price)
     allowed = [qty for qty in (min(held, most), limit * E8 // price) if -(-price * qty // E8) <= limit]
     assert found == min(held, most, max(allowed))

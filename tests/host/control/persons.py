@@ -60,15 +60,26 @@ def write_key(directory: Path, name: str) -> Path:
     return path
 
 
-def limits_text(version: int, now_ns: int, mode: str = "live", days: float = 30.0, **firm: str | int) -> str:
-    """A limits file that holds from an hour ago; ``firm`` over FIRM, in TOML."""
+def limits_text(version: int, now_ns: int, mode: str = "live", days: float = 30.0, more: str = "", **firm: str | int) -> str:
+    """A limits file that holds from an hour ago; ``firm`` over FIRM, in TOML; ``more``: further tables."""
     begin = datetime.datetime.fromtimestamp(now_ns // NS_PER_S - 3_600, datetime.UTC)
     end = begin + datetime.timedelta(hours=1, days=days)
     rows = "\n".join(f"{name} = {value}" for name, value in {**FIRM, **firm}.items())
     return (
         f'version = {version}\nmode = "{mode}"\nvalid_from = {begin:%Y-%m-%dT%H:%M:%SZ}\nexpires = {end:%Y-%m-%dT%H:%M:%SZ}\n\n'
-        f"[firm]\n{rows}\n"
+        f"[firm]\n{rows}\n{more}"
     )
+
+
+def own_limits(symbol: str, **limits: str | int) -> str:
+    """The table of a symbol's own limits."""
+    return f"\n[symbols.{symbol}]\n" + "".join(f"{name} = {value}\n" for name, value in limits.items())
+
+
+def restricted_list(issued_ns: int, *symbols: str) -> str:
+    """The table of the restricted list, of whole seconds."""
+    issued = datetime.datetime.fromtimestamp(issued_ns // NS_PER_S, datetime.UTC)
+    return f"\n[restricted]\nissued = {issued:%Y-%m-%dT%H:%M:%SZ}\nsymbols = {list(symbols)}\n"
 
 
 def signatures(text: str, *names: str) -> dict[str, str]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sentinel.engine.layout import GLOBAL, NO_LIMIT, PARAMS, SYMBOL, SYMBOL_LIMITS, LimitField
 from sentinel.errors import LimitsError
 from sentinel.host.control.limits_desk import LimitsDesk
+from sentinel.host.control.limits_file import LIMITS
 from sentinel.host.control.roles import Persons
 from sentinel.host.engine_host import EngineHost
 from sentinel.host.replay import JournalReplay, state_of
 from sentinel.units import E8, NS_PER_S
-from tests.host.control.persons import PERSONS, limits_text, signatures
+from tests.host.control.persons import PERSONS, limits_text, own_limits, restricted_list, signatures
 from tests.host.plain_config import plain_config
 from tests.host.venues.offline_session import ManualClock
 
@@ -51,8 +55,10 @@ class Life:
         self.desk = LimitsDesk(self.host, self.clock, directory, config, lambda: self.persons, lambda: self.monotonic_ns)
         self.desk.begin()
 
-    def apply(self, version: int, *names: str, mode: str = "paper", days: float = 30.0, **firm: Any) -> dict[str, Any]:
-        text = limits_text(version, START_NS, mode, days, **{**TIGHT, **firm})
+    def apply(
+        self, version: int, *names: str, mode: str = "paper", days: float = 30.0, more: str = "", **firm: Any
+    ) -> dict[str, Any]:
+        text = limits_text(version, START_NS, mode, days, more, **{**TIGHT, **firm})
         return self.desk.apply(text, signatures(text, *names), 61_000)
 
     def refuses(self, version: int, *names: str, **firm: Any) -> LimitsError:
@@ -66,6 +72,10 @@ class Life:
     def waits(self, seconds: float) -> None:
         self.monotonic_ns += round(seconds * NS_PER_S)
         self.desk.tick()
+
+    def own(self, name: str) -> int:
+        """A limit of the only symbol's own."""
+        return self.desk.in_force()[f"BTCUSDT.{name}"]
 
     def __getitem__(self, name: str) -> int:
         return self.desk.in_force()[name]
@@ -380,48 +390,58 @@ def test_a_file_turns_on_what_the_settings_do_not_ask_and_no_file_turns_it_off(t
 
 
 STEPS = st.lists(
-    st.tuples(st.integers(50, 1_500), st.integers(1, 1_000), st.sampled_from([("alice",), ("alice", "bob")]), st.booleans()),
+    st.tuples(
+        st.integers(50, 1_500),
+        st.integers(1, 1_000),
+        st.one_of(st.none(), st.integers(1, 500)),
+        st.booleans(),
+        st.sampled_from([("alice",), ("alice", "bob")]),
+        st.booleans(),
+    ),
     min_size=1,
     max_size=6,
 )
 
 
-@settings(max_examples=40, deadline=None)
+class Told:
+    """What an engine that only takes LIMITS events holds."""
+
+    def __init__(self, risk: Any) -> None:
+        self.params, self.glob, self.symbols = np.zeros(1, PARAMS), np.zeros(1, GLOBAL), np.zeros(1, SYMBOL)
+        self.state = self
+        for name in LIMITS:
+            self.params[name] = getattr(risk, name)
+        for name in SYMBOL_LIMITS:
+            self.symbols[name] = NO_LIMIT
+
+    def control(self, command: Any, t: int, **fields: int) -> None:
+        if fields["id"] == LimitField.RESTRICTED:
+            self.symbols["restricted"][fields["symbol"]] = fields["value"] == 0
+        elif fields["id"] == LimitField.RESTRICTED_ISSUED:
+            assert self.glob["restricted_t"][0] < fields["value"] <= t
+            self.glob["restricted_t"] = fields["value"]
+        else:
+            name = next(name for name, bounds in LIMITS.items() if bounds.field == fields["id"])
+            (self.symbols if "symbol" in fields else self.params)[name][0] = fields["value"]
+        self.glob["limits_version"] = fields["version"]
+
+
+@settings(max_examples=60, deadline=None)
 @given(STEPS)
 @pytest.mark.control("E10")
 def test_whatever_is_applied_one_person_never_widens_and_nothing_widens_before_the_wait(steps: list[Any]) -> None:
-    class Engine:
-        """Parameters that LIMITS events change, nothing else."""
-
-        def __init__(self) -> None:
-            import numpy as np
-
-            from sentinel.engine.layout import GLOBAL, PARAMS
-
-            self.params, self.glob = np.zeros(1, PARAMS), np.zeros(1, GLOBAL)
-            self.state = self
-
-        def control(self, command: Any, t: int, **fields: int) -> None:
-            name = next(name for name, bounds in LIMITS.items() if bounds.field == fields["id"])
-            self.params[name] = fields["value"]
-            self.glob["limits_version"] = fields["version"]
-
-    import tempfile
-
-    from sentinel.host.control.limits_file import LIMITS, counted
-
     with tempfile.TemporaryDirectory() as directory:
         config = plain_config(directory, risk=RISK, access={"limits_cool_down_s": WAIT_S})
-        engine, clock, now = Engine(), ManualClock(), [0]
+        engine, clock, now = Told(config.risk), ManualClock(), [0]
         clock.ns = START_NS
-        for name in LIMITS:
-            engine.params[name] = getattr(config.risk, name)
         desk = LimitsDesk(engine, clock, Path(directory), config, lambda: PERSONS, lambda: now[0])  # type: ignore[arg-type]
-        for version, (drawdown, trades, names, waits) in enumerate(steps, 1):
+        at_start = desk.in_force()
+        for version, (drawdown, trades, order, listed, names, waits) in enumerate(steps, 1):
             before = desk.in_force()
-            text = limits_text(
-                version, START_NS, "paper", **{**TIGHT, "max_drawdown_bps": drawdown, "max_trades_per_minute": trades}
-            )
+            firm = {**TIGHT, "max_drawdown_bps": drawdown, "max_trades_per_minute": trades}
+            more = "" if order is None else own_limits("BTCUSDT", max_order_notional=f'"{order}"', max_open_orders=order % 20)
+            more += restricted_list(START_NS - NS_PER_S, *["BTCUSDT"] * listed)
+            text = limits_text(version, START_NS, "paper", more=more, **firm)
             try:
                 desk.apply(text, signatures(text, *names), 0)
             except LimitsError:
@@ -434,7 +454,13 @@ def test_whatever_is_applied_one_person_never_widens_and_nothing_widens_before_t
                 desk.tick()
                 assert pending is not None or desk.in_force() == before
                 assert pending is None or pending["signers"] == ["alice", "bob"]
-            assert all(value <= counted(name, getattr(config.risk, name)) for name, value in desk.in_force().items())
+                if pending is not None and pending["version"] == version:
+                    # All of it is in force now, as if there had been nothing before.
+                    held = desk.in_force()
+                    assert held["max_drawdown_bps"] == min(drawdown, 1_000)
+                    assert held["BTCUSDT.max_order_notional"] == (NO_LIMIT if order is None else order * E8)
+                    assert held["BTCUSDT.restricted"] == (0 if listed else NO_LIMIT)
+            assert all(value <= at_start[name] for name, value in desk.in_force().items())
 
 
 def test_a_file_that_waits_and_has_tightened_something_waits_again_where_somebody_has_moved_it(tmp_path: Path) -> None:
@@ -451,4 +477,119 @@ def test_a_file_that_waits_and_has_tightened_something_waits_again_where_somebod
     life.die()
     life = Life(tmp_path)
     assert (life["max_drawdown_bps"], life.desk.show()["pending"]) == (800, None)
+    life.die()
+
+
+def _own(**limits: Any) -> str:
+    return own_limits("BTCUSDT", **limits)
+
+
+def test_a_symbols_own_limit_is_tightened_by_one_person_and_widened_by_two_and_a_wait(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    assert life.own("max_order_notional") == NO_LIMIT
+    answer = life.apply(1, "alice", more=_own(max_order_notional='"300"', price_collar_bps=50))
+    assert [
+        (one["limit"], one["before"], one["after"], one["when"]) for one in answer["changes"] if one["symbol"] == "BTCUSDT"
+    ] == [
+        ("max_order_notional", None, "300.00000000", "now"),
+        ("price_collar_bps", None, 50, "now"),
+    ]
+    assert (life.own("max_order_notional"), life.own("price_collar_bps")) == (300 * E8, 50)
+    assert life["max_order_notional"] == 500 * E8
+    # Both a higher value and a limit that is left out are wider.
+    assert life.refuses(2, "alice", more=_own(max_order_notional='"301"', price_collar_bps=50)).field == "signatures"
+    assert life.refuses(2, "alice", more=_own(max_order_notional='"300"')).field == "signatures"
+    assert life.refuses(2, "alice").field == "signatures"
+    life.apply(2, "alice", "bob", more=_own(max_order_notional='"299"', price_collar_bps=60))
+    assert (life.own("max_order_notional"), life.own("price_collar_bps")) == (299 * E8, 50)
+    life.waits(WAIT_S - 1)
+    assert life.own("price_collar_bps") == 50
+    life.die()
+    life = Life(tmp_path)
+    assert (life.own("max_order_notional"), life.own("price_collar_bps")) == (299 * E8, 50)
+    life.waits(WAIT_S)
+    assert (life.own("max_order_notional"), life.own("price_collar_bps")) == (299 * E8, 60)
+    life.apply(3, "alice", "bob")
+    life.waits(WAIT_S)
+    assert (life.own("max_order_notional"), life.own("price_collar_bps")) == (NO_LIMIT, NO_LIMIT)
+    life.die()
+
+
+def test_limits_of_symbols_are_replayed_to_the_bit_and_outlive_a_snapshot(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.apply(1, "alice", more=_own(max_order_notional='"300"') + restricted_list(START_NS - 60 * NS_PER_S, "BTCUSDT"))
+    life.host.close()
+    again = Life(tmp_path)
+    assert (again.own("max_order_notional"), again.own("restricted")) == (300 * E8, 0)
+    held, issued = again.desk.in_force(), int(again.host.state.glob["restricted_t"][0])
+    symbols = again.host.state.symbols.copy()
+    again.die()
+    state, _ = state_of(tmp_path)
+    replay = JournalReplay(tmp_path, state)
+    replay.run()
+    assert replay.mismatched_effects == 0
+    assert (state.symbols.tobytes(), int(state.glob["restricted_t"][0])) == (symbols.tobytes(), issued)
+    assert (issued, held["BTCUSDT.max_order_notional"]) == (START_NS - 60 * NS_PER_S, 300 * E8)
+
+
+def test_a_symbols_own_limit_never_exceeds_that_of_the_settings(tmp_path: Path) -> None:
+    life = Life(tmp_path, {**RISK, "symbols": {"BTCUSDT": {"max_order_notional": "100", "max_order_qty": "1"}}})
+    assert life.own("max_order_notional") == 100 * E8
+    assert life.refuses(1, "alice", more=_own(max_order_notional='"200"')).field == "signatures"
+    life.apply(1, "alice", "bob", more=_own(max_order_notional='"200"'))
+    life.waits(WAIT_S)
+    assert life.own("max_order_notional") == 100 * E8
+    row = next(row for row in life.desk.show()["limits"] if row["symbol"] and row["limit"] == "max_order_notional")
+    assert (row["in_force"], row["settings"], row["signed"]) == ("100.00000000", "100.00000000", "200.00000000")
+    error = life.refuses(2, "alice", "bob", more=_own(max_order_notional='"200"', max_order_qty='"101"'))
+    assert (error.field, "unit" in error.remedy) == ("limits.symbols.BTCUSDT.max_order_qty", True)
+    life.die()
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        (own_limits("MOONUSDT", max_open_orders=1), "limits.symbols.MOONUSDT"),
+        (own_limits("BTCUSDT", max_order_qty='"90000000000"'), ""),
+        (restricted_list(START_NS, "MOONUSDT"), "limits.restricted.symbols"),
+        (restricted_list(START_NS + NS_PER_S), "limits.restricted.issued"),
+    ],
+)
+def test_a_symbol_nobody_watches_and_a_list_from_the_future_are_refused(tmp_path: Path, more: str, field: str) -> None:
+    life = Life(tmp_path)
+    if field:
+        assert life.refuses(1, "alice", more=more).field == field
+    else:
+        life.apply(1, "alice", more=more)
+    life.die()
+
+
+def test_the_list_grows_by_one_person_shrinks_by_two_and_its_age_is_that_of_the_newest(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    assert life.desk.show()["restricted"] == dict.fromkeys(("version", "issued_ns", "age_s", "max_age_s")) | {"symbols": []}
+    life.apply(1, "alice", more=restricted_list(START_NS - 100 * NS_PER_S))
+    assert life.desk.show()["restricted"]["age_s"] == 100
+    life.apply(2, "alice", more=restricted_list(START_NS - 90 * NS_PER_S, "BTCUSDT"))
+    shown = life.desk.show()["restricted"]
+    assert (shown["symbols"], shown["version"], shown["age_s"]) == (["BTCUSDT"], 2, 90)
+    assert life.refuses(3, "alice", more=restricted_list(START_NS)).field == "signatures"
+    older = restricted_list(START_NS - 91 * NS_PER_S, "BTCUSDT")
+    assert life.refuses(3, "alice", "bob", more=older).field == "limits.restricted.issued"
+    life.apply(3, "alice", "bob", more=restricted_list(START_NS - 80 * NS_PER_S))
+    # What waits for longer to be taken off is newer all the same: nothing of it is missing in what is in force.
+    assert (life.own("restricted"), life.desk.show()["restricted"]["age_s"]) == (0, 80)
+    life.die()
+    life = Life(tmp_path)
+    life.waits(WAIT_S)
+    assert (life.own("restricted"), life.desk.show()["restricted"]["age_s"]) == (NO_LIMIT, 80)
+    life.die()
+
+
+def test_who_leaves_out_the_list_keeps_its_symbols_waiting_and_its_age(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.apply(1, "alice", more=restricted_list(START_NS - 100 * NS_PER_S, "BTCUSDT"))
+    assert life.refuses(2, "alice").field == "signatures"
+    life.apply(2, "alice", "bob")
+    life.waits(WAIT_S)
+    assert (life.own("restricted"), life.desk.show()["restricted"]["age_s"]) == (NO_LIMIT, 100)
     life.die()

@@ -11,12 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel.engine.layout import LimitField
+from sentinel.engine.layout import SYMBOL_LIMITS, LimitField
 from sentinel.errors import LimitsError
-from sentinel.host.control.limits_file import LIMITS, parse_limits, read_signing_key, sign_limits, verified_signers
+from sentinel.host.control.limits_file import (
+    LIMITS,
+    RestrictedList,
+    parse_limits,
+    read_signing_key,
+    sign_limits,
+    verified_signers,
+)
 from sentinel.host.live import STATED_LIMITS
-from sentinel.units import E8, NS_PER_S
-from tests.host.control.persons import FIRM, KEYS, PERSONS, limits_text, signatures, write_key
+from sentinel.units import E8, NS_PER_S, format_e8
+from tests.host.control.persons import FIRM, KEYS, PERSONS, limits_text, own_limits, restricted_list, signatures, write_key
 
 NOW_NS = 1_790_000_000 * NS_PER_S
 TEXT = limits_text(4, NOW_NS)
@@ -40,6 +47,8 @@ NOT_SIGNED = {
     LimitField.COLLAR_FLOOR_BPS,
     LimitField.MAX_EXIT_MINUTES,
     LimitField.MAX_INSTRUMENT_AGE_NS,
+    LimitField.RESTRICTED,
+    LimitField.RESTRICTED_ISSUED,
 }
 
 
@@ -107,6 +116,61 @@ def test_a_file_that_cannot_be_meant_is_refused_by_name(before: str, after: str,
     assert before in TEXT
     with pytest.raises(LimitsError) as caught:
         parse_limits(TEXT.replace(before, after).encode())
+    assert caught.value.field == field
+
+
+def test_limits_of_symbols_and_the_restricted_list_are_read_too() -> None:
+    more = own_limits("NOVAUSDT", max_order_notional='"5"', price_collar_bps=50) + restricted_list(NOW_NS, "MOONUSDT", "X-USD")
+    limits = parse_limits(limits_text(4, NOW_NS, more=more).encode())
+    assert limits.symbols == {"NOVAUSDT": {"max_order_notional": 5 * E8, "price_collar_bps": 50}}
+    assert limits.restricted == RestrictedList(NOW_NS, ("MOONUSDT", "X-USD"))
+    assert {limit: value for limit, value in limits.values.items() if limit not in limits.firm} == {
+        "NOVAUSDT.max_order_notional": 5 * E8,
+        "NOVAUSDT.price_collar_bps": 50,
+        "MOONUSDT.restricted": 0,
+        "X-USD.restricted": 0,
+    }
+
+
+@pytest.mark.parametrize("name", SYMBOL_LIMITS)
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_a_symbols_own_limit_is_at_most_the_firms(name: str, over: int) -> None:
+    money = LIMITS[name].money
+    value = f'"{format_e8(40 * E8 + over)}"' if money else 20 + over
+    firm: dict[str, Any] = {name: '"40"' if money else 20}
+    text = limits_text(4, NOW_NS, more=own_limits("NOVAUSDT", **{name: value}), **firm)
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("max_") or name in line)
+    if over <= 0:
+        parse_limits(text.encode())
+        return
+    with pytest.raises(LimitsError) as caught:
+        parse_limits(text.encode())
+    assert (caught.value.field, "the firm's" in caught.value.allowed) == (f"limits.symbols.NOVAUSDT.{name}", True)
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        (own_limits("NOVAUSDT"), "limits.symbols"),
+        ("[symbols]\nmax_order_qty = 3\n", "limits.symbols"),
+        (own_limits("NOVAUSDT", max_drawdown_bps=100), "limits.symbols.NOVAUSDT.max_drawdown_bps"),
+        (own_limits("NOVAUSDT", price_collar_bps=5), "limits.symbols.NOVAUSDT.price_collar_bps"),
+        (own_limits("NOVAUSDT", max_order_qty=5), "limits.symbols.NOVAUSDT.max_order_qty"),
+        (
+            own_limits("NOVAUSDT", max_order_notional='"6"', max_position_notional='"5"'),
+            "limits.symbols.NOVAUSDT.max_order_notional",
+        ),
+        ("[restricted]\nsymbols = []\n", "limits.restricted"),
+        ("[restricted]\nissued = 2026-11-22T12:00:00Z\n", "limits.restricted"),
+        ("[restricted]\nissued = 2026-11-22T12:00:00\nsymbols = []\n", "limits.restricted.issued"),
+        ('[restricted]\nissued = 2026-11-22T12:00:00Z\nsymbols = ["A", "A"]\n', "limits.restricted.symbols"),
+        ("[restricted]\nissued = 2026-11-22T12:00:00Z\nsymbols = [7]\n", "limits.restricted.symbols"),
+        ("[restricted]\nissued = 2026-11-22T12:00:00Z\nsymbols = []\nage = 4\n", "limits.restricted"),
+    ],
+)
+def test_tables_of_symbols_and_lists_that_cannot_be_meant_are_refused_by_name(more: str, field: str) -> None:
+    with pytest.raises(LimitsError) as caught:
+        parse_limits(limits_text(4, NOW_NS, more=more).encode())
     assert caught.value.field == field
 
 

@@ -28,8 +28,8 @@ RISK = {"max_order_qty": "1000", "max_order_notional": "5000", "max_position_not
 class Desk:
     """A gate on a simulated card, and an engine's state that tests write as the engine would."""
 
-    def __init__(self, card: SimulatedCard, directory: Path) -> None:
-        config = plain_config(directory, risk=RISK)
+    def __init__(self, card: SimulatedCard, directory: Path, **own: Any) -> None:
+        config = plain_config(directory, risk={**RISK, "symbols": {"BTCUSDT": own}})
         self.card, self.now = card, T0
         self.state: EngineState = new_state(EngineSpec.from_config(config, load_model()))
         self.account, self.coin = self.state.glob[0], self.state.symbols[0]
@@ -39,7 +39,7 @@ class Desk:
         self.driver.identify()
         self.driver.start()
         card.follow(T0)
-        self.gate = CardGate(self.driver, self.state, config.risk)
+        self.gate = CardGate(self.driver, self.state, config.risk, config.feed.symbols)
         self._key = 100
 
     def quote(self, bid: int, ask: int) -> None:
@@ -71,6 +71,23 @@ def desk(card: SimulatedCard, tmp_path: Path) -> Desk:
     desk = Desk(card, tmp_path)
     desk.gate.arm(T0)
     return desk
+
+
+@pytest.mark.parametrize(("qty", "permitted"), [(30 * E8, True), (30 * E8 + 1, False)])
+def test_a_symbols_own_largest_quantity_reaches_the_card(card: SimulatedCard, tmp_path: Path, qty: int, permitted: bool) -> None:
+    desk = Desk(card, tmp_path, max_order_qty="30")
+    desk.gate.arm(T0)
+    assert desk.ask(qty=qty) == permitted
+    assert not desk.gate.lost
+
+
+def test_a_symbols_own_position_limit_reaches_the_card(card: SimulatedCard, tmp_path: Path) -> None:
+    desk = Desk(card, tmp_path, max_position_notional="100")
+    desk.gate.arm(T0)
+    # 100 buys just below 50 at the ask.
+    assert desk.ask(qty=30 * E8)
+    assert not desk.ask(qty=20 * E8)
+    assert desk.ask(qty=19 * E8)
 
 
 def test_nothing_is_permitted_before_the_card_is_armed(card: SimulatedCard, tmp_path: Path) -> None:
@@ -200,13 +217,13 @@ def test_a_card_that_counts_orders_of_another_process_is_not_armed(desk: Desk, t
     assert desk.ask()
     desk.driver.start()
     with pytest.raises(CardError, match="load its image again"):
-        CardGate(desk.driver, desk.state, plain_config(tmp_path, risk=RISK).risk).arm(desk.now)
+        CardGate(desk.driver, desk.state, plain_config(tmp_path, risk=RISK).risk, ["BTCUSDT"]).arm(desk.now)
 
 
 def test_a_card_that_was_told_of_positions_and_permitted_nothing_is_not_armed_either(desk: Desk, tmp_path: Path) -> None:
     desk.driver.start()
     with pytest.raises(CardError, match="books of before"):
-        CardGate(desk.driver, desk.state, plain_config(tmp_path, risk=RISK).risk).arm(desk.now)
+        CardGate(desk.driver, desk.state, plain_config(tmp_path, risk=RISK).risk, ["BTCUSDT"]).arm(desk.now)
 
 
 @pytest.mark.parametrize("seconds", [0.2, 2.5, 4.8])
