@@ -49,6 +49,13 @@ def test_a_slippage_beyond_a_collar_is_refused_by_name(strategy: dict[str, int],
     assert limit in caught.value.remedy
 
 
+def test_a_collar_of_a_symbol_alone_is_asked_too() -> None:
+    own: dict[str, Any] = {"symbols": {"PUMPUSDT": {"price_collar_bps": 40}}}
+    parse_config({**BASE, "strategy": {"slippage_bps": 40}, "risk": own})
+    with pytest.raises(ConfigError, match=r"0 to 40, risk\.price_collar_bps of PUMPUSDT"):
+        parse_config({**BASE, "strategy": {"slippage_bps": 41}, "risk": own})
+
+
 def test_a_file_is_refused_too(tmp_path: Path) -> None:
     path = tmp_path / "sentinel.toml"
     path.write_text(
