@@ -278,7 +278,8 @@ class Daemon:
                 continue
             self.session = session
             self.gateway.session = session
-            self.patrol = Patrol(session, self.host, self.ingress, SOURCE_ORDERS, self.clock, self.config.reconcile)
+            reconciling = self.config.reconcile
+            self.patrol = Patrol(session, self.host, self.ingress, SOURCE_ORDERS, self.clock, reconciling, self.recovery)
             for _ in range(_REHEARSALS):
                 self.gateway.rehearse()
             return

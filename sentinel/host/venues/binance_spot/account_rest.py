@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from sentinel.errors import ConfigError, UnitError, VenueError
+from sentinel.host.venues import key_refused
 from sentinel.host.venues.amounts import amount
 from sentinel.host.venues.binance_spot import messages, outcomes, translate
 from sentinel.host.venues.binance_spot.desk import Desk
@@ -174,6 +175,8 @@ class AccountRest:
         return self._read(body, read, "rateLimit/order")
 
     async def _get(self, path: str, params: Mapping[str, str | int], weight: int, signed: bool = True) -> bytes:
+        if signed and self._desk.answers_nothing:
+            raise VenueError(f"request {path}", LocalCode.KEY_REFUSED.name, "a key the venue accepts", key_refused.REMEDY)
         refusal = self._desk.budget.for_request(self._desk.venue_ns(), weight)
         if refusal != LocalCode.NONE:
             raise VenueError(f"request {path}", refusal.name, "room in the venue's limits", "retry in the next minute")

@@ -32,6 +32,7 @@ from sentinel.host.venues.fix.entry import FixOrderEntry
 from sentinel.host.venues.fix.logon import BinanceLogon
 from sentinel.host.venues.fix.orders import OrderMessages
 from sentinel.host.venues.fix.protocol import Event, LoggedOn
+from sentinel.host.venues.fix.rest_cancels import RestCancels
 from sentinel.host.venues.fix.session import FixAddress
 from sentinel.host.venues.order_events import write_status
 from sentinel.host.venues.paths import PathReport, only_path
@@ -78,6 +79,7 @@ class BinanceFixSession(BinanceAccount):
         self._copy_logons = [BinanceLogon(f"{venue.fix_sender}-{name}", credentials, drop_copy=True) for name in "34"]
         self._sink = sink
         self._source = source
+        self._rest_cancels = RestCancels(self._desk, self._rest, credentials, venue.recv_window_ms)
         self._entry: FixOrderEntry | None = None
         self._copy: DropCopy | None = None
         self._watches: set[asyncio.Task[None]] = set()
@@ -89,12 +91,13 @@ class BinanceFixSession(BinanceAccount):
     @property
     def ready(self) -> bool:
         """Whether orders can be sent: logged on, key not refused; after a reconnect, once its reconciliation has begun."""
-        return self._entry is not None and self._entry.ready
+        return self._entry is not None and self._entry.ready and self.halted is None
 
     @property
     def halted(self) -> str | None:
-        """Why the venue refused our key; None while it has not."""
-        return self._desk.halted or (None if self._entry is None else self._entry.halted)
+        """Why the venue refused our key, over REST, order entry or drop copy; None while it has not."""
+        reasons = [self._desk.halted, *(part.halted for part in (self._entry, self._copy) if part is not None)]
+        return next((reason for reason in reasons if reason is not None), None)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -120,7 +123,7 @@ class BinanceFixSession(BinanceAccount):
 
     @property
     def pending_requests(self) -> int:
-        return super().pending_requests + len(self._tasks)
+        return super().pending_requests + len(self._tasks) + self._rest_cancels.pending
 
     @property
     def links(self) -> tuple[LockstepLink, ...]:
@@ -137,6 +140,7 @@ class BinanceFixSession(BinanceAccount):
         """Read the instruments, measure the clock, log on to order entry and drop copy. Raises VenueError."""
         await self.load_instruments()
         await self._measure_clock()
+        self._rest_cancels.open()
         venue, instruments = self._venue_config, self._desk.instruments
         self._entry = FixOrderEntry(
             fix_address(venue.fix_url),
@@ -166,6 +170,7 @@ class BinanceFixSession(BinanceAccount):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._rest_cancels.close()
         for part in (self._entry, self._copy):
             if part is not None:
                 await part.close()
@@ -174,8 +179,17 @@ class BinanceFixSession(BinanceAccount):
     # Orders
 
     def place(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
-        """Send an order now. The outcome is SENT and what the venue says, or NOT_SENT with a LocalCode."""
-        if self._entry is not None:
+        """Send an order now. The outcome is SENT and what the venue says, or NOT_SENT with a LocalCode.
+
+        None leaves while REST is told to wait or its key is refused: nobody could ask what became of it.
+        """
+        if self._entry is None:
+            return
+        if self.halted is not None:
+            self._entry.deny(key, symbol, LocalCode.KEY_REFUSED)
+        elif self._desk.budget.is_paused(self._desk.venue_ns()):
+            self._entry.deny(key, symbol, LocalCode.PAUSED)
+        else:
             self._entry.place(key, symbol, side, order_type, tif, price, qty)
 
     def rehearse(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
@@ -188,9 +202,11 @@ class BinanceFixSession(BinanceAccount):
             self._entry.deny(key, symbol)
 
     def cancel(self, key: int, symbol: str) -> None:
-        """Ask for an order's cancellation now. One that cannot be sent becomes CANCEL_REJECTED."""
-        if self._entry is not None:
+        """Ask for an order's cancellation now, over REST if need be. One that cannot be sent becomes CANCEL_REJECTED."""
+        if self._entry is not None and self._entry.takes_cancels:
             self._entry.cancel(key, symbol)
+        else:
+            self._rest_cancels.cancel(key, symbol)
 
     def query(self, key: int, symbol: str) -> None:
         """Ask over REST what became of an order: STATUS (after its fills) or NOT_FOUND. What fails is only counted."""
@@ -213,7 +229,7 @@ class BinanceFixSession(BinanceAccount):
             if order is not None and order.cum_qty > 0:
                 trades = await self.my_trades(symbol, venue_order_id=order.venue_order_id)
         except VenueError as error:
-            denied = error.value in (LocalCode.PAUSED.name, LocalCode.WEIGHT_BUDGET.name)
+            denied = error.value in (LocalCode.PAUSED.name, LocalCode.WEIGHT_BUDGET.name, LocalCode.KEY_REFUSED.name)
             desk.counters["query_denied" if denied else "query_errors"] += 1
             return
         now = desk.now_ns()

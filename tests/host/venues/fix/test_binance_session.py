@@ -16,7 +16,7 @@ from sentinel.host.venues.fix import BINANCE, binance_session, keeper
 from sentinel.host.venues.fix.binance_session import BinanceFixSession
 from sentinel.host.venues.fix.drop_copy import DropCopy
 from sentinel.host.venues.fix.session import FixAddress
-from sentinel.units import E8
+from sentinel.units import E8, NS_PER_MS, NS_PER_S
 from sentinel.wire import FeeAsset, OrderEventKind, Side
 from tests.host.venues.fix.fix_peer import INSTRUMENTS, KEY, ORDER, Connection, Gateway
 from tests.host.venues.fix.order_desk import idle
@@ -174,3 +174,35 @@ def test_a_fill_the_engine_did_not_take_is_not_told() -> None:
     batch.order_event(OrderEventKind.TRADE, KEY, 0, 1, last_qty=E8, trade_id=1)
     session._desk.deliver()
     assert session._told.find_missed(copy, 1) == []
+
+
+def test_no_order_leaves_while_rest_is_told_to_wait_for_nobody_could_ask_about_it() -> None:
+    async def run() -> None:
+        async with Gateway(idle) as gateway:
+            session = Session(gateway.port)
+            session.may_measure.set()
+            await session.connect()
+            now = session._desk.venue_ns()
+            session._desk.budget.pause(418, (now + NS_PER_S) // NS_PER_MS, now)
+            session.place(KEY, "AAAUSDT", *ORDER)
+            assert [(event.kind, event.code) for event in session.sink.events] == [(OrderEventKind.NOT_SENT, LocalCode.PAUSED)]
+            await session.close()
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_a_drop_copy_whose_key_is_refused_ends_orders_too() -> None:
+    async def run() -> None:
+        async with Gateway(idle) as gateway:
+            session = Session(gateway.port)
+            session.may_measure.set()
+            await session.connect()
+            assert session.ready
+            session._copy = DropCopy(FixAddress("127.0.0.1", 1, None), BINANCE, [], INSTRUMENTS, ManualClock())
+            session._copy._keeper.halted = "-2015 Invalid API-key"
+            assert (session.ready, session.halted) == (False, "-2015 Invalid API-key")
+            session.place(KEY, "AAAUSDT", *ORDER)
+            assert session.sink.events[-1].code == LocalCode.KEY_REFUSED
+            await session.close()
+
+    asyncio.run(asyncio.wait_for(run(), 20))

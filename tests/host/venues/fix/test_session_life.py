@@ -90,6 +90,24 @@ def test_refused_key_stops_everything_and_a_refused_name_is_tried_again() -> Non
     assert desk.entry.reconnects == 0
 
 
+@pytest.mark.parametrize(("code", "final"), [(-1022, True), (-2015, True), (-4056, True), (-1033, False), (-1021, False)])
+def test_a_first_logon_with_a_key_or_signature_that_is_refused_is_final_and_one_that_may_pass_is_not(
+    code: int, final: bool
+) -> None:
+    async def refuse(connection: Connection) -> None:
+        await connection.hear("A")
+        connection.say("5", (58, "no"), (25016, code))
+
+    async def run() -> None:
+        async with Gateway(refuse) as gateway:
+            desk = Desk(gateway.port)
+            with pytest.raises(LogonRefused):
+                await desk.entry.connect()
+            assert (desk.entry.halted is not None) == final
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
 def test_first_logon_that_is_refused_raises_with_the_venues_words() -> None:
     async def refuse(connection: Connection) -> None:
         await connection.hear("A")
