@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sentinel.units import format_e8_short
-from sentinel.wire import Side, TimeInForce, client_order_id
+from sentinel.wire import Side, TimeInForce, client_order_id, parse_client_order_id
 
 LegKind = Literal["LIMIT", "LIMIT_MAKER", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"]
+#: Orders of the longest list.
+MOST_ORDERS = 3
 _ORDER_PREFIX, _LIST_PREFIX, _CANCEL_PREFIX = "STL-", "STG-", "STX-"
 _SIDES = {int(Side.BUY): "BUY", int(Side.SELL): "SELL"}
 _TIFS = {int(TimeInForce.GTC): "GTC", int(TimeInForce.IOC): "IOC", int(TimeInForce.FOK): "FOK"}
@@ -102,6 +104,13 @@ def list_keys(first_key: int, wanted: OrderList) -> tuple[int, ...]:
 def list_id(first_key: int) -> str:
     """The list's own client id."""
     return _LIST_PREFIX + client_order_id(first_key).removeprefix(_ORDER_PREFIX)
+
+
+def list_first_key(client_id: str) -> int | None:
+    """The first key of the list of this id; None for a foreign one."""
+    if not client_id.startswith(_LIST_PREFIX):
+        return None
+    return parse_client_order_id(_ORDER_PREFIX + client_id.removeprefix(_LIST_PREFIX))
 
 
 def list_cancel_id(first_key: int) -> str:

@@ -167,10 +167,6 @@ class BinanceSpotSession(BinanceAccount):
         """
         self._outbound.cancel_list(self._keeper.current, first_key, symbol)
 
-    def recall_list(self, first_key: int, orders: int) -> None:
-        """A list that an earlier session has placed: its orders are asked about as those of a list."""
-        self._desk.know_list(first_key, orders)
-
     def query(self, key: int, symbol: str) -> None:
         """Ask what became of an order: STATUS (after its fills) or NOT_FOUND. What cannot be sent or fails is only counted."""
         index = self._desk.index.get(symbol)
