@@ -378,6 +378,57 @@ def test_retry_after_of_a_listing_stops_orders_too() -> None:
     play(scenario)
 
 
+@pytest.mark.parametrize("status", [418, 429])
+def test_a_connection_lost_while_the_venue_has_us_wait_is_made_anew_only_after_that(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
+        listing("/api/v3/account", {"code": -1003, "msg": "x"}, status, {"Retry-After": "3600"})(venue)
+        with pytest.raises(VenueError, match=str(status)):
+            await session.balances()
+        connected = len(venue.connections)
+        venue.connections[-1].transport.abort()
+        await until(lambda: caplog.text.count("told to wait") >= 3)
+        assert not session.ready
+        assert (len(venue.connections), len(venue.subscriptions)) == (connected, 1)
+        budget = session._desk.budget
+        budget._paused_until_ns = budget._banned_until_ns = 0
+        await until(lambda: session.ready)
+        assert len(venue.subscriptions) == 2
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("reason", ["a successor", "the clock"])
+def test_while_the_venue_has_us_wait_a_connection_that_stands_asks_nothing_for_itself(reason: str) -> None:
+    async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
+        link = session.links[0]
+        sent, connected = link.frames_sent, len(venue.connections)
+        session._desk.budget.pause(429, None, session._desk.venue_ns())
+        looked = []
+        handshake = session._keeper._handshake
+        must_wait = handshake.must_wait
+
+        def look() -> bool:
+            looked.append(must_wait())
+            return looked[-1]
+
+        handshake.must_wait = look  # type: ignore[method-assign]
+        if reason == "a successor":
+            session._keeper.replace_soon(link)
+        else:
+            session._keeper.check_soon(link)
+        await until(lambda: bool(looked))
+        await asyncio.sleep(0)
+        assert looked[0]
+        assert (link.frames_sent, len(venue.connections)) == (sent, connected)
+        session._desk.budget._paused_until_ns = 0
+        session._keeper.replace_soon(link)
+        await until(lambda: len(venue.connections) == connected + 1)
+
+    play(scenario)
+
+
 def test_used_weight_of_a_listing_counts() -> None:
     async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
         listing("/api/v3/account", {"balances": []}, 200, {"X-MBX-USED-WEIGHT-1M": "5999"})(venue)

@@ -56,7 +56,8 @@ class BinanceSpotSession(BinanceAccount):
         self.on_reconnect = on_reconnect
         requests = Requests(credentials, venue.recv_window_ms)
         self._rest_way = RestWay(self._desk, self._rest)
-        self._keeper = PathPool(venue.api_addresses, Handshake(requests, self._desk.offset, clock), self._desk, self)
+        handshake = Handshake(requests, self._desk.offset, clock, self._desk.budget)
+        self._keeper = PathPool(venue.api_addresses, handshake, self._desk, self)
         self._outbound = Outbound(self._desk, requests, self._rest_way)
         self._rehearsal = Rehearsal(self.symbols, clock, requests)
         self._inbound = Inbound(self._desk, self._keeper, self._outbound)

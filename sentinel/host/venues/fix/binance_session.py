@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 from numpy.typing import NDArray
 
 from sentinel.config import VenueConfig
@@ -23,7 +22,6 @@ from sentinel.host.ports import Clock, LockstepLink, RecordSink
 from sentinel.host.venues.background import pause_s, watch_over
 from sentinel.host.venues.binance_spot import outcomes
 from sentinel.host.venues.binance_spot.account import BinanceAccount
-from sentinel.host.venues.binance_spot.messages import decode_server_time
 from sentinel.host.venues.binance_spot.signing import Credentials
 from sentinel.host.venues.contract import LocalCode, VenueTrade
 from sentinel.host.venues.fix.dialect import BINANCE
@@ -48,7 +46,7 @@ _LONGEST_WAIT_S = 30.0
 #: The drop copy comes a second later than order entry's own reports; a fill is missing only when it is older than this.
 _LATE_NS = 3 * NS_PER_S
 _TOLD_FILLS = 100_000
-_DROP_COPY_COUNTERS = ("drop_copy_only", "drop_copy_gaps", "drop_copy_fills")
+_DROP_COPY_COUNTERS = ("drop_copy_only", "drop_copy_unequal", "drop_copy_gaps", "drop_copy_fills")
 _PART_1, _PART_2 = record_struct(ORDER_EVENT_1), record_struct(ORDER_EVENT_2)
 
 
@@ -56,7 +54,8 @@ class BinanceFixSession(BinanceAccount):
     """See ``contract.OrderSession``. All methods belong to one event loop; no thread is started.
 
     Arguments as of ``BinanceSpotSession``; the key is an Ed25519 one that may use FIX. A fill that the drop copy tells and
-    order entry did not is counted (``drop_copy_only``) and leads to a reconciliation by ``on_reconnect``.
+    order entry did not is counted (``drop_copy_only``) and leads to a reconciliation by ``on_reconnect``; one that they tell
+    with different figures is counted (``drop_copy_unequal``) and logged.
     """
 
     def __init__(
@@ -113,7 +112,7 @@ class BinanceFixSession(BinanceAccount):
             copied = self._copy.counters
             counted |= {"drop_copy_fills": copied["fills"], "drop_copy_gaps": copied["gaps"]}
             counted["dead_tasks"] += self._copy.deaths
-            counted["drop_copy_only"] = len(self._told.missed)
+            counted |= {"drop_copy_only": len(self._told.missed), "drop_copy_unequal": len(self._told.unequal)}
         return counted
 
     @property
@@ -216,7 +215,7 @@ class BinanceFixSession(BinanceAccount):
     async def my_trades(self, symbol: str, from_id: int | None = None, venue_order_id: int | None = None) -> list[VenueTrade]:
         """See ``BinanceAccount``. They count as told once a reconciliation that has read them is complete. Raises VenueError."""
         trades = await super().my_trades(symbol, from_id, venue_order_id)
-        self._told.read((trade.symbol, trade.trade_id) for trade in trades)
+        self._told.read(trades)
         return trades
 
     # Within
@@ -245,11 +244,7 @@ class BinanceFixSession(BinanceAccount):
         offset.begin_round()
         for _ in range(_CLOCK_SAMPLES):
             sent = self._clock.now_ns()
-            answer = await self._rest.request("GET", "/api/v3/time", {}, signed=False)
-            try:
-                server_ms = decode_server_time(answer.body).server_time
-            except msgspec.MsgspecError:
-                raise VenueError("/api/v3/time", answer.body[:80], '{"serverTime": ms}', "check venue.rest_url") from None
+            server_ms = await self._account.server_time_ms()
             offset.sample(sent, self._clock.now_ns(), server_ms)
 
     async def _watch_clock(self) -> None:
@@ -289,6 +284,8 @@ class BinanceFixSession(BinanceAccount):
                 missed = self._told.find_missed(copy, self._desk.venue_ns() - _LATE_NS)
                 for symbol, trade_id in missed:
                     _log.error("the drop copy tells fill %d on %s, order entry did not", trade_id, self.symbols[symbol])
+                for symbol, trade_id in self._told.find_unequal(copy):
+                    _log.error("the drop copy tells fill %d on %s with other figures", trade_id, self.symbols[symbol])
                 overdue = overdue or bool(missed)
                 if overdue:
                     await self._reconcile()
@@ -333,9 +330,11 @@ class _ToldFills:
 
     def __init__(self, sink: RecordSink) -> None:
         self.missed: set[tuple[int, int]] = set()
+        self.unequal: set[tuple[int, int]] = set()
         self._sink = sink
-        self._told: dict[tuple[int, int], None] = {}
-        self._read: dict[tuple[int, int], None] = {}
+        #: (symbol, trade id) -> (price, quantity).
+        self._told: dict[tuple[int, int], tuple[int, int]] = {}
+        self._read: dict[tuple[int, int], tuple[int, int]] = {}
 
     def deliver(self, source: int, records: NDArray[Any]) -> None:
         self._sink.deliver(source, records)
@@ -343,12 +342,12 @@ class _ToldFills:
         for start in range(0, len(raw), _PART_1.size + _PART_2.size):
             first, second = _PART_1.unpack_from(raw, start), _PART_2.unpack_from(raw, start + _PART_1.size)
             if first[3] == Kind.ORDER_EVENT and first[12] == OrderEventKind.TRADE:
-                self._told[first[8], second[2]] = None
+                self._told[first[8], second[2]] = first[9], first[10]
         _bound(self._told)
 
-    def read(self, fills: Iterable[tuple[int, int]]) -> None:
-        """Fills, (symbol, trade id), that somebody was given who may yet fail to tell them."""
-        self._read.update(dict.fromkeys(fills))
+    def read(self, fills: Iterable[VenueTrade]) -> None:
+        """Fills that somebody was given who may yet fail to tell them."""
+        self._read.update({(fill.symbol, fill.trade_id): (fill.price, fill.qty) for fill in fills})
         _bound(self._read)
 
     def add_read(self) -> None:
@@ -368,8 +367,15 @@ class _ToldFills:
         self.missed.update(found)
         return found
 
+    def find_unequal(self, copy: DropCopy) -> list[tuple[int, int]]:
+        """Fills that were told here with another price or quantity than the drop copy's, each once."""
+        both = [name for name in copy.fills.keys() & self._told.keys() if name not in self.unequal]
+        found = [name for name in both if self._told[name] != (copy.fills[name].price, copy.fills[name].qty)]
+        self.unequal.update(found)
+        return found
 
-def _bound(fills: dict[tuple[int, int], None]) -> None:
+
+def _bound(fills: dict[tuple[int, int], tuple[int, int]]) -> None:
     while len(fills) > _TOLD_FILLS:
         del fills[next(iter(fills))]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import socket
 import ssl
 from pathlib import Path
 
@@ -143,6 +144,20 @@ def test_session_that_could_not_be_reconciled_is_begun_anew() -> None:
             assert len(gateway.connections) == 3
 
     asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_the_socket_sends_at_once_and_notices_a_silent_peer() -> None:
+    async def user(desk: Desk) -> None:
+        session = desk.entry._keeper.current
+        assert session is not None
+        assert session._transport is not None
+        raw = session._transport.get_extra_info("socket")
+        options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY), (socket.SOL_SOCKET, socket.SO_KEEPALIVE)]
+        assert all(raw.getsockopt(*option) for option in options)
+        assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+        assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
+
+    play(idle, user)
 
 
 def test_gateway_that_is_not_there_raises() -> None:
