@@ -328,6 +328,7 @@ def test_the_parameters_name_each_order_and_the_list() -> None:
         "symbol": "AAAUSDT",
         "listClientOrderId": client_order_id(KEY).replace("STL-", "STG-"),
         "newOrderRespType": "FULL",
+        "selfTradePreventionMode": "EXPIRE_MAKER",
         "workingSide": "BUY",
         "workingQuantity": "2",
         "pendingSide": "SELL",

@@ -356,6 +356,7 @@ def test_a_listing_that_cannot_be_used_is_an_error(status: int, body: Any) -> No
 def test_an_order_the_venue_does_not_know_is_none_and_both_ids_were_asked() -> None:
     async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
         listing("/api/v3/order", {"code": -2013, "msg": "Order does not exist."}, 400)(venue)
+        listing("/api/v3/orderList", {"code": -2013, "msg": "Order list does not exist."}, 400)(venue)
         assert await session.find_order("AAAUSDT", key=KEY) is None
         assert await session.find_order("AAAUSDT", venue_order_id=5) is None
         asked = [r for r in venue.rest_requests if "/order?" in r]
@@ -424,7 +425,8 @@ def test_while_the_venue_has_us_wait_a_connection_that_stands_asks_nothing_for_i
         assert (link.frames_sent, len(venue.connections)) == (sent, connected)
         session._desk.budget._paused_until_ns = 0
         session._keeper.replace_soon(link)
-        await until(lambda: len(venue.connections) == connected + 1)
+        await until(lambda: session._keeper.current not in (None, link))
+        assert len(venue.connections) == connected + 1
 
     play(scenario)
 

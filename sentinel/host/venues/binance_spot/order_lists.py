@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sentinel.host.venues.binance_spot.requests import SELF_TRADE
 from sentinel.units import format_e8_short
 from sentinel.wire import Side, TimeInForce, client_order_id, parse_client_order_id
 
@@ -122,6 +123,7 @@ def list_params(first_key: int, symbol: str, wanted: OrderList) -> Params | None
     """The parameters of ``list_method``; None for values that cannot be a list."""
     keys = list_keys(first_key, wanted)
     params: Params | None = {"symbol": symbol, "listClientOrderId": list_id(first_key), "newOrderRespType": "FULL"}
+    params["selfTradePreventionMode"] = SELF_TRADE
     if isinstance(wanted, Oco):
         legs = [("above", wanted.above), ("below", wanted.below)]
         params = _with_amounts(params, "", wanted.side, wanted.qty)
