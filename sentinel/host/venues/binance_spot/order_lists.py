@@ -122,8 +122,8 @@ def list_cancel_id(first_key: int) -> str:
 def list_params(first_key: int, symbol: str, wanted: OrderList) -> Params | None:
     """The parameters of ``list_method``; None for values that cannot be a list."""
     keys = list_keys(first_key, wanted)
-    params: Params | None = {"symbol": symbol, "listClientOrderId": list_id(first_key), "newOrderRespType": "FULL"}
-    params["selfTradePreventionMode"] = SELF_TRADE
+    head: Params = {"symbol": symbol, "listClientOrderId": list_id(first_key), "newOrderRespType": "FULL"}
+    params: Params | None = head | {"selfTradePreventionMode": SELF_TRADE}
     if isinstance(wanted, Oco):
         legs = [("above", wanted.above), ("below", wanted.below)]
         params = _with_amounts(params, "", wanted.side, wanted.qty)
