@@ -153,6 +153,7 @@ def order_of(number: int) -> dict[str, str]:
         "price": PRICE,
         "newClientOrderId": client_order_id(client_key(1, 1, number)),
         "newOrderRespType": "FULL",
+        "selfTradePreventionMode": "EXPIRE_MAKER",
     }
 
 
@@ -213,7 +214,7 @@ class Ccxt:
 
     async def place(self, number: int) -> int:
         order = order_of(number)
-        names = ("timeInForce", "newClientOrderId", "newOrderRespType")
+        names = ("timeInForce", "newClientOrderId", "newOrderRespType", "selfTradePreventionMode")
         begin = time.perf_counter_ns()
         self._exchange.create_order(
             f"{BASE}/{QUOTE}", "limit", "buy", float(QTY), float(PRICE), {name: order[name] for name in names}

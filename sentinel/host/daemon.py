@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sentinel.config import Config, VenueConfig
 from sentinel.engine.readout import trading_state
 from sentinel.errors import ConfigError, ControlError, FeedError, VenueError
+from sentinel.host.account_claim import AccountClaim
 from sentinel.host.book_watch import BookWatch
 from sentinel.host.cards.attached import AttachedCard
 from sentinel.host.clock import ClockSource, LiveClock
@@ -116,6 +117,7 @@ class Daemon:
         self.feed: MarketFeed | None = None
         self.patrol: Patrol | None = None
         self.recovery = Recovery()
+        self._claim: AccountClaim | None = None
         self.arming = LiveArming(self.host, self.clock, config.live.arming_hours) if config.mode == "live" else None
         key = "" if credentials is None else masked(credentials.api_key)
         self.desk = ControlDesk(self, self.host, self.clock, config, self.arming, key, card)
@@ -186,6 +188,8 @@ class Daemon:
             self.paths = self.paths or self.session.paths()
             _log.info("order paths: %s", "; ".join(path.text() for path in self.paths))
             await self.session.close()
+        if self._claim is not None:
+            self._claim.release()
         if not self.state_hash:
             ring = self.host.ring
             self.ring_usage = {
@@ -245,6 +249,8 @@ class Daemon:
 
     async def _open_session(self, stop: asyncio.Event) -> None:
         assert self._credentials is not None
+        if not self.lockstep:
+            self._claim = AccountClaim.take(self._orders_at, self._credentials.api_key)
         wait_s = _RETRY_MIN_S
         while not stop.is_set():
             session = new_session(
@@ -278,7 +284,8 @@ class Daemon:
                 continue
             self.session = session
             self.gateway.session = session
-            self.patrol = Patrol(session, self.host, self.ingress, SOURCE_ORDERS, self.clock, self.config.reconcile)
+            reconciling = self.config.reconcile
+            self.patrol = Patrol(session, self.host, self.ingress, SOURCE_ORDERS, self.clock, reconciling, self.recovery)
             for _ in range(_REHEARSALS):
                 self.gateway.rehearse()
             return

@@ -39,6 +39,7 @@ from sentinel.host.discrepancy import (
 )
 from sentinel.host.ports import Clock, RecordSink
 from sentinel.host.reconcile import reconcile
+from sentinel.host.recovery import Recovery
 from sentinel.host.repair import explain_balances, tell_missed
 from sentinel.host.venues.contract import OrderSession
 from sentinel.host.venues.order_events import RecordBatch
@@ -100,6 +101,7 @@ class Patrol:
         sink, source: where missed events go.
         clock: time of records.
         config: how often.
+        recovery: whose turns the patrol's own reconciliations wait for.
 
     ``pending_requests`` is 1 while a check is under way, for lock-step. ``counters``: checks made, ``postponed`` for want of
     room or with orders in doubt, ``failures`` of the venue to answer, ``told`` differences, ``unexplained`` ones,
@@ -107,8 +109,16 @@ class Patrol:
     """
 
     def __init__(
-        self, session: OrderSession, engine: Engine, sink: RecordSink, source: int, clock: Clock, config: ReconcileConfig
+        self,
+        session: OrderSession,
+        engine: Engine,
+        sink: RecordSink,
+        source: int,
+        clock: Clock,
+        config: ReconcileConfig,
+        recovery: Recovery | None = None,
     ) -> None:
+        self._recovery = recovery or Recovery()
         self._session = session
         self._engine = engine
         self._sink = sink
@@ -192,7 +202,8 @@ class Patrol:
         """
         if self._recovering:
             raise ControlError("trading state", "RECOVERING", "a reconciled session", "try again in a moment")
-        await self._adopt()
+        if not await self._recovery.take_turn(self._adopt) or self._recovering:
+            raise ControlError("order session", "reconnected", "one that outlives its reconciliation", "try again in a moment")
         halted = np.flatnonzero(self._engine.state.symbols["halt"] & HALT_RECONCILE)
         for symbol in halted.tolist():
             self._control(Command.SYMBOL_RESUME, symbol, HALT_RECONCILE)
@@ -334,6 +345,7 @@ class Patrol:
             await self._repair(confirmed)
 
     async def _repair(self, confirmed: list[Discrepancy]) -> None:
+        agreement = self._agreements
         for one in confirmed:
             self.counters["told"] += 1
             _log.warning("differs from the venue: %s", one.text(self._session.symbols))
@@ -348,7 +360,13 @@ class Patrol:
             if explanation.complete:
                 _log.warning("%d trades of somebody else explain the balances: taken over", len(explanation.trades))
                 self.counters["foreign_trades"] += len(explanation.trades)
-                await self._adopt()
+
+                async def adopt() -> None:
+                    # What the trades explain is a comparison from before this turn.
+                    if agreement == self._agreements:
+                        await self._adopt()
+
+                await self._recovery.take_turn(adopt)
 
     async def _adopt(self) -> None:
         await reconcile(self._session, self._engine.state, self._sink, self._source, self._clock)

@@ -1,7 +1,8 @@
 """Reconciliations with the venue one after another, of which only the newest may end RECOVERING.
 
 A session asks for one after each reconnect, the drop copy's watch for one after a missed fill, and neither knows of the
-other. One that was asked for before a newer loss knows nothing of what happened since.
+other. One that was asked for before a newer loss knows nothing of what happened since. The patrol's and the operator's have
+their turn among them, and leave it to the reconciliation of a loss that came meanwhile.
 """
 
 from __future__ import annotations
@@ -36,3 +37,14 @@ class Recovery:
         newest = number == self.counters["begun"]
         self.counters["completed" if newest else "superseded"] += 1
         return newest
+
+    async def take_turn(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """Await ``work()``, a reconciliation without a loss, never beside another's, and whether there was none meanwhile.
+
+        With a loss since the call it does no work: the loss's own reconciliation knows more. What ``work`` raises is passed on.
+        """
+        known = self.counters["begun"]
+        async with self._alone:
+            if known == self.counters["begun"]:
+                await work()
+        return known == self.counters["begun"]

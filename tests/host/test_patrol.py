@@ -15,6 +15,7 @@ from sentinel.engine.layout import HALT_MISMATCH, HALT_OPERATOR, HALT_RECONCILE
 from sentinel.engine.state import EngineState
 from sentinel.errors import ControlError, VenueError
 from sentinel.host.patrol import Inspection, Patrol
+from sentinel.host.recovery import Recovery
 from sentinel.host.venues.contract import VenueOrder
 from sentinel.units import E8, NS_PER_S
 from sentinel.wire import NO_SYMBOL, Command, Kind, OrderEventKind, OrderState, TradingState
@@ -51,7 +52,9 @@ class Watched:
         self.clock = ManualClock()
         self.clock.ns = self.world.now
         engine = Engine(self.world)
-        self.patrol = Patrol(self.truth, engine, engine, 3, self.clock, ReconcileConfig(**config))  # type: ignore[arg-type]
+        self.recovery = Recovery()
+        settings = ReconcileConfig(**config)  # type: ignore[arg-type]
+        self.patrol = Patrol(self.truth, engine, engine, 3, self.clock, settings, self.recovery)  # type: ignore[arg-type]
 
     async def turn(self, seconds: float = 1.0) -> None:
         """Time passes, and what became due is checked."""
@@ -264,6 +267,97 @@ def test_an_operator_accepts_what_nothing_explains(caplog: pytest.LogCaptureFixt
     assert "taken over from the venue: balance of BBBUSDT" in caplog.text
     assert watched.world.symbol(1)["inventory"] == 1_000 * E8 + 7
     assert watched.world.symbol(1)["open_buy"] == 9 * E8
+
+
+def _listings_in_turn(watched: Watched) -> list[str]:
+    """Whose listing of the account was begun, in order; a second one beside another would be seen."""
+    seen: list[str] = []
+    listing = watched.truth.balances
+
+    async def balances() -> Any:
+        seen.append("begun")
+        for _ in range(3):
+            await asyncio.sleep(0)
+        seen.append("done")
+        return await listing()
+
+    watched.truth.balances = balances  # type: ignore[method-assign]
+    return seen
+
+
+def test_an_operators_reconciliation_waits_for_one_that_is_under_way() -> None:
+    async def scenario(watched: Watched) -> None:
+        seen = _listings_in_turn(watched)
+        go_on = asyncio.Event()
+
+        async def load() -> None:
+            seen.append("load begun")
+            await go_on.wait()
+            seen.append("load done")
+
+        loading = asyncio.ensure_future(watched.recovery.load(watched.recovery.begin(), load))
+        await asyncio.sleep(0)
+        accepting = asyncio.ensure_future(watched.patrol.accept())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert seen == ["load begun"]
+        go_on.set()
+        assert await loading
+        await accepting
+        assert seen == ["load begun", "load done", "begun", "done"]
+
+    watch(scenario)
+
+
+def test_two_operators_reconcile_one_after_another() -> None:
+    async def scenario(watched: Watched) -> None:
+        seen = _listings_in_turn(watched)
+        await asyncio.gather(watched.patrol.accept(), watched.patrol.accept())
+        assert seen == ["begun", "done"] * 2
+
+    watch(scenario)
+
+
+@pytest.mark.parametrize("when", ["before its turn", "during it"])
+def test_an_operators_reconciliation_with_a_loss_meanwhile_lifts_no_halt(when: str) -> None:
+    async def scenario(watched: Watched) -> None:
+        watched.truth.add_order(None, symbol=1)
+        await watched.turns(7)
+        assert watched.halts() == [0, HALT_RECONCILE]
+        if when == "during it":
+            watched.truth.during_balances.append(watched.recovery.begin)
+        accepting = asyncio.ensure_future(watched.patrol.accept())
+        if when == "before its turn":
+            await watched.recovery._alone.acquire()
+            await asyncio.sleep(0)
+            watched.recovery.begin()
+            watched.recovery._alone.release()
+        with pytest.raises(ControlError, match="reconnected"):
+            await accepting
+        assert watched.halts() == [0, HALT_RECONCILE]
+
+    watch(scenario)
+
+
+def test_balances_are_not_taken_over_on_an_explanation_from_before_a_loss() -> None:
+    async def scenario(watched: Watched) -> None:
+        watched.truth.fill(watched.truth.add_order(None), 4, OrderState.FILLED)
+        await watched.recovery._alone.acquire()
+        watched.world.wait(65 * NS_PER_S)
+        for _ in range(3):
+            watched.world.wait(NS_PER_S)
+            watched.clock.ns = watched.world.now
+            watched.patrol.tick(watched.world.now)
+            for _ in range(50):
+                await asyncio.sleep(0)
+        assert watched.patrol.pending_requests, "the patrol waits for its turn"
+        watched.recovery.begin()
+        watched.recovery._alone.release()
+        while watched.patrol.pending_requests:
+            await asyncio.sleep(0)
+        assert watched.world.symbol()["inventory"] == 1_000 * E8
+
+    watch(scenario)
 
 
 def test_lifting_a_halt_of_ours_leaves_the_operators() -> None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from sentinel.engine.orders import QUERY_INTERVAL_NS
 from sentinel.engine.state import CLOCK_BOUND_NS
 from sentinel.errors import JournalError, RouteError, VenueError
+from sentinel.host.account_claim import AccountClaim
 from sentinel.host.clock import LiveClock
 from sentinel.host.live import check_mode
 from sentinel.host.ports import Clock
@@ -65,8 +66,10 @@ class SessionDesk:
         store: RouteStore,
         clock: Clock,
         boundary: Callable[[str, str], None] | None = None,
+        claim: AccountClaim | None = None,
     ) -> None:
         self.setup = setup
+        self._claim = claim
         self.store = store
         self._clock = clock
         self._boundary = boundary
@@ -80,13 +83,17 @@ class SessionDesk:
     def open(
         cls, setup: VenueSetup, boundary: Callable[[str, str], None] | None = None, clock: Clock | None = None
     ) -> SessionDesk:
-        """Take the store's lock; nothing is connected yet. Raises JournalError, RouteError for live settings."""
+        """Take the locks of store and account; nothing is connected yet. Raises JournalError, RouteError for live settings."""
         require_paper([setup])
         store = RouteStore.open(setup.config.store.directory)
+        claim = None
         try:
-            return cls(setup, store, clock or LiveClock(), boundary)
+            claim = AccountClaim.take(setup.config.venue, setup.credentials.api_key)
+            return cls(setup, store, clock or LiveClock(), boundary, claim)
         except BaseException:
             store.close()
+            if claim is not None:
+                claim.release()
             raise
 
     async def connect(self) -> list[Settled]:
@@ -126,12 +133,14 @@ class SessionDesk:
         return Settled(order, outcome)
 
     async def close(self) -> None:
-        """Close the connection and release the store."""
+        """Close the connection and release the store and the account."""
         try:
             with contextlib.suppress(VenueError, OSError):
                 await self.session.close()
         finally:
             self.store.close()
+            if self._claim is not None:
+                self._claim.release()
 
     def _pass(self, boundary: str) -> None:
         if self._boundary is not None:

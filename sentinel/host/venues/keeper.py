@@ -47,6 +47,8 @@ class LinkOwner(Protocol):
 class Preparation(Protocol):
     """What makes a new connection fit for orders, and finds out whether it still is; see ``binance_spot.handshake.Handshake``."""
 
+    def must_wait(self) -> bool: ...
+
     async def prepare(self, link: Link) -> None: ...
 
     async def measure_offset(self, link: Link) -> int: ...
@@ -162,11 +164,11 @@ class LinkKeeper:
                     self._replace = False
                     await self._hand_over()
                 continue
-            if self._replace or loop.time() - born > _ROTATE_AFTER_S:
+            if (self._replace or loop.time() - born > _ROTATE_AFTER_S) and not self._handshake.must_wait():
                 if await self._succeed():
                     born = checked = loop.time()
                 continue
-            if self._check or loop.time() - checked > _CHECK_EVERY_S:
+            if (self._check or loop.time() - checked > _CHECK_EVERY_S) and not self._handshake.must_wait():
                 self._check = False
                 checked = loop.time()
                 await self._check_current()
@@ -220,6 +222,8 @@ class LinkKeeper:
         link.close()
 
     async def _establish(self) -> Link:
+        if self._handshake.must_wait():
+            raise VenueError("order connection", "told to wait", "no connection before that is over", "wait for the reconnect")
         await self._await_turn()
         link = await Link.open(self._url, self._owner.on_message, self._on_lost)
         self._links.append(link)

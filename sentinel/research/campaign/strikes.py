@@ -55,7 +55,7 @@ class Strikes:
             self._at(end_s, lambda: venue.gateway.keys.restore(self._key))
         if scenario.siblings:
             self._exchange.ledger.accounts[SIBLING].trade_group = ACCOUNT
-            self._exchange.desk.default_stp = "EXPIRE_BOTH"
+            self._exchange.desk.forced_stp = "EXPIRE_BOTH"
         for second in scenario.siblings:
             self._at(second, self._sibling)
         for second, after_s in scenario.shutdowns:

@@ -48,6 +48,8 @@ class OrderDesk:
         self.on_list_order: Callable[[Order], None] = lambda order: None
         self.cancel_list: Callable[[int, str | None], dict[str, Any]] = lambda list_id, cancel_id: {}
         self.default_stp = "EXPIRE_MAKER"  # of orders that name none
+        #: Of all orders, whatever they name: both ways an order of ours may end can then be struck.
+        self.forced_stp: str | None = None
         self.last_price = last_price
         self.account_trades: dict[tuple[str, int], list[dict[str, Any]]] = {}
         self._print_trades = print_trades
@@ -87,6 +89,8 @@ class OrderDesk:
 
     def validate(self, params: Mapping[str, str]) -> tuple[int, OrderRequest]:
         """What is refused before the matching engine: shape, symbol status and filters. Raises ApiError."""
+        if self.forced_stp is not None:
+            params = {**params, "selfTradePreventionMode": self.forced_stp}
         request = read_order(params, self.default_stp)
         index = self.symbol_index(request.symbol)
         instrument = self.instruments[index]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,25 @@ def test_ids_of_two_runs_differ_and_a_run_beside_another_is_refused(tmp_path: Pa
         await execute_live(venues.setups(), buy(1, 104), False)
         ids = [order.client_id for name in ("binance", "coinbase") for order in venues.orders(name)]
         assert len(ids) == len(set(ids)) == 2
+
+    run(tmp_path, monkeypatch, scenario)
+
+
+def test_a_run_beside_another_of_the_same_account_is_refused_whatever_its_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(venues: Venues) -> None:
+        first = asyncio.ensure_future(execute_live(venues.setups(), buy(1), False))
+        await asyncio.sleep(0)
+        elsewhere = []
+        for setup in venues.setups():
+            store = setup.config.store.model_copy(update={"directory": tmp_path / f"other-{setup.name}"})
+            elsewhere.append(replace(setup, config=setup.config.model_copy(update={"store": store})))
+        with pytest.raises(JournalError, match="no other process of this machine sends orders for"):
+            await execute_live(elsewhere, buy(1), False)
+        await first
+        await execute_live(elsewhere, buy(1), False)
+        assert len(venues.orders("binance")) + len(venues.orders("coinbase")) == 2
 
     run(tmp_path, monkeypatch, scenario)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sentinel.errors import VenueError
 from sentinel.host.venues import keeper
 from sentinel.host.venues.coinbase import ended
 from sentinel.host.venues.contract import LocalCode
@@ -238,6 +239,54 @@ def test_a_key_revoked_in_mid_run_halts_orders_for_good(venue: str, caplog: pyte
         assert (await rig.heard(OrderEventKind.NOT_SENT, key=ORDER + 2)).code == LocalCode.KEY_REFUSED
         assert rig.trades_at_the_venue() == 0
         assert "refuses" in caplog.text
+
+    play(venue, scenario)
+
+
+def refusals(rig: Rig) -> Callable[[], int]:
+    """How many REST requests with a key that it refuses the venue has had from now on."""
+    if rig.name != COINBASE:
+        keys = rig.server.gateway.keys
+        begun = keys.refused
+        return lambda: keys.refused - begun
+    rest, seen = rig.server._rest, []
+    original = rest.answer
+
+    async def answer(request: Any) -> Any:
+        response = await original(request)
+        if response.status == 401:
+            seen.append(request)
+        return response
+
+    rest.answer = answer
+    return lambda: len(seen)
+
+
+def test_with_a_refused_key_questions_end_and_cancels_are_still_tried(venue: str) -> None:
+    async def scenario(rig: Rig) -> None:
+        await rests(rig)
+        count = refusals(rig)
+        (rig.server.keys if venue == COINBASE else rig.server.gateway.keys).revoke(KEY)
+        session: Any = rig.session
+        for _ in range(10):
+            for listing in (session.balances, session.open_orders):
+                with pytest.raises(VenueError):
+                    await listing()
+            session.query(ORDER, rig.symbols[0])
+        await until(lambda: session.pending_requests == 0)
+        assert session.halted is not None
+        assert not session.ready
+        assert not session.has_room
+        assert count() <= 3, "one question, and what was under way with it"
+        rig.place(key=ORDER + 1)
+        assert (await rig.heard(OrderEventKind.NOT_SENT, key=ORDER + 1)).code == LocalCode.KEY_REFUSED
+        session.cancel(ORDER, rig.symbols[0])
+        if rig.acceptor is not None:
+            # Its sessions stand: who is logged on by FIX still is.
+            await rig.heard(OrderEventKind.CANCELED)
+        else:
+            await rig.heard(OrderEventKind.CANCEL_REJECTED)
+            assert count() >= 2, "the cancel has left"
 
     play(venue, scenario)
 

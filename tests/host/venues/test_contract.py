@@ -328,6 +328,19 @@ def test_nothing_is_sent_without_a_connection(venue: str) -> None:
     play(venue, scenario)
 
 
+def test_an_order_is_cancelled_while_its_connection_is_down(venue: str) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.place(price=90 * E8, tif=GTC)
+        await rig.heard(OrderEventKind.ACKED)
+        rig.cut()
+        await until(lambda: not rig.session.ready)
+        rig.session.cancel(ORDER, rig.symbols[0])
+        await until(lambda: rig.exchange.open_orders("paper", {}) == [])
+        await rig.heard(OrderEventKind.CANCELED)
+
+    play(venue, scenario)
+
+
 def test_a_new_session_reconciles_what_it_did_not_hear(venue: str) -> None:
     async def scenario(rig: Rig) -> None:
         rig.place(qty=8 * E8, tif=GTC)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from sentinel.host.clock import LiveClock
+from sentinel.host.reconcile import EngineView, LiveOrder, reconcile
 from sentinel.host.venues import keeper
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Leg, Oco, Oto, Otoco
 from sentinel.host.venues.binance_spot.order_lists import OrderList, list_id, list_params
@@ -153,12 +155,77 @@ def test_orders_of_a_cancelled_list_are_found_although_the_venue_has_renamed_the
         later = rig.new_session()
         assert isinstance(later, BinanceSpotSession)
         await later.connect()
-        later.recall_list(ABOVE, 2)
-        for key in (ABOVE, BELOW):
+        for key in (BELOW, ABOVE):
             found = await later.find_order("AAAUSDT", key)
             assert found is not None
             assert (found.key, found.state) == (key, OrderState.CANCELED)
+        assert await later.find_order("AAAUSDT", BELOW + 1) is None
         await later.close()
+
+    play(BINANCE, scenario)
+
+
+@pytest.mark.parametrize("first", [ABOVE, BELOW])
+def test_an_open_list_of_an_earlier_session_is_cancelled_as_one_and_its_orders_are_found_after_it(first: int) -> None:
+    async def scenario(rig: Rig) -> None:
+        await with_oco(rig)
+        await rig.session.close()
+        rig.session = later = rig.new_session()
+        assert isinstance(later, BinanceSpotSession)
+        await later.connect()
+        rig.sink.take()
+        assert {order.key for order in await later.open_orders()} == {ABOVE, BELOW}
+        later.cancel(first, "AAAUSDT")
+        await ends(rig, (ABOVE, CANCELED), (BELOW, CANCELED))
+        for key in (ABOVE, BELOW):
+            later.query(key, "AAAUSDT")
+            assert (await rig.heard(STATUS, key=key)).state == OrderState.CANCELED
+        assert rig.of(NOT_FOUND, key=ABOVE) + rig.of(NOT_FOUND, key=BELOW) == []
+
+    play(BINANCE, scenario)
+
+
+def test_a_restarted_engine_holds_the_fill_and_the_end_of_a_list_that_was_cancelled_by_hand_while_it_was_away() -> None:
+    async def scenario(rig: Rig) -> None:
+        await with_oco(rig)
+        await rig.session.close()
+        rig.exchange.take(0, Side.BUY, 5 * E8, 101 * E8)
+        params = {"symbol": "AAAUSDT", "listClientOrderId": list_id(ABOVE)}
+        rig.exchange.order_list("cancel", "paper", params)
+        rig.session = rig.new_session()
+        await rig.session.connect()
+        rig.sink.take()
+        view = EngineView((LiveOrder(ABOVE, 0), LiveOrder(BELOW, 0)), {})
+        outcome = await reconcile(rig.session, view, rig.sink, 5, LiveClock())
+        assert (outcome.resolved, outcome.not_found) == (2, 0)
+        assert {event.key: event.state for event in rig.of(STATUS, key=ABOVE) + rig.of(STATUS, key=BELOW)} == {
+            ABOVE: OrderState.CANCELED,
+            BELOW: OrderState.CANCELED,
+        }
+
+    play(BINANCE, scenario)
+
+
+def test_lists_of_others_are_asked_about_once_and_change_nothing() -> None:
+    async def scenario(rig: Rig) -> None:
+        params = list_params(ABOVE, "AAAUSDT", SELL_OCO)
+        assert params is not None
+        rig.exchange.order_list(
+            "oco", "paper", {name: str(value) for name, value in params.items()} | {"listClientOrderId": "web"}
+        )
+        session = session_of(rig)
+        asked: list[int] = []
+        listing = session._account.open_order_lists
+
+        async def count() -> Any:
+            asked.append(1)
+            return await listing()
+
+        session._account.open_order_lists = count  # type: ignore[method-assign]
+        for _ in range(3):
+            assert len(await session.open_orders()) == 2
+        assert asked == [1]
+        assert session._desk.leg_of == {}
 
     play(BINANCE, scenario)
 
@@ -261,6 +328,7 @@ def test_the_parameters_name_each_order_and_the_list() -> None:
         "symbol": "AAAUSDT",
         "listClientOrderId": client_order_id(KEY).replace("STL-", "STG-"),
         "newOrderRespType": "FULL",
+        "selfTradePreventionMode": "EXPIRE_MAKER",
         "workingSide": "BUY",
         "workingQuantity": "2",
         "pendingSide": "SELL",

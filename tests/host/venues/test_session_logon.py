@@ -265,15 +265,27 @@ def test_a_refusal_on_reconnect_ends_the_trying(status: int, code: int) -> None:
     scripted(scenario)
 
 
-@pytest.mark.parametrize(
-    ("status", "code"), [(500, -1000), (503, -1008), (400, -1021), (429, -1003), (403, 0), (400, -1007), (400, -9999)]
-)
+@pytest.mark.parametrize(("status", "code"), [(500, -1000), (503, -1008), (400, -1021), (403, 0), (400, -1007), (400, -9999)])
 def test_a_refusal_that_may_pass_is_tried_again(status: int, code: int) -> None:
     async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
         venue.refuse_logon = (status, code)
         venue.connections[-1].transport.abort()
         await until(lambda: venue.logons >= 3)
         venue.refuse_logon = None
+        await until(lambda: session.ready)
+        assert session.halted is None
+
+    scripted(scenario)
+
+
+def test_a_logon_refused_for_a_limit_is_tried_again_only_when_the_wait_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
+        venue.refuse_logon = (429, -1003)
+        venue.connections[-1].transport.abort()
+        await until(lambda: caplog.text.count("told to wait") >= 3)
+        assert venue.logons == 2
+        venue.refuse_logon = None
+        session._desk.budget._paused_until_ns = 0
         await until(lambda: session.ready)
         assert session.halted is None
 

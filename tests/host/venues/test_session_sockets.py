@@ -356,6 +356,7 @@ def test_a_listing_that_cannot_be_used_is_an_error(status: int, body: Any) -> No
 def test_an_order_the_venue_does_not_know_is_none_and_both_ids_were_asked() -> None:
     async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
         listing("/api/v3/order", {"code": -2013, "msg": "Order does not exist."}, 400)(venue)
+        listing("/api/v3/orderList", {"code": -2013, "msg": "Order list does not exist."}, 400)(venue)
         assert await session.find_order("AAAUSDT", key=KEY) is None
         assert await session.find_order("AAAUSDT", venue_order_id=5) is None
         asked = [r for r in venue.rest_requests if "/order?" in r]
@@ -374,6 +375,58 @@ def test_retry_after_of_a_listing_stops_orders_too() -> None:
         assert sink.take()[0].code == LocalCode.PAUSED
         with pytest.raises(VenueError, match="PAUSED"):
             await session.open_orders()
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("status", [418, 429])
+def test_a_connection_lost_while_the_venue_has_us_wait_is_made_anew_only_after_that(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
+        listing("/api/v3/account", {"code": -1003, "msg": "x"}, status, {"Retry-After": "3600"})(venue)
+        with pytest.raises(VenueError, match=str(status)):
+            await session.balances()
+        connected = len(venue.connections)
+        venue.connections[-1].transport.abort()
+        await until(lambda: caplog.text.count("told to wait") >= 3)
+        assert not session.ready
+        assert (len(venue.connections), len(venue.subscriptions)) == (connected, 1)
+        budget = session._desk.budget
+        budget._paused_until_ns = budget._banned_until_ns = 0
+        await until(lambda: session.ready)
+        assert len(venue.subscriptions) == 2
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("reason", ["a successor", "the clock"])
+def test_while_the_venue_has_us_wait_a_connection_that_stands_asks_nothing_for_itself(reason: str) -> None:
+    async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
+        link = session.links[0]
+        sent, connected = link.frames_sent, len(venue.connections)
+        session._desk.budget.pause(429, None, session._desk.venue_ns())
+        looked = []
+        handshake = session._keeper._handshake
+        must_wait = handshake.must_wait
+
+        def look() -> bool:
+            looked.append(must_wait())
+            return looked[-1]
+
+        handshake.must_wait = look  # type: ignore[method-assign]
+        if reason == "a successor":
+            session._keeper.replace_soon(link)
+        else:
+            session._keeper.check_soon(link)
+        await until(lambda: bool(looked))
+        await asyncio.sleep(0)
+        assert looked[0]
+        assert (link.frames_sent, len(venue.connections)) == (sent, connected)
+        session._desk.budget._paused_until_ns = 0
+        session._keeper.replace_soon(link)
+        await until(lambda: session._keeper.current not in (None, link))
+        assert len(venue.connections) == connected + 1
 
     play(scenario)
 

@@ -16,7 +16,8 @@ from sentinel.host.venues.binance_spot import translate
 from sentinel.host.venues.binance_spot.account_rest import AccountRest
 from sentinel.host.venues.binance_spot.desk import Desk
 from sentinel.host.venues.binance_spot.instruments import read_instruments
-from sentinel.host.venues.binance_spot.order_lists import VenueList, list_id
+from sentinel.host.venues.binance_spot.messages import ListResult
+from sentinel.host.venues.binance_spot.order_lists import MOST_ORDERS, VenueList, list_first_key, list_id
 from sentinel.host.venues.binance_spot.signed_rest import SignedRest
 from sentinel.host.venues.binance_spot.signing import Credentials
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
@@ -38,6 +39,7 @@ class BinanceAccount:
         self._desk = Desk(self.symbols, clock, sink, source, self.venue)
         self._rest = SignedRest(venue, credentials, self._desk.budget, self._desk.venue_ns)
         self._account = AccountRest(self._desk, self._rest)
+        self._asked_legs: set[int] = set()
 
     # What the host watches
 
@@ -92,8 +94,16 @@ class BinanceAccount:
         return balance_records(self.venue, self._desk.instruments, totals, self._desk.now_ns())
 
     async def open_orders(self, symbol: str | None = None) -> list[VenueOrder]:
-        """Every open order of the account or of one symbol, foreign ones too. Raises VenueError."""
-        return await self._account.open_orders(self._desk.index, symbol)
+        """Every open order of the account or of one symbol, foreign ones too. Raises VenueError.
+
+        Lists of ours that an earlier session has placed are known from then on: their orders are cancelled and found as such.
+        """
+        orders = await self._account.open_orders(self._desk.index, symbol)
+        if self._account.strange_legs - self._asked_legs:
+            self._asked_legs |= self._account.strange_legs
+            for row in await self._account.open_order_lists():
+                self._adopt_list(row)
+        return orders
 
     async def find_order(self, symbol: str, key: int | None = None, venue_order_id: int | None = None) -> VenueOrder | None:
         """One order by our key or by the venue's id; None when the venue does not know it. Raises VenueError."""
@@ -107,7 +117,20 @@ class BinanceAccount:
                 return found
             if key in self._desk.leg_of:
                 return await self._find_leg(symbol, key)
+        # A list of an earlier session, ended and renamed since: its id follows from the first of at most three keys.
+        for first_key in range(key, max(key - MOST_ORDERS, -1), -1):
+            listed = await self._account.order_list(list_id(first_key))
+            if listed is not None and self._adopt_list(listed) and key in self._desk.leg_of:
+                return await self._find_leg(symbol, key)
         return None
+
+    def _adopt_list(self, row: ListResult) -> bool:
+        """Know a list of ours that an earlier session has placed; False for somebody else's."""
+        first_key = list_first_key(row.list_client_order_id)
+        if first_key is None or len(row.orders) > MOST_ORDERS:
+            return False
+        self._desk.know_list(first_key, len(row.orders))
+        return True
 
     async def _find_leg(self, symbol: str, key: int) -> VenueOrder | None:
         """An order of a list that its own id does not find: a cancel of the list has renamed it."""

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from sentinel.errors import ConfigError, UnitError, VenueError
+from sentinel.host.venues import key_refused
 from sentinel.host.venues.amounts import amount
 from sentinel.host.venues.binance_spot import messages, outcomes, translate
 from sentinel.host.venues.binance_spot.desk import Desk
@@ -40,6 +41,7 @@ class AccountRest:
 
     def __init__(self, desk: Desk, rest: SignedRest) -> None:
         self.pending = 0
+        self.strange_legs: set[int] = set()
         self._desk = desk
         self._rest = rest
 
@@ -75,12 +77,23 @@ class AccountRest:
         )
 
     async def open_orders(self, index: dict[str, int], symbol: str | None = None) -> list[VenueOrder]:
-        """Open orders of the account, or of one symbol at a fraction of the weight."""
+        """Open orders of the account, or of one symbol at a fraction of the weight.
+
+        ``strange_legs`` are then those of ours that belong to a list this session has not placed.
+        """
         params = {} if symbol is None else {"symbol": symbol}
         body = await self._get("/api/v3/openOrders", params, _OPEN_ORDERS_WEIGHT if symbol is None else _SYMBOL_ORDERS_WEIGHT)
-        return self._read(
-            body, lambda raw: [translate.read_order(row, index) for row in messages.decode_orders(raw)], "openOrders"
-        )
+
+        def read(raw: bytes) -> list[VenueOrder]:
+            rows = messages.decode_orders(raw)
+            orders = [translate.read_order(row, index) for row in rows]
+            listed = {
+                order.key for order, row in zip(orders, rows, strict=True) if order.key is not None and row.order_list_id >= 0
+            }
+            self.strange_legs = {key for key in listed if key is not None and key not in self._desk.leg_of}
+            return orders
+
+        return self._read(body, read, "openOrders")
 
     async def order(self, symbol: str, index: dict[str, int], which: Mapping[str, str | int]) -> VenueOrder | None:
         """The order ``which`` names (orderId or origClientOrderId); None when the venue does not know it."""
@@ -174,6 +187,8 @@ class AccountRest:
         return self._read(body, read, "rateLimit/order")
 
     async def _get(self, path: str, params: Mapping[str, str | int], weight: int, signed: bool = True) -> bytes:
+        if signed and self._desk.answers_nothing:
+            raise VenueError(f"request {path}", LocalCode.KEY_REFUSED.name, "a key the venue accepts", key_refused.REMEDY)
         refusal = self._desk.budget.for_request(self._desk.venue_ns(), weight)
         if refusal != LocalCode.NONE:
             raise VenueError(f"request {path}", refusal.name, "room in the venue's limits", "retry in the next minute")

@@ -85,9 +85,13 @@ class RateBudget:
         """A request that was allowed has been answered, or its answer will not come."""
         self._weight_in_flight -= weight
 
+    def is_paused(self, now_ns: int) -> bool:
+        """Whether the venue has told us to wait, or banned us, and the time is not over."""
+        return now_ns < max(self._paused_until_ns, self._banned_until_ns)
+
     def for_order(self, now_ns: int, in_flight: int) -> LocalCode:
         """Whether a new order may leave, NONE if so; its weight is taken then. ``in_flight``: orders without a reply yet."""
-        if now_ns < max(self._paused_until_ns, self._banned_until_ns):
+        if self.is_paused(now_ns):
             return LocalCode.PAUSED
         for window in self._orders.values():
             if window.at(now_ns).used + in_flight >= window.limit:
@@ -96,7 +100,7 @@ class RateBudget:
 
     def for_request(self, now_ns: int, weight: int) -> LocalCode:
         """Whether a request that is no cancel may leave; takes its weight if so, until ``land``."""
-        if now_ns < max(self._paused_until_ns, self._banned_until_ns):
+        if self.is_paused(now_ns):
             return LocalCode.PAUSED
         window = self._weight.at(now_ns)
         if window.used + window.doubtful + weight > window.limit - window.limit // _RESERVE_DIVISOR:
@@ -107,7 +111,7 @@ class RateBudget:
         """Whether less than half of the weight is used and no wait is asked for: takes nothing."""
         window = self._weight.at(now_ns)
         used = window.used + window.doubtful
-        return used < window.limit // _IDLE_DIVISOR and now_ns >= max(self._paused_until_ns, self._banned_until_ns)
+        return used < window.limit // _IDLE_DIVISOR and not self.is_paused(now_ns)
 
     def for_cancel(self, now_ns: int) -> LocalCode:
         """Whether a cancel may leave: through a pause, into the reserve, but not during a ban. Its weight is 1."""

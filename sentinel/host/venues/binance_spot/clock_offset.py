@@ -33,5 +33,10 @@ class ClockOffset:
         self.offset_ns = 0
         self._floor_ns = server_ms * NS_PER_MS
 
+    @property
+    def in_lockstep(self) -> bool:
+        """Whether time stands still where the venue does not say what it is."""
+        return self._floor_ns > 0
+
     def venue_ns(self, local_ns: int) -> int:
         return max(local_ns + self.offset_ns, self._floor_ns)

@@ -13,6 +13,7 @@ import msgspec
 from sentinel.errors import VenueError
 from sentinel.host.ports import Clock
 from sentinel.host.venues.binance_spot import outcomes
+from sentinel.host.venues.binance_spot.budget import RateBudget
 from sentinel.host.venues.binance_spot.clock_offset import ClockOffset
 from sentinel.host.venues.binance_spot.messages import Frame, SessionStatus, decode_server_time, decode_session_status
 from sentinel.host.venues.binance_spot.requests import Requests
@@ -29,12 +30,17 @@ _SUBSCRIBE, _SUBSCRIBE_SIGNED = "userDataStream.subscribe", "userDataStream.subs
 class Handshake:
     """The session's own requests on its connections, and their replies."""
 
-    def __init__(self, requests: Requests, offset: ClockOffset, clock: Clock) -> None:
+    def __init__(self, requests: Requests, offset: ClockOffset, clock: Clock, budget: RateBudget) -> None:
         self._requests = requests
+        self._budget = budget
         self._offset = offset
         self._clock = clock
         self._calls: dict[str, tuple[Link, asyncio.Future[Frame]]] = {}
         self._call_number = 0
+
+    def must_wait(self) -> bool:
+        """Whether the venue has told us to wait: a connection, a logon and the time cost weight too."""
+        return not self._offset.in_lockstep and self._budget.is_paused(self._offset.venue_ns(self._clock.now_ns()))
 
     async def prepare(self, link: Link) -> None:
         """Measure the clock, log on, subscribe to user data. Raises VenueError, KeyRefused where trying again cannot help."""

@@ -12,7 +12,6 @@ from sentinel.errors import UnitError
 from sentinel.host.venues.amounts import amount
 from sentinel.host.venues.binance_spot import messages, outcomes, translate
 from sentinel.host.venues.binance_spot.desk import QUESTIONS, Ask, Desk, Request
-from sentinel.host.venues.binance_spot.path_pool import PathPool
 from sentinel.host.venues.contract import LocalCode, VenueOrder
 from sentinel.host.venues.link import Link
 from sentinel.host.venues.order_events import write_status
@@ -36,10 +35,27 @@ class Queries(Protocol):
     def query_trades(self, link: Link | None, key: int, symbol: int, found: VenueOrder) -> bool: ...
 
 
+class Connections(Protocol):
+    """What of the connections is needed; see ``path_pool.PathPool``."""
+
+    @property
+    def current(self) -> Link | None: ...
+
+    def on_reply(self, frame: messages.Frame) -> bool: ...
+
+    def check_soon(self, link: Link | None) -> None: ...
+
+    def replace_soon(self, link: Link) -> None: ...
+
+    def drop(self, link: Link) -> None: ...
+
+    def give_up(self, code: int, message: str) -> None: ...
+
+
 class Inbound:
     """Turns messages into ORDER_EVENT records in the desk's batch, and delivers them message by message."""
 
-    def __init__(self, desk: Desk, keeper: PathPool, queries: Queries) -> None:
+    def __init__(self, desk: Desk, keeper: Connections, queries: Queries) -> None:
         self._desk = desk
         self._keeper = keeper
         self._queries = queries

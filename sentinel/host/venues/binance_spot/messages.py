@@ -99,6 +99,8 @@ class OrderResult(msgspec.Struct, rename="camel"):
     orig_client_order_id: str = ""
     transact_time: Millis = 0
     update_time: Millis = 0
+    #: Negative of an order that belongs to none.
+    order_list_id: int = -1
     fills: list[FillRow] = []
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sentinel.host.venues.binance_spot.requests import SELF_TRADE
 from sentinel.units import format_e8_short
-from sentinel.wire import Side, TimeInForce, client_order_id
+from sentinel.wire import Side, TimeInForce, client_order_id, parse_client_order_id
 
 LegKind = Literal["LIMIT", "LIMIT_MAKER", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"]
+#: Orders of the longest list.
+MOST_ORDERS = 3
 _ORDER_PREFIX, _LIST_PREFIX, _CANCEL_PREFIX = "STL-", "STG-", "STX-"
 _SIDES = {int(Side.BUY): "BUY", int(Side.SELL): "SELL"}
 _TIFS = {int(TimeInForce.GTC): "GTC", int(TimeInForce.IOC): "IOC", int(TimeInForce.FOK): "FOK"}
@@ -104,6 +107,13 @@ def list_id(first_key: int) -> str:
     return _LIST_PREFIX + client_order_id(first_key).removeprefix(_ORDER_PREFIX)
 
 
+def list_first_key(client_id: str) -> int | None:
+    """The first key of the list of this id; None for a foreign one."""
+    if not client_id.startswith(_LIST_PREFIX):
+        return None
+    return parse_client_order_id(_ORDER_PREFIX + client_id.removeprefix(_LIST_PREFIX))
+
+
 def list_cancel_id(first_key: int) -> str:
     """What a cancel renames the orders of a list to: no order's id."""
     return _CANCEL_PREFIX + client_order_id(first_key).removeprefix(_ORDER_PREFIX)
@@ -112,7 +122,8 @@ def list_cancel_id(first_key: int) -> str:
 def list_params(first_key: int, symbol: str, wanted: OrderList) -> Params | None:
     """The parameters of ``list_method``; None for values that cannot be a list."""
     keys = list_keys(first_key, wanted)
-    params: Params | None = {"symbol": symbol, "listClientOrderId": list_id(first_key), "newOrderRespType": "FULL"}
+    head: Params = {"symbol": symbol, "listClientOrderId": list_id(first_key), "newOrderRespType": "FULL"}
+    params: Params | None = head | {"selfTradePreventionMode": SELF_TRADE}
     if isinstance(wanted, Oco):
         legs = [("above", wanted.above), ("below", wanted.below)]
         params = _with_amounts(params, "", wanted.side, wanted.qty)

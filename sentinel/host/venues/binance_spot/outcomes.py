@@ -41,11 +41,14 @@ PARTLY_REPLACED, NOT_REPLACED = -2021, -2022
 #: An unknown symbol, or one with characters no symbol has.
 NO_SUCH_SYMBOL = frozenset({-1121, -1100})
 _CLOCK = -1021
-_LIMITS = frozenset({-1003, -1015, -1034})
+TOO_MANY_ORDERS = -1015
+_LIMITS = frozenset({-1003, TOO_MANY_ORDERS, -1034})
 _KEY = frozenset({-1002, -2014, -2015})
 _MISSING_PARAMETER = -1102
 #: A key of a type that cannot log on.
 _KEY_TYPE = -4056
+#: Refusals of a Logon that another one meets too: the key, its type, its signature.
+_LOGON = _KEY | {-1022, _KEY_TYPE}
 #: Published, and no proof of an outcome.
 _PUBLISHED = frozenset({-1000, -1001, -1006, -1007, PARTLY_REPLACED, NOT_REPLACED})
 #: What may pass by itself: the venue's own trouble, limits and the clock.
@@ -85,3 +88,8 @@ def refuses_key(status: int, code: int) -> bool:
     """
     published = code in DEFINITIVE_CODES or code == _KEY_TYPE
     return code not in _PASSING and (status == 401 or (status == 400 and published))
+
+
+def refuses_logon(code: int) -> bool:
+    """Whether a FIX Logon that was refused with ``code`` would be refused again: a name in use or the clock may pass."""
+    return code in _LOGON

@@ -14,6 +14,8 @@ _SIDES = {int(Side.BUY): "BUY", int(Side.SELL): "SELL"}
 _TYPES = {int(OrderType.LIMIT): "LIMIT", int(OrderType.LIMIT_MAKER): "LIMIT_MAKER", int(OrderType.MARKET): "MARKET"}
 _TIFS = {int(TimeInForce.GTC): "GTC", int(TimeInForce.IOC): "IOC", int(TimeInForce.FOK): "FOK"}
 _encode = msgspec.json.Encoder().encode
+#: Two orders of ours never trade with each other: the resting one expires. Said with each order, whatever a symbol's default is.
+SELF_TRADE = "EXPIRE_MAKER"
 
 
 class Requests:
@@ -85,7 +87,7 @@ class Requests:
         # Neither key nor id holds anything JSON would escape.
         text = (
             f'"newClientOrderId":"{client_id}","newOrderRespType":"FULL",{price_json}"quantity":"{quantity}",'
-            f'"recvWindow":{window},"side":"{side_text}","symbol":{self._quoted(symbol)},{tif_json}'
+            f'"recvWindow":{window},"selfTradePreventionMode":"{SELF_TRADE}","side":"{side_text}","symbol":{self._quoted(symbol)},{tif_json}'
             f'"timestamp":{timestamp_ms},"type":"{type_text}"'
         )
         if logged_on:
@@ -93,7 +95,7 @@ class Requests:
         # In the order of their names, which is what is signed.
         signature = self._credentials.sign(
             f"apiKey={key}&newClientOrderId={client_id}&newOrderRespType=FULL{price_text}&quantity={quantity}"
-            f"&recvWindow={window}&side={side_text}&symbol={symbol}{tif_text}&timestamp={timestamp_ms}&type={type_text}".encode()
+            f"&recvWindow={window}&selfTradePreventionMode={SELF_TRADE}&side={side_text}&symbol={symbol}{tif_text}&timestamp={timestamp_ms}&type={type_text}".encode()
         )
         return (
             f'{{"id":"{client_id}","method":"order.place","params":{{"apiKey":"{key}",{text},"signature":"{signature}"}}}}'
@@ -115,7 +117,8 @@ class Requests:
             if tif not in _TIFS:
                 return None
             params["timeInForce"] = _TIFS[tif]
-        return params | {"quantity": format_e8_short(qty), "newClientOrderId": client_id, "newOrderRespType": "FULL"}
+        named: dict[str, str | int] = {"newClientOrderId": client_id, "newOrderRespType": "FULL"}
+        return params | named | {"quantity": format_e8_short(qty), "selfTradePreventionMode": SELF_TRADE}
 
     def _timed(self, params: Mapping[str, object], timestamp_ms: int) -> dict[str, object]:
         return {**params, "recvWindow": self._recv_window_ms, "timestamp": timestamp_ms}

@@ -56,7 +56,8 @@ class BinanceSpotSession(BinanceAccount):
         self.on_reconnect = on_reconnect
         requests = Requests(credentials, venue.recv_window_ms)
         self._rest_way = RestWay(self._desk, self._rest)
-        self._keeper = PathPool(venue.api_addresses, Handshake(requests, self._desk.offset, clock), self._desk, self)
+        handshake = Handshake(requests, self._desk.offset, clock, self._desk.budget)
+        self._keeper = PathPool(venue.api_addresses, handshake, self._desk, self)
         self._outbound = Outbound(self._desk, requests, self._rest_way)
         self._rehearsal = Rehearsal(self.symbols, clock, requests)
         self._inbound = Inbound(self._desk, self._keeper, self._outbound)
@@ -166,10 +167,6 @@ class BinanceSpotSession(BinanceAccount):
         ``cancel`` of one of its orders does the same.
         """
         self._outbound.cancel_list(self._keeper.current, first_key, symbol)
-
-    def recall_list(self, first_key: int, orders: int) -> None:
-        """A list that an earlier session has placed: its orders are asked about as those of a list."""
-        self._desk.know_list(first_key, orders)
 
     def query(self, key: int, symbol: str) -> None:
         """Ask what became of an order: STATUS (after its fills) or NOT_FOUND. What cannot be sent or fails is only counted."""

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from sentinel.errors import ConfigError, ParseError, UnitError, VenueError
+from sentinel.host.venues import key_refused
 from sentinel.host.venues.coinbase import messages, outcomes, translate
 from sentinel.host.venues.coinbase.desk import Desk
 from sentinel.host.venues.coinbase.signed_rest import SignedRest
@@ -173,6 +174,8 @@ class AccountRest:
 
     async def _get(self, path: str, params: Mapping[str, str | int], fills: bool = False, patient: bool = True) -> Answer:
         desk = self._desk
+        if desk.answers_nothing:
+            raise VenueError(f"request {path}", LocalCode.KEY_REFUSED.name, "a key the venue accepts", key_refused.REMEDY)
         while (refusal := desk.budget.for_request(desk.now_ns(), fills)) != LocalCode.NONE:
             if patient and refusal == LocalCode.WEIGHT_BUDGET:
                 await asyncio.sleep(desk.budget.wait_ns(desk.now_ns(), fills) / NS_PER_S)
@@ -188,6 +191,8 @@ class AccountRest:
         said = self._rest.refusal(answer)
         if said.status == outcomes.NOT_FOUND and said.proven:
             raise _NotFound(f"request {path}", said.message, "something the venue knows", "check the id")
+        if said.reaction is outcomes.Reaction.HALT_KEY:
+            desk.refuse_questions(f"{said.status} {said.message}")
         raise VenueError(f"request {path}", f"status {said.status}, {said.message}", "status 200", "see the venue's reference")
 
     def _read(self, body: bytes, read: Callable[[bytes], _T], what: str) -> _T:

@@ -79,6 +79,8 @@ class Desk:
         self.raw_log: deque[tuple[int, str, bytes]] = deque(maxlen=_RAW_LOG_MESSAGES)
         self.stream_trades = 0
         self.halted: str | None = None
+        #: The key was refused for a question too: until the next start no more are asked.
+        self.answers_nothing = False
         self.placing: set[int] = set()
         self.batch = RecordBatch(venue)
         self._clock = clock
@@ -215,3 +217,8 @@ class Desk:
         if self.halted is None:
             self.halted = reason
             _log.error("the venue refuses the key (%s): no new orders; check the key at the exchange, then start again", reason)
+
+    def refuse_questions(self, reason: str) -> None:
+        """The venue refuses our key for questions too: asking again and again would be all that is left."""
+        self.answers_nothing = True
+        self.halt(reason)

@@ -242,7 +242,7 @@ class Outbound:
             if order is None and known is not None:
                 order = await resolve_missing(self._account, desk.symbols[index], known)
         except VenueError as error:
-            denied = error.value in (LocalCode.PAUSED.name, LocalCode.WEIGHT_BUDGET.name)
+            denied = error.value in (LocalCode.PAUSED.name, LocalCode.WEIGHT_BUDGET.name, LocalCode.KEY_REFUSED.name)
             desk.counters["query_denied" if denied else "query_errors"] += 1
             return
         finally:

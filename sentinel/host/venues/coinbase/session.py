@@ -168,8 +168,8 @@ class CoinbaseSession:
 
     @property
     def has_room(self) -> bool:
-        """Whether half of the requests are left, so that a listing that can wait may leave now."""
-        return self._desk.budget.has_room(self._desk.now_ns())
+        """Whether half of the requests are left and the key not refused, so that a listing that can wait may leave now."""
+        return not self._desk.answers_nothing and self._desk.budget.has_room(self._desk.now_ns())
 
     # Listings
 

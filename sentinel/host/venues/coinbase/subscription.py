@@ -33,6 +33,10 @@ class UserSubscription:
         self._clock = clock
         self._waiting: dict[Link, asyncio.Future[None]] = {}
 
+    def must_wait(self) -> bool:
+        """Never: limits of requests are not those of the feed."""
+        return False
+
     async def prepare(self, link: Link) -> None:
         """Subscribe. Raises VenueError, KeyRefused where trying again cannot help."""
         channels = [{"name": _USER, "product_ids": self._symbols}]

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 from numpy.typing import NDArray
 
 from sentinel.config import VenueConfig
@@ -23,7 +22,6 @@ from sentinel.host.ports import Clock, LockstepLink, RecordSink
 from sentinel.host.venues.background import pause_s, watch_over
 from sentinel.host.venues.binance_spot import outcomes
 from sentinel.host.venues.binance_spot.account import BinanceAccount
-from sentinel.host.venues.binance_spot.messages import decode_server_time
 from sentinel.host.venues.binance_spot.signing import Credentials
 from sentinel.host.venues.contract import LocalCode, VenueTrade
 from sentinel.host.venues.fix.dialect import BINANCE
@@ -32,6 +30,7 @@ from sentinel.host.venues.fix.entry import FixOrderEntry
 from sentinel.host.venues.fix.logon import BinanceLogon
 from sentinel.host.venues.fix.orders import OrderMessages
 from sentinel.host.venues.fix.protocol import Event, LoggedOn
+from sentinel.host.venues.fix.rest_cancels import RestCancels
 from sentinel.host.venues.fix.session import FixAddress
 from sentinel.host.venues.order_events import write_status
 from sentinel.host.venues.paths import PathReport, only_path
@@ -47,7 +46,7 @@ _LONGEST_WAIT_S = 30.0
 #: The drop copy comes a second later than order entry's own reports; a fill is missing only when it is older than this.
 _LATE_NS = 3 * NS_PER_S
 _TOLD_FILLS = 100_000
-_DROP_COPY_COUNTERS = ("drop_copy_only", "drop_copy_gaps", "drop_copy_fills")
+_DROP_COPY_COUNTERS = ("drop_copy_only", "drop_copy_unequal", "drop_copy_gaps", "drop_copy_fills")
 _PART_1, _PART_2 = record_struct(ORDER_EVENT_1), record_struct(ORDER_EVENT_2)
 
 
@@ -55,7 +54,8 @@ class BinanceFixSession(BinanceAccount):
     """See ``contract.OrderSession``. All methods belong to one event loop; no thread is started.
 
     Arguments as of ``BinanceSpotSession``; the key is an Ed25519 one that may use FIX. A fill that the drop copy tells and
-    order entry did not is counted (``drop_copy_only``) and leads to a reconciliation by ``on_reconnect``.
+    order entry did not is counted (``drop_copy_only``) and leads to a reconciliation by ``on_reconnect``; one that they tell
+    with different figures is counted (``drop_copy_unequal``) and logged.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class BinanceFixSession(BinanceAccount):
         self._copy_logons = [BinanceLogon(f"{venue.fix_sender}-{name}", credentials, drop_copy=True) for name in "34"]
         self._sink = sink
         self._source = source
+        self._rest_cancels = RestCancels(self._desk, self._rest, credentials, venue.recv_window_ms)
         self._entry: FixOrderEntry | None = None
         self._copy: DropCopy | None = None
         self._watches: set[asyncio.Task[None]] = set()
@@ -89,12 +90,13 @@ class BinanceFixSession(BinanceAccount):
     @property
     def ready(self) -> bool:
         """Whether orders can be sent: logged on, key not refused; after a reconnect, once its reconciliation has begun."""
-        return self._entry is not None and self._entry.ready
+        return self._entry is not None and self._entry.ready and self.halted is None
 
     @property
     def halted(self) -> str | None:
-        """Why the venue refused our key; None while it has not."""
-        return self._desk.halted or (None if self._entry is None else self._entry.halted)
+        """Why the venue refused our key, over REST, order entry or drop copy; None while it has not."""
+        reasons = [self._desk.halted, *(part.halted for part in (self._entry, self._copy) if part is not None)]
+        return next((reason for reason in reasons if reason is not None), None)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -110,7 +112,7 @@ class BinanceFixSession(BinanceAccount):
             copied = self._copy.counters
             counted |= {"drop_copy_fills": copied["fills"], "drop_copy_gaps": copied["gaps"]}
             counted["dead_tasks"] += self._copy.deaths
-            counted["drop_copy_only"] = len(self._told.missed)
+            counted |= {"drop_copy_only": len(self._told.missed), "drop_copy_unequal": len(self._told.unequal)}
         return counted
 
     @property
@@ -120,7 +122,7 @@ class BinanceFixSession(BinanceAccount):
 
     @property
     def pending_requests(self) -> int:
-        return super().pending_requests + len(self._tasks)
+        return super().pending_requests + len(self._tasks) + self._rest_cancels.pending
 
     @property
     def links(self) -> tuple[LockstepLink, ...]:
@@ -137,6 +139,7 @@ class BinanceFixSession(BinanceAccount):
         """Read the instruments, measure the clock, log on to order entry and drop copy. Raises VenueError."""
         await self.load_instruments()
         await self._measure_clock()
+        self._rest_cancels.open()
         venue, instruments = self._venue_config, self._desk.instruments
         self._entry = FixOrderEntry(
             fix_address(venue.fix_url),
@@ -166,6 +169,7 @@ class BinanceFixSession(BinanceAccount):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._rest_cancels.close()
         for part in (self._entry, self._copy):
             if part is not None:
                 await part.close()
@@ -174,8 +178,17 @@ class BinanceFixSession(BinanceAccount):
     # Orders
 
     def place(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
-        """Send an order now. The outcome is SENT and what the venue says, or NOT_SENT with a LocalCode."""
-        if self._entry is not None:
+        """Send an order now. The outcome is SENT and what the venue says, or NOT_SENT with a LocalCode.
+
+        None leaves while REST is told to wait or its key is refused: nobody could ask what became of it.
+        """
+        if self._entry is None:
+            return
+        if self.halted is not None:
+            self._entry.deny(key, symbol, LocalCode.KEY_REFUSED)
+        elif self._desk.budget.is_paused(self._desk.venue_ns()):
+            self._entry.deny(key, symbol, LocalCode.PAUSED)
+        else:
             self._entry.place(key, symbol, side, order_type, tif, price, qty)
 
     def rehearse(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
@@ -188,9 +201,11 @@ class BinanceFixSession(BinanceAccount):
             self._entry.deny(key, symbol)
 
     def cancel(self, key: int, symbol: str) -> None:
-        """Ask for an order's cancellation now. One that cannot be sent becomes CANCEL_REJECTED."""
-        if self._entry is not None:
+        """Ask for an order's cancellation now, over REST if need be. One that cannot be sent becomes CANCEL_REJECTED."""
+        if self._entry is not None and self._entry.takes_cancels:
             self._entry.cancel(key, symbol)
+        else:
+            self._rest_cancels.cancel(key, symbol)
 
     def query(self, key: int, symbol: str) -> None:
         """Ask over REST what became of an order: STATUS (after its fills) or NOT_FOUND. What fails is only counted."""
@@ -200,7 +215,7 @@ class BinanceFixSession(BinanceAccount):
     async def my_trades(self, symbol: str, from_id: int | None = None, venue_order_id: int | None = None) -> list[VenueTrade]:
         """See ``BinanceAccount``. They count as told once a reconciliation that has read them is complete. Raises VenueError."""
         trades = await super().my_trades(symbol, from_id, venue_order_id)
-        self._told.read((trade.symbol, trade.trade_id) for trade in trades)
+        self._told.read(trades)
         return trades
 
     # Within
@@ -213,7 +228,7 @@ class BinanceFixSession(BinanceAccount):
             if order is not None and order.cum_qty > 0:
                 trades = await self.my_trades(symbol, venue_order_id=order.venue_order_id)
         except VenueError as error:
-            denied = error.value in (LocalCode.PAUSED.name, LocalCode.WEIGHT_BUDGET.name)
+            denied = error.value in (LocalCode.PAUSED.name, LocalCode.WEIGHT_BUDGET.name, LocalCode.KEY_REFUSED.name)
             desk.counters["query_denied" if denied else "query_errors"] += 1
             return
         now = desk.now_ns()
@@ -229,11 +244,7 @@ class BinanceFixSession(BinanceAccount):
         offset.begin_round()
         for _ in range(_CLOCK_SAMPLES):
             sent = self._clock.now_ns()
-            answer = await self._rest.request("GET", "/api/v3/time", {}, signed=False)
-            try:
-                server_ms = decode_server_time(answer.body).server_time
-            except msgspec.MsgspecError:
-                raise VenueError("/api/v3/time", answer.body[:80], '{"serverTime": ms}', "check venue.rest_url") from None
+            server_ms = await self._account.server_time_ms()
             offset.sample(sent, self._clock.now_ns(), server_ms)
 
     async def _watch_clock(self) -> None:
@@ -273,6 +284,8 @@ class BinanceFixSession(BinanceAccount):
                 missed = self._told.find_missed(copy, self._desk.venue_ns() - _LATE_NS)
                 for symbol, trade_id in missed:
                     _log.error("the drop copy tells fill %d on %s, order entry did not", trade_id, self.symbols[symbol])
+                for symbol, trade_id in self._told.find_unequal(copy):
+                    _log.error("the drop copy tells fill %d on %s with other figures", trade_id, self.symbols[symbol])
                 overdue = overdue or bool(missed)
                 if overdue:
                     await self._reconcile()
@@ -317,9 +330,11 @@ class _ToldFills:
 
     def __init__(self, sink: RecordSink) -> None:
         self.missed: set[tuple[int, int]] = set()
+        self.unequal: set[tuple[int, int]] = set()
         self._sink = sink
-        self._told: dict[tuple[int, int], None] = {}
-        self._read: dict[tuple[int, int], None] = {}
+        #: (symbol, trade id) -> (price, quantity).
+        self._told: dict[tuple[int, int], tuple[int, int]] = {}
+        self._read: dict[tuple[int, int], tuple[int, int]] = {}
 
     def deliver(self, source: int, records: NDArray[Any]) -> None:
         self._sink.deliver(source, records)
@@ -327,12 +342,12 @@ class _ToldFills:
         for start in range(0, len(raw), _PART_1.size + _PART_2.size):
             first, second = _PART_1.unpack_from(raw, start), _PART_2.unpack_from(raw, start + _PART_1.size)
             if first[3] == Kind.ORDER_EVENT and first[12] == OrderEventKind.TRADE:
-                self._told[first[8], second[2]] = None
+                self._told[first[8], second[2]] = first[9], first[10]
         _bound(self._told)
 
-    def read(self, fills: Iterable[tuple[int, int]]) -> None:
-        """Fills, (symbol, trade id), that somebody was given who may yet fail to tell them."""
-        self._read.update(dict.fromkeys(fills))
+    def read(self, fills: Iterable[VenueTrade]) -> None:
+        """Fills that somebody was given who may yet fail to tell them."""
+        self._read.update({(fill.symbol, fill.trade_id): (fill.price, fill.qty) for fill in fills})
         _bound(self._read)
 
     def add_read(self) -> None:
@@ -352,8 +367,15 @@ class _ToldFills:
         self.missed.update(found)
         return found
 
+    def find_unequal(self, copy: DropCopy) -> list[tuple[int, int]]:
+        """Fills that were told here with another price or quantity than the drop copy's, each once."""
+        both = [name for name in copy.fills.keys() & self._told.keys() if name not in self.unequal]
+        found = [name for name in both if self._told[name] != (copy.fills[name].price, copy.fills[name].qty)]
+        self.unequal.update(found)
+        return found
 
-def _bound(fills: dict[tuple[int, int], None]) -> None:
+
+def _bound(fills: dict[tuple[int, int], tuple[int, int]]) -> None:
     while len(fills) > _TOLD_FILLS:
         del fills[next(iter(fills))]
 

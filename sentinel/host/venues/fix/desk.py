@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sentinel.host.ports import Clock, RecordSink
+from sentinel.host.venues.binance_spot.outcomes import TOO_MANY_ORDERS, Reaction, reaction
 from sentinel.host.venues.contract import LocalCode
 from sentinel.host.venues.fix.dialect import Dialect
 from sentinel.host.venues.fix.session import FixSession
@@ -23,6 +24,9 @@ _RAW_LOG_MESSAGES = 64
 _RAW_LOG_BYTES = 4096
 _FORGET_NS = 60 * NS_PER_S
 _MAX_IN_FLIGHT = 4096
+_CLIENT_ERROR = 400
+# FIX names no time to wait: as long as the window lasts that is full.
+_ORDERS_WINDOW_NS, _OTHER_WINDOW_NS = 10 * NS_PER_S, 60 * NS_PER_S
 _COUNTERS = (
     "sent not_sent rejected ambiguous reports unknown_reports malformed unknown_messages unknown_rejects foreign "
     "foreign_unlisted forgotten lost_sessions notices"
@@ -61,6 +65,10 @@ class Desk:
         self.raw_log: deque[tuple[int, str, bytes]] = deque(maxlen=_RAW_LOG_MESSAGES)
         self.batch = RecordBatch(venue)
         self.stream_trades = 0
+        #: Why the venue refused our key, by the refusal of a request; None while it has not.
+        self.halted: str | None = None
+        #: Until then no new order leaves: the venue has named a limit.
+        self.paused_until_ns = 0
         self._clock = clock
         self._sink = sink
         self._source = source
@@ -119,6 +127,17 @@ class Desk:
             self.emit(OrderEventKind.REJECTED, request.key, request.symbol, t_recv, code)
         else:
             self.emit(OrderEventKind.AMBIGUOUS, request.key, request.symbol, t_recv, code)
+
+    def heed(self, code: int, text: str, now_ns: int) -> None:
+        """What the refusal of a request of ours asks of the session: a key is not tried again, a limit's window is waited for."""
+        asked = reaction(_CLIENT_ERROR, code)
+        if asked is Reaction.HALT_KEY and self.halted is None:
+            self.halted = f"{code} {text}"
+            _log.error("the venue refuses the FIX key (%d): no new orders; check the key at the exchange, then start again", code)
+        elif asked is Reaction.PAUSE:
+            window_ns = _ORDERS_WINDOW_NS if code == TOO_MANY_ORDERS else _OTHER_WINDOW_NS
+            self.paused_until_ns = max(self.paused_until_ns, now_ns + window_ns)
+            _log.warning("the venue limits us (%d): no new orders for now", code)
 
     def doubt(self, key: int, symbol: int, t_recv: int) -> None:
         """A message about this order could not be used: whatever it said, the venue must be asked.

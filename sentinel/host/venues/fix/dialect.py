@@ -21,6 +21,7 @@ class Dialect:
     """``order_id`` and ``cancel_id`` name a key's order and its cancel, ``order_key`` reads either back (None: foreign).
 
     ``has_recv_window``: RecvWindow (25000) may stand in the header. ``has_cancel_replace``: XCN is known.
+    ``self_trade``: which of two orders of ours that would meet gives way, as each order says it.
     At most ``messages`` may be sent in any ``window_ns``: above it the venue ends the session.
     """
 
@@ -31,6 +32,7 @@ class Dialect:
     post_only: str
     has_recv_window: bool
     has_cancel_replace: bool
+    self_trade: tuple[tuple[int, str], ...]
     messages: int
     window_ns: int
 
@@ -69,6 +71,7 @@ BINANCE = Dialect(
     post_only="6",
     has_recv_window=True,
     has_cancel_replace=True,
+    self_trade=((25001, "3"),),  # the resting one expires
     messages=10_000,
     window_ns=10 * NS_PER_S,
 )
@@ -80,6 +83,7 @@ COINBASE = Dialect(
     post_only="A",
     has_recv_window=False,
     has_cancel_replace=False,
+    self_trade=((7928, "N"),),  # the newer one is cancelled
     messages=100,
     window_ns=NS_PER_S,
 )

@@ -62,6 +62,11 @@ class DropCopy:
         return self._keeper.current is not None
 
     @property
+    def halted(self) -> str | None:
+        """Why the venue refused our key; None while it has not."""
+        return self._keeper.halted
+
+    @property
     def deaths(self) -> int:
         """How often the task that keeps a session up was ended by a defect."""
         return self._keeper.deaths

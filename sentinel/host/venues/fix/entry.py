@@ -70,12 +70,18 @@ class FixOrderEntry:
     @property
     def ready(self) -> bool:
         """Whether orders can be sent."""
-        return self._session() is not None and not self.held
+        return self._session() is not None and not self.held and self.halted is None
+
+    @property
+    def takes_cancels(self) -> bool:
+        """Whether a cancel would leave now, whatever is held against orders."""
+        session = self._session()
+        return session is not None and session.writable
 
     @property
     def halted(self) -> str | None:
         """Why the venue refused our key; None while it has not."""
-        return self._keeper.halted
+        return self._keeper.halted or self._desk.halted
 
     @property
     def reconnects(self) -> int:
@@ -127,10 +133,10 @@ class FixOrderEntry:
         fields = self._messages.cancel_replace(old_key, key, symbol, side, order_type, tif, price, qty)
         self._place(CANCEL_REPLACE, fields, key, symbol, old_key)
 
-    def deny(self, key: int, symbol: str) -> None:
-        """Do not send an order that was decided and is no longer permitted: NOT_SENT."""
+    def deny(self, key: int, symbol: str, code: LocalCode = LocalCode.NOT_PERMITTED) -> None:
+        """Do not send an order that was decided and may not leave for the reason ``code``: NOT_SENT."""
         desk = self._desk
-        self._not_sent(key, desk.index.get(symbol, 0), desk.now_ns(), LocalCode.NOT_PERMITTED)
+        self._not_sent(key, desk.index.get(symbol, 0), desk.now_ns(), code)
         desk.deliver()
 
     def cancel(self, key: int, symbol: str) -> None:
@@ -152,7 +158,7 @@ class FixOrderEntry:
 
     def _session(self) -> FixSession | None:
         session = self._keeper.current
-        return session if session is not None and session.active and self._keeper.halted is None else None
+        return session if session is not None and session.active else None
 
     def _place(self, msg_type: str, fields: list[Field] | None, key: int, symbol: str, old_key: int | None) -> None:
         desk, now = self._desk, self._desk.now_ns()
@@ -178,10 +184,14 @@ class FixOrderEntry:
         self._desk.emit(OrderEventKind.NOT_SENT, key, index, now, code)
 
     def _refusal(self, session: FixSession | None, now: int, cancel: bool) -> LocalCode:
+        if self.halted is not None and not (cancel and session is not None):
+            return LocalCode.KEY_REFUSED
         if session is None:
-            return LocalCode.KEY_REFUSED if self._keeper.halted is not None else LocalCode.DISCONNECTED
+            return LocalCode.DISCONNECTED
         if self.held and not cancel:
             return LocalCode.DISCONNECTED
+        if now < self._desk.paused_until_ns and not cancel:
+            return LocalCode.PAUSED
         if not session.writable and not cancel:
             return LocalCode.BACKLOG
         limit = self._desk.dialect

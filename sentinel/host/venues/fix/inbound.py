@@ -64,6 +64,8 @@ class Inbound:
         if report.key is not None:
             if desk.take(Ask.PLACE, report.key) is not None and report.event is OrderEventKind.REJECTED:
                 desk.counters["rejected"] += 1
+            if report.event in (OrderEventKind.REJECTED, OrderEventKind.AMBIGUOUS):
+                desk.heed(report.code, report.text, now)
             if report.event in (OrderEventKind.CANCELED, OrderEventKind.EXPIRED):
                 desk.take(Ask.CANCEL, report.key)
         if symbol is None:
@@ -87,6 +89,7 @@ class Inbound:
             desk.counters["unknown_rejects"] += 1
             desk.keep(now, "OrderCancelReject for no cancel of ours", message.raw)
         else:
+            desk.heed(code, message.find(58) or "", now)
             desk.settle(request, proven, now, code)
 
     def _on_refusal(self, session: FixSession, message: FixMessage, now: int) -> None:
@@ -97,6 +100,8 @@ class Inbound:
         desk.keep(now, f"refused: {code} {message.find(58)}", message.raw)
         if not requests:
             desk.counters["unknown_rejects"] += 1
+        else:
+            desk.heed(code, message.find(58) or "", now)
         for request in requests:
             desk.settle(request, proven, now, code)
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from sentinel.errors import SentinelError, VenueError
 from sentinel.host.ports import Clock
 from sentinel.host.venues.background import pause_s, watch_over
-from sentinel.host.venues.binance_spot.outcomes import Reaction, reaction
+from sentinel.host.venues.binance_spot.outcomes import Reaction, reaction, refuses_logon
 from sentinel.host.venues.fix.logon import Logon
 from sentinel.host.venues.fix.protocol import Ended, EndReason, Event, LoggedOn, Notice
 from sentinel.host.venues.fix.session import FixAddress, FixSession
@@ -110,7 +110,8 @@ class SessionKeeper:
 
     def _lost(self, session: FixSession, ended: Ended) -> None:
         self._sessions.discard(session)
-        if reaction(_CLIENT_ERROR, ended.code) is Reaction.HALT_KEY:
+        refused = ended.reason is EndReason.LOGON_REFUSED and refuses_logon(ended.code)
+        if refused or reaction(_CLIENT_ERROR, ended.code) is Reaction.HALT_KEY:
             self.halted = self.halted or f"{ended.code} {ended.text}"
             _log.error("the venue refuses the FIX key (%d): no new session", ended.code)
         if session is self.current:

@@ -36,7 +36,7 @@ class OrderMessages:
             fields += [(40, _LIMIT), (44, format_e8_short(price))]
         else:
             return None
-        fields += [(54, _SIDES[side]), (55, symbol)]
+        fields += [(54, _SIDES[side]), (55, symbol), *self._dialect.self_trade]
         if order_type == OrderType.LIMIT_MAKER:
             return [*fields, (59, _TIFS[TimeInForce.GTC]), (18, self._dialect.post_only)]
         if order_type == OrderType.LIMIT:

@@ -230,7 +230,7 @@ class FixProtocol:
         elif sequence == self._next_in:
             self._next_in += 1
             self._dispatch(message, sequence, now_ns)
-        elif message.msg_type == _LOGOUT:
+        elif message.msg_type == _LOGOUT and not duplicate:
             self._on_logout(message, now_ns)
         elif sequence > self._next_in:
             self._leave(EndReason.GAP, now_ns, f"expected {self._next_in}, received {sequence}")
@@ -270,7 +270,8 @@ class FixProtocol:
             return
         seconds = message.find_number(108)
         if seconds is not None and seconds > 0:
-            self._heartbeat_ns = seconds * NS_PER_S
+            # Never longer than what we asked for: the venue's silence would go unnoticed.
+            self._heartbeat_ns = min(self._heartbeat_ns, seconds * NS_PER_S)
         self._state = _State.ACTIVE
         self._events.append(LoggedOn())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from sentinel.host.ports import Clock
 from sentinel.host.venues.fix.codec import Field
 from sentinel.host.venues.fix.logon import Logon
 from sentinel.host.venues.fix.protocol import Ended, EndReason, Event, FixProtocol, LoggedOn
+from sentinel.host.venues.tcp import prepare_socket
 from sentinel.units import NS_PER_S
 
 _log = logging.getLogger(__name__)
@@ -118,10 +118,7 @@ class FixSession(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Another event loop's transports are none of asyncio's classes.
         self._transport = cast(asyncio.Transport, transport)
-        raw = transport.get_extra_info("socket")
-        if raw is not None:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        prepare_socket(transport)
         self._protocol.start(self._clock.now_ns())
         self._after([])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,7 +17,7 @@ from sentinel.host.venues.fix import BINANCE, binance_session, keeper
 from sentinel.host.venues.fix.binance_session import BinanceFixSession
 from sentinel.host.venues.fix.drop_copy import DropCopy
 from sentinel.host.venues.fix.session import FixAddress
-from sentinel.units import E8
+from sentinel.units import E8, NS_PER_MS, NS_PER_S
 from sentinel.wire import FeeAsset, OrderEventKind, Side
 from tests.host.venues.fix.fix_peer import INSTRUMENTS, KEY, ORDER, Connection, Gateway
 from tests.host.venues.fix.order_desk import idle
@@ -174,3 +175,70 @@ def test_a_fill_the_engine_did_not_take_is_not_told() -> None:
     batch.order_event(OrderEventKind.TRADE, KEY, 0, 1, last_qty=E8, trade_id=1)
     session._desk.deliver()
     assert session._told.find_missed(copy, 1) == []
+
+
+def test_no_order_leaves_while_rest_is_told_to_wait_for_nobody_could_ask_about_it() -> None:
+    async def run() -> None:
+        async with Gateway(idle) as gateway:
+            session = Session(gateway.port)
+            session.may_measure.set()
+            await session.connect()
+            now = session._desk.venue_ns()
+            session._desk.budget.pause(418, (now + NS_PER_S) // NS_PER_MS, now)
+            session.place(KEY, "AAAUSDT", *ORDER)
+            assert [(event.kind, event.code) for event in session.sink.events] == [(OrderEventKind.NOT_SENT, LocalCode.PAUSED)]
+            await session.close()
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_a_drop_copy_whose_key_is_refused_ends_orders_too() -> None:
+    async def run() -> None:
+        async with Gateway(idle) as gateway:
+            session = Session(gateway.port)
+            session.may_measure.set()
+            await session.connect()
+            assert session.ready
+            session._copy = DropCopy(FixAddress("127.0.0.1", 1, None), BINANCE, [], INSTRUMENTS, ManualClock())
+            session._copy._keeper.halted = "-2015 Invalid API-key"
+            assert (session.ready, session.halted) == (False, "-2015 Invalid API-key")
+            session.place(KEY, "AAAUSDT", *ORDER)
+            assert session.sink.events[-1].code == LocalCode.KEY_REFUSED
+            await session.close()
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_a_fill_the_drop_copy_tells_with_other_figures_is_counted_once(caplog: pytest.LogCaptureFixture) -> None:
+    fill = VenueTrade(0, 1, 76, Side.BUY, False, 2 * E8, E8, 2 * E8, 0, FeeAsset.QUOTE, 0)
+
+    async def run() -> None:
+        session = Session()
+        copy = DropCopy(FixAddress("127.0.0.1", 1, None), BINANCE, [], INSTRUMENTS, ManualClock())
+        await session.load_instruments()
+        for number, price in ((1, 2 * E8), (2, 2 * E8 + 1)):
+            session._desk.batch.order_event(
+                OrderEventKind.TRADE, KEY, 0, 1, side=Side.BUY, last_price=2 * E8, last_qty=E8, trade_id=number
+            )
+            copy.fills[0, number] = replace(fill, trade_id=number, price=price)
+        session._desk.deliver()
+        session._copy = copy
+        watch = asyncio.create_task(session._watch_copy(copy))
+        await until(lambda: session.counters["drop_copy_unequal"] == 1)
+        assert session.counters["drop_copy_only"] == 0
+        await asyncio.sleep(0.05)
+        assert caplog.text.count("with other figures") == 1
+        watch.cancel()
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_the_clock_is_not_measured_while_rest_is_told_to_wait() -> None:
+    async def run() -> None:
+        session = Session()
+        now = session._desk.venue_ns()
+        session._desk.budget.pause(418, (now + NS_PER_S) // NS_PER_MS, now)
+        with pytest.raises(VenueError, match="PAUSED"):
+            await BinanceFixSession._measure_clock(session)
+
+    asyncio.run(asyncio.wait_for(run(), 20))

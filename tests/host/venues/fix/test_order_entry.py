@@ -9,6 +9,7 @@ import pytest
 from sentinel.host.venues.contract import LocalCode
 from sentinel.host.venues.fix import COINBASE, FixAddress, FixOrderEntry, keeper
 from sentinel.host.venues.fix.codec import Field, encode
+from sentinel.units import NS_PER_S
 from sentinel.wire import OrderEventFlag, OrderEventKind, OrderState, Venue, client_order_id
 from tests.host.venues.fix.fix_peer import FILL, INSTRUMENTS, KEY, ORDER, OTHER_KEY, Connection, PlainLogon, report
 from tests.host.venues.fix.order_desk import Desk, idle, play
@@ -267,6 +268,59 @@ def test_what_cannot_leave_is_not_sent_and_says_why() -> None:
         (NOT_SENT, LocalCode.DISCONNECTED),
         (CANCEL_REJECTED, LocalCode.DISCONNECTED),
     ]
+
+
+@pytest.mark.parametrize(
+    "refusal", [("8", report((11, client_order_id(KEY)), (150, "8"), (39, "8"), (25016, -2015), (58, "Invalid API-key"))),
+                ("3", [(45, 2), (25016, -2015), (58, "Invalid API-key")])],
+    ids=["report", "reject"],
+)  # fmt: skip
+def test_an_order_refused_for_its_key_is_the_last_and_cancels_still_leave(refusal: tuple[str, list[Field]]) -> None:
+    heard: list[str] = []
+
+    async def venue(connection: Connection) -> None:
+        await connection.log_on()
+        await connection.hear("D")
+        connection.say(refusal[0], *refusal[1])
+        heard.append((await connection.hear("F")).msg_type)
+        await connection.until_logout()
+
+    async def user(desk: Desk) -> None:
+        desk.entry.place(KEY, "AAAUSDT", *ORDER)
+        await desk.wait(REJECTED)
+        assert "-2015" in str(desk.entry.halted)
+        assert not desk.entry.ready
+        desk.entry.place(OTHER_KEY, "AAAUSDT", *ORDER)
+        assert (desk.sink.events[-1].kind, desk.sink.events[-1].code) == (NOT_SENT, LocalCode.KEY_REFUSED)
+        desk.entry.cancel(OTHER_KEY, "AAAUSDT")
+        await until(lambda: heard == ["F"])
+
+    play(venue, user)
+
+
+@pytest.mark.parametrize(("code", "seconds"), [(-1015, 10), (-1003, 60)])
+def test_a_limit_the_venue_names_stops_orders_for_its_window_and_no_cancel(code: int, seconds: int) -> None:
+    async def venue(connection: Connection) -> None:
+        await connection.log_on()
+        await connection.hear("D")
+        connection.say("8", *report((11, client_order_id(KEY)), (150, "8"), (39, "8"), (25016, code), (58, "Too many")))
+        await connection.hear("F")
+        await connection.hear("D")
+        await connection.until_logout()
+
+    async def user(desk: Desk) -> None:
+        desk.entry.place(KEY, "AAAUSDT", *ORDER)
+        await desk.wait(REJECTED)
+        desk.clock.ns += seconds * NS_PER_S - 1
+        desk.entry.place(OTHER_KEY, "AAAUSDT", *ORDER)
+        assert (desk.sink.events[-1].kind, desk.sink.events[-1].code) == (NOT_SENT, LocalCode.PAUSED)
+        desk.entry.cancel(OTHER_KEY, "AAAUSDT")
+        desk.clock.ns += 1
+        desk.entry.place(OTHER_KEY, "AAAUSDT", *ORDER)
+        assert desk.sink.events[-1].kind == OrderEventKind.SENT
+        assert desk.entry.halted is None
+
+    play(venue, user)
 
 
 def test_orders_stop_before_the_venues_message_limit_and_cancels_still_leave() -> None:

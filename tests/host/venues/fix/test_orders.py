@@ -21,6 +21,7 @@ def test_limit_order_has_exact_decimals_and_the_venues_words() -> None:
         (44, "0.0000125"),
         (54, "2"),
         (55, "LTCBNB"),
+        (25001, "3"),
         (59, "3"),
     ]
 
@@ -30,12 +31,17 @@ def test_late_order_is_refused_by_the_venue_only_with_its_window_in_the_header()
     assert COINBASE_ORDERS.header == []
 
 
-@pytest.mark.parametrize(("messages", "post_only"), [(BINANCE_ORDERS, "6"), (COINBASE_ORDERS, "A")])
-def test_post_only_and_market_orders_send_what_they_take(messages: OrderMessages, post_only: str) -> None:
+@pytest.mark.parametrize(
+    ("messages", "post_only", "self_trade"), [(BINANCE_ORDERS, "6", (25001, "3")), (COINBASE_ORDERS, "A", (7928, "N"))]
+)
+def test_post_only_and_market_orders_send_what_they_take_and_which_gives_way_to_the_other(
+    messages: OrderMessages, post_only: str, self_trade: tuple[int, str]
+) -> None:
     maker = dict(messages.place(KEY, "S", 1, 2, 0, E8, E8) or [])
     assert (maker[18], maker[40], maker[44], maker[59]) == (post_only, "2", "1", "1")
     market = dict(messages.place(KEY, "S", 1, 3, 0, 0, E8) or [])
-    assert market.keys() == {11, 38, 40, 54, 55}
+    assert market.keys() == {11, 38, 40, 54, 55, self_trade[0]}
+    assert maker[self_trade[0]] == market[self_trade[0]] == self_trade[1]
     assert market[40] == "1"
 
 

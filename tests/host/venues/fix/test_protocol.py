@@ -121,14 +121,19 @@ def test_test_request_is_answered_with_its_own_id(peer: Peer) -> None:
     assert (answer.msg_type, answer.text(112)) == ("0", "are you there")
 
 
-def test_heartbeat_interval_the_venue_answers_with_counts() -> None:
+@pytest.mark.parametrize(("answer_s", "interval_s"), [(4, 4), (30, 10), (10**9, 10)])
+def test_a_shorter_heartbeat_interval_of_the_venue_counts_and_a_longer_one_hides_no_silence(
+    answer_s: int, interval_s: int
+) -> None:
     peer = Peer()
     peer.out()
-    peer.hear(said("A", 1, (98, 0), (108, 30)))
-    assert peer.wait(3 * BEAT - 1) == []
+    peer.hear(said("A", 1, (98, 0), (108, answer_s)))
+    assert peer.wait(interval_s * NS_PER_S - 1) == []
     assert peer.types() == []
     peer.wait(1)
     assert peer.types() == ["0"]
+    peer.wait(interval_s * NS_PER_S // 5)
+    assert peer.types() == ["1"]
 
 
 def test_gap_ends_the_session_and_nothing_behind_it_is_delivered(peer: Peer) -> None:
@@ -164,6 +169,13 @@ def test_possible_duplicate_below_the_expected_number_is_ignored_and_counted(pee
     assert peer.hear(said("8", 2, (43, "Y"), (11, "a"))) == []
     assert peer.protocol.counters["possible_duplicates"] == 1
     assert [type(one) for one in peer.hear(said("8", 3, (43, "Y"), (11, "a")))] == [Received]
+
+
+def test_a_logout_said_once_more_ends_nothing_new(peer: Peer) -> None:
+    peer.hear(said("0", 2))
+    assert peer.hear(said("5", 2, (43, "Y"), (58, "of an earlier session"))) == []
+    assert peer.protocol.active
+    assert ended(peer.hear(said("5", 2))).reason is EndReason.PEER_LOGOUT
 
 
 def test_resend_request_ends_the_session_and_nothing_is_sent_twice(peer: Peer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import socket
 import ssl
 from pathlib import Path
 
@@ -90,6 +91,24 @@ def test_refused_key_stops_everything_and_a_refused_name_is_tried_again() -> Non
     assert desk.entry.reconnects == 0
 
 
+@pytest.mark.parametrize(("code", "final"), [(-1022, True), (-2015, True), (-4056, True), (-1033, False), (-1021, False)])
+def test_a_first_logon_with_a_key_or_signature_that_is_refused_is_final_and_one_that_may_pass_is_not(
+    code: int, final: bool
+) -> None:
+    async def refuse(connection: Connection) -> None:
+        await connection.hear("A")
+        connection.say("5", (58, "no"), (25016, code))
+
+    async def run() -> None:
+        async with Gateway(refuse) as gateway:
+            desk = Desk(gateway.port)
+            with pytest.raises(LogonRefused):
+                await desk.entry.connect()
+            assert (desk.entry.halted is not None) == final
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
 def test_first_logon_that_is_refused_raises_with_the_venues_words() -> None:
     async def refuse(connection: Connection) -> None:
         await connection.hear("A")
@@ -125,6 +144,20 @@ def test_session_that_could_not_be_reconciled_is_begun_anew() -> None:
             assert len(gateway.connections) == 3
 
     asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_the_socket_sends_at_once_and_notices_a_silent_peer() -> None:
+    async def user(desk: Desk) -> None:
+        session = desk.entry._keeper.current
+        assert session is not None
+        assert session._transport is not None
+        raw = session._transport.get_extra_info("socket")
+        options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY), (socket.SOL_SOCKET, socket.SO_KEEPALIVE)]
+        assert all(raw.getsockopt(*option) for option in options)
+        assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+        assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
+
+    play(idle, user)
 
 
 def test_gateway_that_is_not_there_raises() -> None:
