@@ -7,11 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
 from sentinel.cli.deciders import DeciderChoice
+from sentinel.host.cards.card_gate import _Open
 from sentinel.host.cards.registers import Ocl
 from sentinel.research.run_data import ReplayedRun
 from sentinel.units import E8
@@ -63,9 +65,9 @@ def test_an_order_above_the_new_limit_is_refused_by_the_card_too_and_trading_goe
             answers: list[Any] = []
             judge = gate._judge
 
-            def heard(answer: Any, *rest: Any) -> bool:
+            def heard(answer: np.void, key: int, order: _Open) -> bool:
                 answers.append(answer)
-                return judge(answer, *rest)
+                return judge(answer, key, order)
 
             text = limits_text(1, daemon.clock.now_ns(), "paper", max_order_notional='"15"')
             daemon.desk.limits.apply(text, signatures(text, "alice"), peer("alice").uid)

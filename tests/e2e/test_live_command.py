@@ -147,3 +147,31 @@ def test_every_start_is_disarmed_after_kill_9_too_and_a_secret_is_nowhere(config
         assert secret not in printed
         for path in (tmp_path / "store").rglob("*"):
             assert not path.is_file() or secret.encode() not in path.read_bytes()
+
+
+def test_live_nobody_arms_without_the_alarm_process_and_its_planned_stop_is_told_as_one(config: Path, tmp_path: Path) -> None:
+    config.write_text(config.read_text().replace("required = false", "silence_ms = 60000"))
+    alarms = [*MAIN, "alarms", "run", "--config", str(config)]
+    with _start(config) as daemon:
+        _apply_limits(config, tmp_path)
+        status, refused, _ = _ask("arm", config)
+        assert (status, refused["error"]["field"]) == (2, "alarm_process")
+        with subprocess.Popen(
+            alarms, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=_environment({})
+        ) as watching:
+            until = time.monotonic() + START_S
+            status, shown, _ = _ask("arm", config)
+            while status and time.monotonic() < until:
+                status, shown, _ = _ask("arm", config)
+            assert (status, shown["checks"]["alarm_process"]) == (0, "watching")
+            status, armed, _ = _ask("arm", config, "--confirm", shown["nonce"])
+            assert (status, armed["trading_state"]) == (0, "ACTIVE")
+            _ask("kill", config)
+            watching.send_signal(signal.SIGTERM)
+            assert watching.stderr is not None
+            assert "stopped in order" in watching.stderr.read()
+        status, refused, _ = _ask("arm", config)
+        assert (status, refused["error"]["field"]) == (2, "alarm_process")
+        assert "stopped in order" in refused["error"]["message"]
+        daemon.send_signal(signal.SIGTERM)
+        daemon.communicate(timeout=60)

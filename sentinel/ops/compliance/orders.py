@@ -1,7 +1,7 @@
 """Own orders from the trail: each as an object for the conduct figures, each event as a row of the order record.
 
-The row's columns follow the subjects of the Annex of RTS 24 (2017/580). What Sentinel does not have is a column that stays
-empty; the codes of the Annex are not used. Times are UTC to the nanosecond.
+The row's columns follow the subjects of the Annex of RTS 24 (2017/580) and of the order book records of crypto-asset platforms
+(2025/416); docs/compliance.md has the table. What Sentinel does not have is a column that stays empty; codes are not used. Times are UTC to the nanosecond.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ EMPTY_COLUMNS = (
     *("venue_sequence_number", "segment_mic", "instrument_isin", "additional_limit_price", "stop_price"),
     *("pegged_limit_price", "currency_leg_2", "displayed_qty", "minimum_acceptable_qty", "minimum_executable_size"),
     *("self_execution_prevention", "routing_strategy", "trading_phase", "indicative_price", "indicative_volume"),
+    *("order_type_class", "price_currency", "price_notation", "quantity_notation", "quantity_currency"),
+    *("mes_first_execution_only", "strategy_linked_order"),
 )
 COLUMNS = (
     *("time", "event", "state", "order_id", "venue_order_id", "venue", "symbol", "side", "order_type", "tif", "passive_only"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sentinel.engine.state import EngineSpec, EngineState, new_state
 from sentinel.errors import CardError
 from sentinel.host.cards.attached import AttachedCard
 from sentinel.host.cards.card_decider import CardDecider
-from sentinel.host.cards.card_gate import CardGate
+from sentinel.host.cards.card_gate import CardGate, _Open
 from sentinel.host.cards.driver import CardDriver
 from sentinel.host.cards.gate_limits import card_limits
 from sentinel.host.cards.limits import CardLimits
@@ -71,9 +72,9 @@ class Desk:
         records: list[Any] = []
         judge = self.gate._judge
 
-        def heard(answer: Any, *rest: Any) -> bool:
+        def heard(answer: np.void, key: int, order: _Open) -> bool:
             records.append(answer)
-            return judge(answer, *rest)
+            return judge(answer, key, order)
 
         self.gate._judge = heard  # type: ignore[method-assign]
         assert not self.ask(**order)
@@ -288,7 +289,7 @@ def test_limits_of_the_card_are_the_softwares(desk: Desk) -> None:
 
 
 #: A limit of the engine, its new value, and orders just above and at it, each with the control that refuses.
-TIGHTER: dict[str, tuple[dict[str, int], dict[str, int], dict[str, int], Control]] = {
+TIGHTER: dict[str, tuple[dict[str, int], dict[str, Any], dict[str, Any], Control]] = {
     "order notional": (
         {"max_order_notional": 100 * E8},
         {"qty": 50 * E8 + 1},
