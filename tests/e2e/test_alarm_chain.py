@@ -19,8 +19,10 @@ from typing import Any
 import pytest
 
 from sentinel.errors import ControlError
+from sentinel.host.alarm_heartbeat import HeartbeatWatch
 from sentinel.host.control.client import ask
 from sentinel.host.control.protocol import Arm, Positions
+from sentinel.host.status import read_status
 from sentinel.ops.alarms.rules import DEFAULT_RULES
 from sentinel.sim.market.coins import COINS
 from sentinel.sim.market.episode import Episode
@@ -117,6 +119,14 @@ class Chain:
         await until(lambda: alert in self.told(), f"the alert {alert}", 120.0)
         return self.alerts.posted[self.told().index((alert[0], alert[1]))].monotonic_ns
 
+    async def watched(self) -> None:
+        """The alarm process has read the status of this start of the daemon."""
+        await until(lambda: read_status(self.m.store) is not None, "a status")
+        status = read_status(self.m.store)
+        assert status is not None
+        watch = HeartbeatWatch(self.m.store, 60_000, status.epoch)
+        await until(watch.beating, "the alarm process", 120.0)
+
     async def arm(self) -> dict[str, Any]:
         nonce = (await asyncio.to_thread(ask, self.m.store, Arm()))["nonce"]
         return await asyncio.to_thread(ask, self.m.store, Arm(nonce))
@@ -162,6 +172,7 @@ def test_errors_of_the_venue_lead_to_an_alert_a_latch_that_outlasts_a_restart_an
             alarms = await chain.start("alarms", "run")
             daemon = await m.start_daemon()
             await chain.until_state("ACTIVE")
+            await chain.watched()
             await chain.entered()
 
             refusing = Refusing(m)
