@@ -199,9 +199,11 @@ def test_errors_of_the_venue_lead_to_an_alert_a_latch_that_outlasts_a_restart_an
                 assert await asyncio.wait_for(process.wait(), 60.0) == 0
             await chain.until_told("alarm_process", "stopped")
             trail = str(m.config.audit_directory)
-            shown = await chain.says("audit", "show", trail, "--last", "100000")
-            verified = await chain.says("audit", "verify", trail)
-            refused = await chain.says("trace", refusing.refused[0][1], "--config", str(m.path))
+            shown, verified, refused = await asyncio.gather(
+                chain.says("audit", "show", trail, "--last", "100000"),
+                chain.says("audit", "verify", trail),
+                chain.says("trace", refusing.refused[0][1], "--config", str(m.path)),
+            )
             rows = shown["records"]
             first = next(row["record"]["order"] for row in rows[_by_person(rows) :] if _enters(row))
             entered = await chain.says("trace", first, "--config", str(m.path))
