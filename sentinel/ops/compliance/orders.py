@@ -1,7 +1,8 @@
 """Own orders from the trail: each as an object for the conduct figures, each event as a row of the order record.
 
 The row's columns follow the subjects of the Annex of RTS 24 (2017/580) and of the order book records of crypto-asset platforms
-(2025/416); docs/compliance.md has the table. What Sentinel does not have is a column that stays empty; codes are not used. Times are UTC to the nanosecond.
+(2025/416); docs/compliance.md has the table. What Sentinel does not have is a column that stays empty; codes are not used.
+Times are UTC to the nanosecond.
 """
 
 from __future__ import annotations
