@@ -21,7 +21,7 @@ from sentinel.config_collar import require_entries_within_collars
 from sentinel.config_killswitch import KillSwitchConfig
 from sentinel.config_risk import LIVE_DEFAULTS, BasisPoints, MoneyE8, RiskConfig
 from sentinel.config_venue import Section, VenueConfig, is_test_endpoint
-from sentinel.config_watch import AlarmsConfig, ClockConfig
+from sentinel.config_watch import LIVE_ALARMS, AlarmsConfig, ClockConfig
 from sentinel.errors import ConfigError
 from sentinel.units import BPS
 from sentinel.wire import MAX_SYMBOLS
@@ -277,9 +277,11 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _stricter_when_live(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or data.get("mode") != "live" or not isinstance(data.get("risk", {}), dict):
+        if not isinstance(data, dict) or data.get("mode") != "live":
             return data
-        return {**data, "risk": LIVE_DEFAULTS | data.get("risk", {})}
+        strict: dict[str, dict[str, Any]] = {"risk": LIVE_DEFAULTS, "alarms": LIVE_ALARMS}
+        given = {name: data.get(name, {}) for name in strict}
+        return {**data, **{name: strict[name] | value for name, value in given.items() if isinstance(value, dict)}}
 
     @model_validator(mode="after")
     def _cross_section(self) -> Config:

@@ -9,6 +9,9 @@ from pydantic import Field, field_validator, model_validator
 
 from sentinel.config_venue import Section, is_loopback
 
+#: What holds live where the settings say nothing.
+LIVE_ALARMS = {"required": True}
+
 RuleAction = Literal["inform", "reduce_only", "kill"]
 
 
@@ -43,7 +46,9 @@ class AlarmsConfig(Section):
     """The alarm process, `sentinel alarms run`."""
 
     required: bool = Field(
-        default=False, description="a daemon that is armed and misses the alarm process for silence_ms only reduces positions"
+        default=False,
+        description="nobody arms without the alarm process, and a daemon that misses it for silence_ms only reduces positions; "
+        "live it is true unless it is set",
     )
     silence_ms: int = Field(default=5_000, ge=1_000, le=60_000, description="how long the alarm process may be silent")
     status_every_ms: int = Field(

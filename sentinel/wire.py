@@ -195,7 +195,7 @@ class Command(IntEnum):
     CANCEL_ALL = 19  # every live order of ours is cancelled, whatever the trading state; actor = who asked
     APPROVE = 20  # id = approval request; value = 1 granted, 0 refused; t2 = until when; actor = who
     CLOCK = 21  # value = error bound in ns, -1 unknown; value2 = 1 after a step
-    ALARM = 22  # value = 1: REDUCE_ONLY wanted, 2: kill wanted; id = alarm number
+    ALARM = 22  # value = 1: REDUCE_ONLY wanted, 2: kill wanted; id = alarm number; value2 = 1: after a planned stop
 
 
 class InstrumentField(IntEnum):
@@ -234,6 +234,7 @@ class SignalCode(IntEnum):
     ARMED_STATE = 15  # trading state changed; value = new TradingState
     APPROVAL_NEEDED = 16  # an order above the approval threshold waits; value = its notional, limit = request id
     CONTROL_FIRED = 17  # a control acted without an order of this moment: control says which, value what it saw, limit its limit
+    APPROVAL_USED = 18  # the order of this client key leaves by a person's grant; value = its notional, limit = request id
 
 
 class Refusal(IntEnum):

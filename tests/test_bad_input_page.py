@@ -32,6 +32,19 @@ KINDS = (
     "busy port",
     "missing model",
     "wrong CRC",
+    "unsigned",
+    "tampered",
+    "per cent for basis points",
+    "expired arming",
+    "clock step",
+    "missing control",
+    "read-only disk",
+    "EIO",
+    "second alarm process",
+    "second kill process",
+    "second follower",
+    "store another daemon writes",
+    "random bytes",
 )
 
 

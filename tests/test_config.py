@@ -54,6 +54,14 @@ def test_minimal_file_needs_only_endpoints_and_symbols() -> None:
     assert config.paper.quote_balance == 100_000 * E8
 
 
+def test_live_the_alarm_process_is_required_unless_the_settings_say_otherwise() -> None:
+    live = MINIMAL | {"mode": "live"}
+    assert not parse_config(MINIMAL).alarms.required
+    assert parse_config(live).alarms.required
+    assert parse_config(live | {"alarms": {"silence_ms": 3_000}}).alarms.required
+    assert not parse_config(live | {"alarms": {"required": False}}).alarms.required
+
+
 @pytest.mark.parametrize(("path", "value"), list(_bounds()), ids=lambda value: str(value))
 def test_value_just_outside_its_range_is_refused_by_name(path: str, value: object) -> None:
     error = _refused(path, value)

@@ -35,6 +35,7 @@ def run(console: Console, *, config: Path, seconds: float) -> dict[str, Any]:
     try:
         _print(console, f"watching the daemon of {watcher.directory}, {len(watcher.evaluator.rules)} rules")
         _until_told(watcher, seconds)
+        watcher.stopped()
     finally:
         if publisher is not None:
             publisher.stop()

@@ -49,7 +49,7 @@ def _decide(f: Any, q: Any) -> None:
         return
     g.sequence += 1
     asked = asked_notional(symbol(f, q.symbol), q)
-    record_order(f, q, asked, use_approval(f, q, asked))
+    record_order(f, q, asked, use_approval(f, q, asked, key))
     _place(f, q, i, key)
     strategy.on_placed(f, i)
     _warn_of_ratio(f, q)

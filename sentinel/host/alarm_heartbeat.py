@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,8 @@ HEARTBEAT_NAME = "alarms.heartbeat"
 #: ``id`` of the ALARM that the silence of the alarm process raises.
 ALARMS_SILENT = 1
 _MAGIC = int.from_bytes(b"STLALIV1", "little")
+#: In its place once the alarm process was stopped in order.
+_STOPPED = int.from_bytes(b"STLSTOP1", "little")
 _WORDS = 4  # magic, count, epoch of the daemon's start whose status was read last, check
 _BYTES = 8 * _WORDS
 
@@ -43,14 +46,24 @@ class Heartbeat:
         self._words[1] = self._count
         self._words[0] = _MAGIC
 
+    def stop(self) -> None:
+        """Stopped in order: there is nobody behind the last beat any more."""
+        self._words[0] = _STOPPED
 
-def _read(directory: Path) -> tuple[int, int] | None:
+
+class _Beat(NamedTuple):
+    number: int
+    epoch: int
+    stopped: bool
+
+
+def _read(directory: Path) -> _Beat | None:
     try:
         raw = (directory / HEARTBEAT_NAME).read_bytes()
     except OSError:
         return None
     magic, count, epoch, check = (int(word) for word in np.frombuffer(raw[:_BYTES].ljust(_BYTES, b"\0"), np.int64))
-    return (count, epoch) if magic == _MAGIC and check == count ^ epoch else None
+    return _Beat(count, epoch, magic == _STOPPED) if magic in (_MAGIC, _STOPPED) and check == count ^ epoch else None
 
 
 class HeartbeatWatch:
@@ -78,7 +91,7 @@ class HeartbeatWatch:
         """Look; whether the alarm process has been silent for too long."""
         now_ns = self._clock()
         found = _read(self._directory)
-        if found is not None and found != self._last and found[1] == self._epoch:
+        if found is not None and found != self._last and found.epoch == self._epoch and not found.stopped:
             self._since_ns = now_ns
             self._beaten = True
         if found is not None:
@@ -87,4 +100,9 @@ class HeartbeatWatch:
 
     def beating(self) -> bool:
         """Look; whether it has beaten since this start, and not too long ago."""
-        return not self.silent() and self._beaten
+        return not self.silent() and self._beaten and not self.stopped
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the last thing it said is that it was stopped in order; that changes nothing of its silence."""
+        return self._last is not None and self._last.stopped

@@ -131,7 +131,7 @@ class Daemon:
         self.audit = AuditWatch(config.audit_directory, config.audit.max_backlog_ms) if config.audit.required else None
         self.watched = None if self.lockstep else Watched(self, clock_source)
         if self.watched is not None:
-            self.desk.watch(self.guard.objection, self.watched.clock_bound_ns)
+            self.desk.watch(self.guard.objection, self.watched.clock_bound_ns, self.watched.alarm_process)
         self._last_tick_ns = 0
         self._last_snapshot_ns = 0
         self._tasks: list[asyncio.Task[Any]] = []

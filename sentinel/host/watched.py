@@ -23,6 +23,9 @@ _log = logging.getLogger(__name__)
 
 #: What an ALARM wants, its ``value``.
 WANTS_REDUCE_ONLY, WANTS_KILL = 1, 2
+#: What ``alarm_process`` says where nothing stands against arming, and what is to be done elsewhere.
+ALARMS_FINE = ("not required", "watching")
+ALARMS_WANTED, ALARMS_REMEDY = "one that watches this daemon", "start sentinel alarms run with the daemon's settings"
 #: Longer than any status is away from the next.
 _STEP_SHOWN_NS = 3 * NS_PER_S
 
@@ -77,8 +80,8 @@ class Watched:
         self._tend_clock(now_ns)
         state = self._daemon.host.state
         if self._heartbeat is not None and self._heartbeat.silent() and trading_state(state) == TradingState.ACTIVE:
-            _log.error("the alarm process is silent: positions are only reduced")
-            self.raise_alarm(ALARMS_SILENT, WANTS_REDUCE_ONLY, now_ns)
+            _log.error("the alarm process: %s; positions are only reduced", self._heartbeat_said())
+            self.raise_alarm(ALARMS_SILENT, WANTS_REDUCE_ONLY, now_ns, planned=self._heartbeat.stopped)
         monotonic_ns = time.monotonic_ns()
         if self._status is not None and monotonic_ns >= self._due_ns:
             self._due_ns = monotonic_ns + self._every_ns
@@ -88,10 +91,13 @@ class Watched:
         """How far the clock may be wrong, as last looked; None where nobody knows."""
         return None if self.look is None or self.look.bound_ns == UNKNOWN_NS else self.look.bound_ns
 
-    def raise_alarm(self, number: int, wanted: int, now_ns: int, actor: int = 0) -> None:
-        """Journal an ALARM and see to it that what it wants is so: WANTS_REDUCE_ONLY or WANTS_KILL."""
+    def raise_alarm(self, number: int, wanted: int, now_ns: int, actor: int = 0, planned: bool = False) -> None:
+        """Journal an ALARM and see to it that what it wants is so: WANTS_REDUCE_ONLY or WANTS_KILL.
+
+        ``planned``: it follows from what a person has done in order.
+        """
         host = self._daemon.host
-        host.control(Command.ALARM, now_ns, value=wanted, id=number, actor=actor)
+        host.control(Command.ALARM, now_ns, value=wanted, value2=int(planned), id=number, actor=actor)
         account = host.state.glob[0]
         if wanted == WANTS_KILL and not int(account["killed"]):
             host.control(Command.KILL, now_ns, value=int(Control.ALARM), actor=actor)
@@ -99,17 +105,26 @@ class Watched:
             epoch = int(account["arm_epoch"]) + 1
             host.control(Command.ARM, now_ns, id=epoch, value=int(TradingState.REDUCE_ONLY), actor=actor)
 
+    def alarm_process(self) -> str:
+        """How the alarm process is: "not required", "watching", "silent" or "stopped in order"."""
+        if self._heartbeat is None:
+            return "not required"
+        return "watching" if self._heartbeat.beating() else self._heartbeat_said()
+
     def require_alarms(self) -> None:
         """Raise ControlError where an alarm process is required and shows no sign of life."""
-        if self._heartbeat is not None and not self._heartbeat.beating():
-            remedy = "start sentinel alarms run with the daemon's settings"
-            raise ControlError("alarm process", "silent", "one that watches this daemon", remedy)
+        found = self.alarm_process()
+        if found not in ALARMS_FINE:
+            raise ControlError("alarm process", found, ALARMS_WANTED, ALARMS_REMEDY)
 
     def close(self) -> None:
         """The daemon ends."""
         if self._status is not None:
             self._status.close()
             self._status = None
+
+    def _heartbeat_said(self) -> str:
+        return "stopped in order" if self._heartbeat is not None and self._heartbeat.stopped else "silent"
 
     def _tend_clock(self, now_ns: int) -> None:
         look = None if self._source is None else self._source.take()

@@ -244,9 +244,9 @@ def ask_sync(machine: Machine, request: KillRequest) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def machine(directory: Path, **killswitch: Any) -> AsyncIterator[Machine]:
-    """The exchange runs; the processes are started by whoever wants them, and ended here."""
-    source = market()
+async def machine(directory: Path, source: MarketModel | None = None, **killswitch: Any) -> AsyncIterator[Machine]:
+    """The exchange runs, a ``market`` where no other is given; processes are started by whoever wants them, and ended here."""
+    source = source or market()
     balances = {asset: parse_e8(amount) for asset, amount in BALANCES.items()}
     exchange = Exchange(source.instruments, source, {ACCOUNT: balances}, 5)
     keys = [

@@ -21,10 +21,13 @@ from rich.console import Console
 from sentinel.cli import operator as cli
 from sentinel.ops.audit.fields import read_trail
 from sentinel.ops.audit.follower import AuditFollower
+from sentinel.ops.audit.trace import trace_order
 from sentinel.ops.audit.verify import verify_trail
+from sentinel.ops.compliance.evidence import Evidence
+from sentinel.ops.compliance.orders import OrderRecords, order_rows
 from sentinel.research.run_data import ReplayedRun
 from sentinel.sim.venue.lockstep import PaceConfig
-from sentinel.wire import Control, IntentFlag, Kind, client_order_id, record_views
+from sentinel.wire import Control, IntentFlag, Kind, client_order_id, parse_client_order_id, record_views
 from tests.e2e.hostile_market import PUMPED, SYMBOLS, Outcome, Scene, trade
 from tests.e2e.lockstep_rig import ACCOUNT, run
 from tests.e2e.test_kill_and_restart import _write_toml
@@ -158,8 +161,34 @@ def test_a_grant_lets_one_entry_go_and_its_exits_need_nobody(tmp_path: Path) -> 
     assert asked.exits
     _refused_only_for_approval(asked)
     assert _said_by_whom(asked) == [("alice", "APPROVE", "GRANTED", request["id"], 1)]
-    kinds = [row["kind"] for row in asked.trail if _is_approval(row) or row["record"].get("order") == asked.entries[0]]
-    assert kinds[:2] == ["OVERRIDE", "INTENT"]
+    entry = asked.entries[0]
+    told = [row for row in asked.trail if _is_approval(row) or row["record"].get("order") == entry]
+    assert [row["kind"] for row in told[:3]] == ["OVERRIDE", "DECISION", "INTENT"]
+    used = told[1]["record"]
+    assert (used["code"], used["limit"]) == ("APPROVAL_USED", request["id"])
+    _traces_to(asked, entry, request["id"], "alice")
+    for order in asked.exits:
+        key = parse_client_order_id(order)
+        assert key is not None
+        assert trace_order(asked.outcome.store, asked.outcome.store / "audit", key)["approval"] is None
+
+
+def _traces_to(asked: Asked, order: str, request: int, person: str) -> None:
+    """The order's trace and its row of the order record name the request and who granted it."""
+    store = asked.outcome.store
+    key = parse_client_order_id(order)
+    assert key is not None
+    approval = trace_order(store, store / "audit", key)["approval"]
+    assert (approval["request"], approval["by"]) == (request, person)
+    (granted,) = [row for row in asked.trail if _is_approval(row)]
+    assert approval["audit_index"] == granted["index"]
+    assert approval["asked_ns"] < approval["granted_ns"] < approval["until_ns"]
+    evidence = Evidence()
+    rows = [row for row in order_rows(asked.trail, OrderRecords(evidence.approved_by), [evidence]) if row["event"] == "PLACE"]
+    assert {row["order_id"]: (row["approval_request"], row["approved_by"]) for row in rows} == {
+        order: (request, person),
+        **dict.fromkeys(asked.exits, (None, "")),
+    }
 
 
 @pytest.mark.parametrize("answered", [True, False])

@@ -43,6 +43,7 @@ def config(tmp_path: Path) -> Iterator[Path]:
         lines += ["[feed]", f"symbols = {json.dumps(urls['symbols'])}"]
         lines += ["[risk]", 'max_order_notional = "20"', 'max_position_notional = "40"', 'max_gross_notional = "60"']
         lines += ["max_drawdown_bps = 300", "max_trades_per_minute = 10", "max_clock_error_us = 0", "[live]", "arming_hours = 1"]
+        lines += ["[alarms]", "required = false"]
         roles = write_roles(tmp_path, {"alice": os.geteuid()})
         lines += ["[access]", f"roles = {json.dumps(str(roles))}", "two_person_arming = false"]
         lines += ["[store]", f"directory = {json.dumps(str(tmp_path / 'store'))}", "segment_mib = 8", "snapshot_every_s = 1"]
@@ -146,3 +147,31 @@ def test_every_start_is_disarmed_after_kill_9_too_and_a_secret_is_nowhere(config
         assert secret not in printed
         for path in (tmp_path / "store").rglob("*"):
             assert not path.is_file() or secret.encode() not in path.read_bytes()
+
+
+def test_live_nobody_arms_without_the_alarm_process_and_its_planned_stop_is_told_as_one(config: Path, tmp_path: Path) -> None:
+    config.write_text(config.read_text().replace("required = false", "silence_ms = 60000"))
+    alarms = [*MAIN, "alarms", "run", "--config", str(config)]
+    with _start(config) as daemon:
+        _apply_limits(config, tmp_path)
+        status, refused, _ = _ask("arm", config)
+        assert (status, refused["error"]["field"]) == (2, "alarm_process")
+        with subprocess.Popen(
+            alarms, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=_environment({})
+        ) as watching:
+            until = time.monotonic() + START_S
+            status, shown, _ = _ask("arm", config)
+            while status and time.monotonic() < until:
+                status, shown, _ = _ask("arm", config)
+            assert (status, shown["checks"]["alarm_process"]) == (0, "watching")
+            status, armed, _ = _ask("arm", config, "--confirm", shown["nonce"])
+            assert (status, armed["trading_state"]) == (0, "ACTIVE")
+            _ask("kill", config)
+            watching.send_signal(signal.SIGTERM)
+            assert watching.stderr is not None
+            assert "stopped in order" in watching.stderr.read()
+        status, refused, _ = _ask("arm", config)
+        assert (status, refused["error"]["field"]) == (2, "alarm_process")
+        assert "stopped in order" in refused["error"]["message"]
+        daemon.send_signal(signal.SIGTERM)
+        daemon.communicate(timeout=60)

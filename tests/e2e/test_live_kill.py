@@ -56,6 +56,7 @@ class Machine:
         lines += ["max_drawdown_bps = 300", "max_trades_per_minute = 10", "max_clock_error_us = 0"]
         lines += ["[killswitch]", "enabled = true", f'persons = "{persons}"', "dead_man_s = 60"]
         lines += ['api_key_env = "SENTINEL_LIVE_KILL_API_KEY"', 'api_secret_env = "SENTINEL_LIVE_KILL_API_SECRET"']
+        lines += ["[alarms]", "required = false"]
         lines += ["[access]", f'roles = "{roles}"', "[store]", f'directory = "{self.store}"', "segment_mib = 8"]
         self.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

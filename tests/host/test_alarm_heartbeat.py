@@ -83,3 +83,29 @@ def test_a_beat_half_written_or_a_file_of_something_else_is_no_beat(tmp_path: Pa
         assert not watch.beating()
     (tmp_path / HEARTBEAT_NAME).write_bytes(raw)
     assert watch.beating()
+
+
+def test_one_that_was_stopped_in_order_lets_nobody_arm_and_is_silent_when_its_time_is_over(tmp_path: Path) -> None:
+    time, beat = Time(), Heartbeat(tmp_path)
+    watch = _watch(tmp_path, time)
+    beat.beat(EPOCH)
+    assert watch.beating()
+    assert not watch.stopped
+    beat.stop()
+    assert not watch.silent()
+    assert not watch.beating()
+    assert watch.stopped
+    time.ns += 5 * NS_PER_S + 1
+    assert watch.silent()
+    Heartbeat(tmp_path).beat(EPOCH)
+    assert watch.beating()
+    assert not watch.stopped
+
+
+def test_what_one_that_was_stopped_before_this_start_left_is_no_sign_of_life(tmp_path: Path) -> None:
+    beat = Heartbeat(tmp_path)
+    beat.beat(EPOCH)
+    beat.stop()
+    watch = _watch(tmp_path, Time())
+    assert not watch.beating()
+    assert watch.stopped

@@ -81,6 +81,7 @@ LIVE: dict[str, Any] = {
         "max_trades_per_minute": 10,
         "max_clock_error_us": 0,
     },
+    "alarms": {"required": False},
 }
 
 

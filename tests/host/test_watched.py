@@ -184,6 +184,26 @@ def test_nobody_arms_by_hand_while_the_required_alarm_process_is_silent(tmp_path
     daemon.host.close()
 
 
+def test_a_planned_stop_is_told_as_one_and_new_exposure_ends_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    daemon = _daemon(tmp_path, required=True)
+    later, beat = _later(monkeypatch, daemon), Heartbeat(tmp_path)
+    _armed(daemon)
+    beat.beat(daemon.host.epoch)
+    _tick(daemon)
+    assert daemon.watched is not None
+    assert daemon.watched.alarm_process() == "watching"
+    beat.stop()
+    with pytest.raises(ControlError, match="stopped in order"):
+        daemon.arm_by_hand(1)
+    later(5.1)
+    _tick(daemon)
+    assert _state(daemon) == TradingState.REDUCE_ONLY
+    assert "stopped in order; positions are only reduced" in caplog.text
+    assert _journaled(daemon, Command.ALARM) == [(WANTS_REDUCE_ONLY, 1, ALARMS_SILENT)]
+
+
 def test_settings_of_alarms_and_clock_are_no_matter_of_a_replay() -> None:
     def digest(**sections: Any) -> str:
         feed = {"symbols": ["BTCUSDT"]}

@@ -82,8 +82,8 @@ def _slot_for(f: Any, q: Any) -> int:
 
 
 @njit(**INNER)
-def use_approval(f: Any, q: Any, asked: int) -> int:
-    """The order leaves: what of it counts towards the threshold, 0 where it used up a grant."""
+def use_approval(f: Any, q: Any, asked: int, key: int) -> int:
+    """The order ``key`` leaves: what of it counts towards the threshold, 0 where it used up a grant, which is then told."""
     g, p = glob(f), params(f)
     if q.reduce_only != 0:
         return 0
@@ -92,7 +92,9 @@ def use_approval(f: Any, q: Any, asked: int) -> int:
     k = find_approval(f, q, Approval.GRANTED, asked)
     if k == NO_APPROVAL:
         return asked
-    approval(f, k).state = Approval.FREE
+    a = approval(f, k)
+    a.state = Approval.FREE
+    emit_signal(f, SignalCode.APPROVAL_USED, q.symbol, q.side, q.reason, 0, key, q.price, q.margin, asked, a.id)
     return 0
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from sentinel.config import Config
 from sentinel.engine.state import EngineState
 from sentinel.errors import CardError
-from sentinel.host.cards.card_gate import CardGate, card_limits
+from sentinel.host.cards.card_gate import CardGate
 from sentinel.host.cards.driver import CardDriver
+from sentinel.host.cards.gate_limits import card_limits
 from sentinel.host.cards.health import CardHealth
 
 _log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class AttachedCard:
         if config.gate != "software":
             # What the card can never take is found here, before anything starts.
             card_limits(config.risk, equity=1, version=1).check()
-            self.gate = CardGate(self.driver, state, config.risk, config.feed.symbols)
+            self.gate = CardGate(self.driver, state)
 
     def ready(self, now_ns: int) -> bool:
         """Whether ``arm`` would not be too early."""

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.config import RiskConfig
 from sentinel.engine.readout import equity_e8
 from sentinel.engine.state import EngineState
 from sentinel.errors import CardError
-from sentinel.host.cards.beats import AMOUNT_MAX
 from sentinel.host.cards.driver import CardDriver, names_of
-from sentinel.host.cards.limits import TICKS_PER_S, CardLimits
+from sentinel.host.cards.gate_limits import EngineLimits
+from sentinel.host.cards.limits import CardLimits
 from sentinel.host.cards.registers import Ocl, Status, TripCause
-from sentinel.units import BPS, CARD_TICK_NS, E8, NS_PER_MS, NS_PER_S
+from sentinel.units import NS_PER_MS, NS_PER_S
 from sentinel.wire import TERMINAL_STATES, Control, PermitFlag, Side, Verdict
 
 _log = logging.getLogger(__name__)
@@ -38,33 +36,10 @@ PRICES_WITHIN_NS = 30 * NS_PER_S
 _CHALLENGES = 40
 #: In SCRATCH, which a reset clears: somebody has told this card of positions.
 _BOOKS = 0x0B00C5
+#: Causes of a trip by this process that changes limits: its own kill, and limits not yet committed.
+_OWN_TRIP = TripCause.SOFTWARE_OCL | TripCause.LIMIT_FAULT
 _DAY_NS = 86_400 * NS_PER_S
 _TERMINAL = np.array(sorted(TERMINAL_STATES), np.int64)
-
-
-def card_limits(risk: RiskConfig, equity: int, version: int, stale_after_ns: int = 5 * NS_PER_S) -> CardLimits:
-    """The card's limits for the software's. ``equity``, quote e8: a day may lose what a drawdown from it may be.
-
-    The software refuses first wherever both look: at the gross limit, where the card trips, it values at the last price and
-    the card at the ask, which the collar bounds; quotes are told a tenth of a second after they came. The host speaks ten
-    times a second; a silence of seconds, not of one slow moment, is its death.
-    """
-    return CardLimits(
-        version=max(version, 1),
-        max_order_notional=risk.max_order_notional * E8,
-        max_gross_notional=risk.max_gross_notional * E8 * (BPS + risk.price_collar_bps) // BPS,
-        max_daily_loss=max(1, equity * risk.max_drawdown_bps // BPS),
-        collar_bps=risk.price_collar_bps,
-        max_drawdown_bps=risk.max_drawdown_bps,
-        permits_per_window=risk.max_trades_per_minute,
-        reference_max_age=(stale_after_ns + NS_PER_S // 2) // CARD_TICK_NS,
-        heartbeat_max_age=3 * TICKS_PER_S,
-        watchdog_period=5 * TICKS_PER_S,
-        watchdog_max=4 * TICKS_PER_S,
-        # A stale quote or a full position refuses order after order: no reason to stop for good.
-        reject_trip=0,
-        duplicate_window=0,
-    )
 
 
 @dataclass
@@ -83,21 +58,24 @@ class CardGate:
 
     Args:
         driver: identified and started, of a card that was reset since it last saw an order.
-        state: the engine's; read only.
-        risk: the limits; a position's limit is a quantity on the card, worth ``max_position_notional`` when it is armed.
-        symbols: the run's, by whose names ``risk`` may have tighter limits of single ones.
+        state: the engine's; read only. Its limits are the card's; a position's limit is a quantity there, worth
+            ``max_position_notional`` when it was set.
 
+    Where the engine's limits change, the card is told before its next permit: it is tripped, set and armed anew in one go.
     ``lost`` is empty while permits may come; ``counts`` says what was asked and answered.
     """
 
-    def __init__(self, driver: CardDriver, state: EngineState, risk: RiskConfig, symbols: Sequence[str]) -> None:
+    def __init__(self, driver: CardDriver, state: EngineState) -> None:
         self.driver = driver
         self.lost = ""
         self.counts = {"permits": 0, "rejects": 0, "unanswered": 0, "fills": 0, "releases": 0, "adjustments": 0}
-        self._state, self._risk = state, risk
-        self._symbol_risks = [risk.of_symbol(symbol) for symbol in symbols]
+        #: How often the card was told other limits since it was armed first.
+        self.limits_changed = 0
+        self._state = state
+        self._limits = EngineLimits(state)
+        self._rows: list[tuple[int, int, bool]] = []
+        self._equity = 0
         self._arm_epoch: int | None = None
-        self._version = 0
         self._open: dict[int, _Open] = {}
         self._position: NDArray[np.int64] = np.zeros(len(state.symbols), np.int64)
         self._told: NDArray[np.int64] = np.full((len(state.symbols), 3), -1, np.int64)
@@ -137,13 +115,11 @@ class CardGate:
         driver, account = self.driver, self._state.glob[0]
         if driver.read(Ocl.PERMITS) or driver.read(Ocl.SCRATCH):
             raise CardError("SCRATCH", driver.read(Ocl.SCRATCH), "0", "the card has books of before: load its image again")
-        stale_after_ns = int(self._state.params["stale_after_ns"][0])
-        limits = card_limits(self._risk, equity_e8(self._state), int(account["limits_version"]), stale_after_ns)
+        self._equity = equity_e8(self._state)
+        limits = self._limits.take(self._equity)
         driver.set_limits(limits)
-        self._version = limits.version
         priced = self._priced()
-        for symbol in range(len(priced)):
-            driver.set_symbol(symbol, self._largest_order(symbol), self._largest_position(symbol), enabled=bool(priced[symbol]))
+        self._set_rows(priced.tolist())
         if not priced.all():
             _log.warning("card: no price yet, so no order, for symbols %s", np.flatnonzero(~priced).tolist())
         peak = int(account["equity_peak"])
@@ -154,6 +130,35 @@ class CardGate:
         self._answer_first_challenge(limits, now_ns)
         self._arm_epoch = driver.arm(lambda: self._feed(now_ns))
         _log.info("card: armed, epoch %d", self._arm_epoch)
+
+    def _set_rows(self, enabled: list[bool]) -> None:
+        """Largest order and position of each symbol, where they are not what the card has."""
+        prices = np.array([self._price(symbol) for symbol in range(len(enabled))], np.int64)
+        rows = [(*row, on) for row, on in zip(self._limits.rows(prices), enabled, strict=True)]
+        for symbol, row in enumerate(rows):
+            if symbol >= len(self._rows) or row != self._rows[symbol]:
+                self.driver.set_symbol(symbol, row[0], row[1], enabled=row[2])
+        self._rows = rows
+
+    def _follow_limits(self, now_ns: int) -> None:
+        """The engine's limits have changed: the card takes them over, tripped by us and by nobody else meanwhile.
+
+        Raises CardError where it cannot; its books stay, so no exposure is forgotten.
+        """
+        driver = self.driver
+        if Status.ARMED not in driver.status():
+            raise CardError("STATUS", f"tripped by {names_of(driver.causes())}", "armed", "remove the cause, then start again")
+        self._arm_epoch = None
+        driver.kill()
+        driver.set_limits(self._limits.take(self._equity))
+        self._set_rows([enabled for _, _, enabled in self._rows])
+        self._feed(now_ns)
+        others = driver.causes() & ~_OWN_TRIP
+        if others:
+            raise CardError("TRIP_CAUSES", names_of(others), "none but ours", "remove the cause, then start again")
+        self._arm_epoch = driver.arm(lambda: self._feed(now_ns))
+        self.limits_changed += 1
+        _log.warning("card: limits version %d, armed anew, epoch %d", self._limits.version, self._arm_epoch)
 
     def _answer_first_challenge(self, limits: CardLimits, now_ns: int) -> None:
         """A watchdog that ran before asks in its own time: up to a period from now."""
@@ -188,6 +193,8 @@ class CardGate:
                 self.driver.link.step_over()
             self._taken = taken
             self._look()
+            if self.armed and self._limits.changed:
+                self._follow_limits(now_ns)
         except CardError as error:
             self.lose(str(error))
 
@@ -196,9 +203,13 @@ class CardGate:
         if not self.armed or self._arm_epoch is None:
             return False
         try:
+            if self._limits.changed:
+                self._follow_limits(int(self._state.glob["now"][0]))
             self._settle()
             self._tell_references(np.array([symbol]))
-            self.driver.gate.order(symbol, Side(side), price, qty, key, self._arm_epoch, self._version, reduce_only)
+            # The engine's version, not the one the card was told: where they differ, the card refuses too.
+            version, epoch = self._limits.version, self._arm_epoch
+            self.driver.gate.order(symbol, Side(side), price, qty, key, epoch, version, reduce_only)
             answer = self._await(key)
             if answer is None:
                 self.counts["unanswered"] += 1
@@ -320,12 +331,3 @@ class CardGate:
     def _price(self, symbol: int) -> int:
         record = self._state.symbols[symbol]
         return next((int(record[name]) for name in ("ask", "last_price", "bid") if record[name] > 0), 1)
-
-    def _largest_order(self, symbol: int) -> int:
-        return min(self._symbol_risks[symbol].max_order_qty, AMOUNT_MAX)
-
-    def _largest_position(self, symbol: int) -> int:
-        price = self._price(symbol)
-        if price <= 1:
-            return self._largest_order(symbol)
-        return max(1, min(self._symbol_risks[symbol].max_position_notional * E8 // price, AMOUNT_MAX))

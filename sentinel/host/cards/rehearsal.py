@@ -5,8 +5,8 @@ from __future__ import annotations
 from sentinel.config import Config
 from sentinel.errors import CardError
 from sentinel.host.cards.beats import AMOUNT_MAX
-from sentinel.host.cards.card_gate import card_limits
 from sentinel.host.cards.driver import CardDriver, names_of
+from sentinel.host.cards.gate_limits import card_limits
 from sentinel.host.cards.limits import TICKS_PER_S
 from sentinel.host.cards.registers import Status
 

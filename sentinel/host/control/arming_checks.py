@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sentinel.errors import ControlError, LimitsError
 from sentinel.host.build_hash import build_hash
 from sentinel.host.control.limits_desk import LimitsDesk
+from sentinel.host.watched import ALARMS_FINE, ALARMS_REMEDY, ALARMS_WANTED
 from sentinel.units import NS_PER_S
 
 
@@ -32,6 +33,7 @@ class ArmingChecks:
         kill_word: who holds the kill switch's word, empty where nobody does; None where there is no such word.
         clock_bound_ns: the largest error of the clock, `risk.max_clock_error_us`; 0: not asked.
 
+    ``alarm_process`` says how that is, as ``Watched.alarm_process``; None in virtual time, which has none.
     A part that is there and does not know refuses; a part that is not there is shown as such.
     """
 
@@ -49,6 +51,7 @@ class ArmingChecks:
         self._card = card
         self.clock_status = clock_status
         self.kill_word = kill_word
+        self.alarm_process: Callable[[], str] | None = None
         self.clock_bound_ns = clock_bound_ns
         # Now, at the start, and not when somebody asks: files may be replaced under a running daemon.
         self._build = build_hash()
@@ -62,6 +65,7 @@ class ArmingChecks:
             self._look_at_clock(),
             self._look_at_card(),
             self._look_at_kill_word(),
+            self._look_at_alarm_process(),
         ]
 
     def _look_at_limits(self) -> Check:
@@ -97,6 +101,12 @@ class ArmingChecks:
         if held:
             return Check("kill_word", held, "a kill switch that was re-armed", "find out why it was tripped, then re-arm it")
         return Check("kill_word", "clear")
+
+    def _look_at_alarm_process(self) -> Check:
+        found = "none" if self.alarm_process is None else self.alarm_process()
+        if found in ("none", *ALARMS_FINE):
+            return Check("alarm_process", found)
+        return Check("alarm_process", found, ALARMS_WANTED, ALARMS_REMEDY)
 
 
 def require_fine(checks: list[Check]) -> None:

@@ -74,8 +74,11 @@ class ControlDesk:
             everybody=self.access.has_roles,
         )
 
-    def watch(self, objection: Callable[[], ControlError | None], clock: Callable[[], int | None]) -> None:
-        """What else an arming looks at: what the kill switch has against it, and the bound of the clock's error (ns)."""
+    def watch(
+        self, objection: Callable[[], ControlError | None], clock: Callable[[], int | None], alarm_process: Callable[[], str]
+    ) -> None:
+        """What else an arming looks at: what the kill switch has against it, the bound of the clock's error (ns), and the
+        alarm process."""
         if self.checks is None:
             return
 
@@ -84,6 +87,7 @@ class ControlDesk:
             return "" if found is None else f"{found.field}: {found.value}"
 
         self.checks.kill_word = held
+        self.checks.alarm_process = alarm_process
         if self.checks.clock_bound_ns:
             self.checks.clock_status = clock
 

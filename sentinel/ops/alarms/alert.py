@@ -10,7 +10,7 @@ from sentinel.ops.alarms.evaluate import Change, Transition
 from sentinel.ops.alarms.rules import Rule, Severity
 from sentinel.units import NS_PER_S
 
-TEST_ID = "test"
+TEST_ID, STOPPED_ID = "test", "alarm_process"
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -57,17 +57,27 @@ def alert_of(transition: Transition, name: str) -> Alert:
 
 def trial_alert(name: str, t_ns: int, change: Change) -> Alert:
     """What ``sentinel alarms test`` sends."""
-    rule = Rule(
-        id=TEST_ID,
+    return alert_of(Transition(_unruly(TEST_ID, "a test, nothing is wrong"), change, 1, t_ns, t_ns), name)
+
+
+def stopped_alert(name: str, t_ns: int) -> Alert:
+    """The alarm process's last word when it is stopped in order."""
+    alert = alert_of(Transition(_unruly(STOPPED_ID, ""), Change.STOPPED, None, t_ns, t_ns), name)
+    return msgspec.structs.replace(alert, summary=f"{name}: the alarm process was stopped in order: nobody watches the daemon")
+
+
+def _unruly(name: str, meaning: str) -> Rule:
+    """What stands for a rule in an alert that is of none."""
+    return Rule(
+        id=name,
         number=0,
-        metric=TEST_ID,
+        metric=name,
         comparison=">",
         threshold=0,
         unit="count",
-        meaning="a test, nothing is wrong",
+        meaning=meaning,
         severity=Severity.WARNING,
     )
-    return alert_of(Transition(rule, change, 1, t_ns, t_ns), name)
 
 
 def said(rule: Rule, value: float | None) -> str:

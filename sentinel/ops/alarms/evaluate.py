@@ -18,6 +18,7 @@ class Change(StrEnum):
     FIRED = "fired"
     REPEATED = "repeated"
     CLEARED = "cleared"
+    STOPPED = "stopped"  # not of an alarm: the alarm process itself, by whoever may stop it
 
 
 class AlarmState(msgspec.Struct):

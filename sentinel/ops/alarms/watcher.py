@@ -15,7 +15,7 @@ from sentinel.errors import AlarmError
 from sentinel.host.alarm_heartbeat import Heartbeat
 from sentinel.host.status import Status, read_status
 from sentinel.ops.alarms.actions import Actions
-from sentinel.ops.alarms.alert import Alert, alert_of
+from sentinel.ops.alarms.alert import Alert, alert_of, stopped_alert
 from sentinel.ops.alarms.delivery import Delivery
 from sentinel.ops.alarms.evaluate import Evaluator
 from sentinel.ops.alarms.machine import Machine
@@ -98,6 +98,12 @@ class AlarmWatcher:
         while not stop.is_set():
             self.look()
             stop.wait(LOOK_S)
+
+    def stopped(self) -> None:
+        """Say to sinks and daemon that this is a stop in order, and no silence of one that has died."""
+        _log.warning("stopped in order: nobody watches the daemon of %s any more", self.directory)
+        self.delivery.put(stopped_alert(self._name, time.time_ns()))
+        self._heartbeat.stop()
 
     def close(self) -> None:
         """Deliver what waits, and release everything."""

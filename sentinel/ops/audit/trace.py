@@ -14,7 +14,9 @@ from sentinel.host.replay import JournalReplay, state_of
 from sentinel.host.store.journal_reader import read_segments
 from sentinel.model.feature_spec import FEATURE_NAMES
 from sentinel.ops.audit.fields import read_trail, slot_fields
-from sentinel.wire import DECISION, SLOT_BYTES, FrameType, Kind, client_order_id
+from sentinel.ops.audit.records import AuditKind
+from sentinel.units import format_e8_short
+from sentinel.wire import DECISION, SLOT_BYTES, AccessRequest, Command, FrameType, Kind, SignalCode, client_order_id
 
 _PAIRED = frozenset((Kind.PLACE, Kind.CANCEL, Kind.QUERY, Kind.ORDER_EVENT))
 
@@ -39,12 +41,40 @@ def trace_order(store: Path, trail: Path, key: int) -> dict[str, Any]:
         "features": None if decision is None else decision.features,
         "decision": None if decision is None else decision.fields,
         "signals": found.signals,
+        "approval": _approval(trail, found.signals),
         "intent": found.intent,
         "intent_sequence": found.intent_sequence,
         "caused_by": found.caused_by,
         "events": found.events,
         "audit": records,
     }
+
+
+def _approval(trail: Path, signals: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The request whose grant the order used, and who granted it; None for an order that needed nobody."""
+    used = next((signal for signal in signals if signal["code"] == SignalCode.APPROVAL_USED.name), None)
+    if used is None:
+        return None
+    found: dict[str, Any] = {"request": used["limit"], "notional": format_e8_short(used["value"]), "by": ""}
+    access: dict[str, Any] = {}
+    for row in read_trail(trail, _ASKED_OR_ANSWERED):
+        record = row["record"]
+        if row["journal_sequence"] > used["sequence"]:
+            # What came after the order cannot have approved it.
+            break
+        if record.get("code") == SignalCode.APPROVAL_NEEDED.name and record["limit"] == used["limit"]:
+            found |= {"asked_ns": record["t"], "ceiling": format_e8_short(record["value"])}
+        elif record["kind"] == Kind.ACCESS.name:
+            access = record
+        elif record.get("command") == Command.APPROVE.name and record["id"] == used["limit"] and record["value"] == 1:
+            asked = (access.get("request"), access.get("subject"), access.get("uid"))
+            known = asked == (AccessRequest.APPROVE.name, record["id"], record["actor"]) and access["person"]
+            found |= {"by": known or f"user {record['actor']}", "granted_ns": record["t"], "until_ns": record["t2"]}
+            found |= {"audit_index": row["index"]}
+    return found
+
+
+_ASKED_OR_ANSWERED = frozenset((AuditKind.ACCESS, AuditKind.OVERRIDE, AuditKind.DECISION))
 
 
 class _OrderFrames:

@@ -1,7 +1,8 @@
 """Own orders from the trail: each as an object for the conduct figures, each event as a row of the order record.
 
-The row's columns follow the subjects of the Annex of RTS 24 (2017/580). What Sentinel does not have is a column that stays
-empty; the codes of the Annex are not used. Times are UTC to the nanosecond.
+The row's columns follow the subjects of the Annex of RTS 24 (2017/580) and of the order book records of crypto-asset platforms
+(2025/416); docs/compliance.md has the table. What Sentinel does not have is a column that stays empty; codes are not used.
+Times are UTC to the nanosecond.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 
 from sentinel.ops.audit.fields import iso
 from sentinel.ops.compliance.trail import SettingsSeen
-from sentinel.units import E8, format_e8_short, parse_e8
+from sentinel.units import format_e8_short, parse_e8
 from sentinel.wire import IntentFlag, OrderEventFlag
 
 #: Columns Sentinel has no value for: the firm's, or of instruments and phases that a crypto spot venue does not have.
@@ -22,6 +23,8 @@ EMPTY_COLUMNS = (
     *("venue_sequence_number", "segment_mic", "instrument_isin", "additional_limit_price", "stop_price"),
     *("pegged_limit_price", "currency_leg_2", "displayed_qty", "minimum_acceptable_qty", "minimum_executable_size"),
     *("self_execution_prevention", "routing_strategy", "trading_phase", "indicative_price", "indicative_volume"),
+    *("order_type_class", "price_currency", "price_notation", "quantity_notation", "quantity_currency"),
+    *("mes_first_execution_only", "strategy_linked_order"),
 )
 COLUMNS = (
     *("time", "event", "state", "order_id", "venue_order_id", "venue", "symbol", "side", "order_type", "tif", "passive_only"),
@@ -96,16 +99,6 @@ class OwnOrder:
         return self.end == "CANCELED" and self.cum_qty == 0 and not self.fills
 
 
-@dataclass
-class _Grant:
-    request: int
-    symbol: str
-    side: str
-    ceiling: int
-    until: int = 0
-    by: str = ""
-
-
 class OrderRecords:
     """Orders by id, from records in their order. An order whose intent is older than the trail has rows and no object."""
 
@@ -114,17 +107,16 @@ class OrderRecords:
         self.rows = 0
         self._settings = SettingsSeen()
         self._approved_by = approved_by
-        self._grants: dict[int, _Grant] = {}
+        # By order: the request whose grant it leaves by, told just before the order.
+        self._used: dict[str, int] = {}
 
     def take(self, row: dict[str, Any]) -> dict[str, Any] | None:
         """See a record; the row of the order record where it is one of an order."""
         self._settings.take(row)
         record = row["record"]
         kind = record.get("kind")
-        if kind == "SIGNAL" and record["code"] == "APPROVAL_NEEDED":
-            self._grants[record["limit"]] = _Grant(record["limit"], record["symbol"], record["side"], record["value"])
-        elif kind == "CONTROL" and record["command"] == "APPROVE":
-            self._answer(record)
+        if kind == "SIGNAL" and record["code"] == "APPROVAL_USED":
+            self._used[record["order"]] = record["limit"]
         elif kind == "PLACE":
             return self._row(row, self._place(row), "PLACE", record["t"])
         elif kind in ("CANCEL", "QUERY"):
@@ -135,13 +127,6 @@ class OrderRecords:
         elif kind == "ORDER_EVENT":
             return self._row(row, self._event(record), record["event"], record["t_recv"])
         return None
-
-    def _answer(self, record: dict[str, Any]) -> None:
-        grant = self._grants.get(record["id"])
-        if grant is not None and record["value"] == 1:
-            grant.until, grant.by = record["t2"], self._approved_by.get(record["id"], "")
-        elif grant is not None:
-            del self._grants[record["id"]]
 
     def _place(self, row: dict[str, Any]) -> OwnOrder:
         record = row["record"]
@@ -160,7 +145,8 @@ class OrderRecords:
             ref_price=parse_e8(record["ref_price"]),
             fair_value=parse_e8(record["fair_value"]),
             edge_bps=record["expected_edge_bps"],
-            intent=record | {"settings": self._stated(), "approval": self._approval(record), "inputs": row["journal_hash"]},
+            intent=record
+            | {"settings": self._stated(), "approval": self._approval(record["order"]), "inputs": row["journal_hash"]},
         )
         self.orders[order.id] = order
         return order
@@ -168,17 +154,10 @@ class OrderRecords:
     def _stated(self) -> tuple[str, str]:
         return (self._settings.configs[-1], self._settings.models[-1]) if self._settings.configs else ("", "")
 
-    def _approval(self, record: dict[str, Any]) -> tuple[int | None, str]:
-        """The grant this entry used: of its symbol and side, not expired, and no smaller than the order."""
-        if record["flags"] & IntentFlag.REDUCE_ONLY:
-            return None, ""
-        value = -(-parse_e8(record["price"]) * parse_e8(record["qty"]) // E8)
-        for grant in self._grants.values():
-            fits = (grant.symbol, grant.side) == (record["symbol"], record["side"]) and value <= grant.ceiling
-            if fits and record["t"] < grant.until:
-                del self._grants[grant.request]
-                return grant.request, grant.by
-        return None, ""
+    def _approval(self, order: str) -> tuple[int | None, str]:
+        """The request this entry was granted by, and who did."""
+        request = self._used.pop(order, None)
+        return request, "" if request is None else self._approved_by.get(request, "")
 
     def _event(self, record: dict[str, Any]) -> OwnOrder | None:
         order = self.orders.get(record["order"])

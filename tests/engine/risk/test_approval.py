@@ -53,7 +53,10 @@ def test_a_grant_lets_one_order_of_that_symbol_and_side_through() -> None:
     offers.wait(61 * SECOND).command(Command.APPROVE, id=request["limit"], value=1, t2=offers.now + 60 * SECOND)
     other = offers.offer(side=Side.SELL, qty=2_000)
     assert other.control == Control.APPROVAL
-    offers.ends(offers.passes(qty=2_000))
+    placed = offers.passes(qty=2_000)
+    offers.ends(placed)
+    (used,) = offers.signals(SignalCode.APPROVAL_USED)
+    assert (used["client_key"], used["limit"], used["value"]) == (placed["client_key"], request["limit"], 2_000 * E8)
     assert offers.refused(qty=2_001) == Control.APPROVAL
     # What was granted does not use up the threshold of the others.
     offers.passes(symbol=1, qty=1_000)
@@ -96,6 +99,7 @@ def test_what_reduces_never_waits() -> None:
     offers.command(Command.APPROVE, id=request["limit"], value=1, t2=offers.now + SECOND)
     offers.complete(offers.passes(qty=2_000))
     offers.passes(side=Side.SELL, qty=2_000, reduce_only=1)
+    assert len(offers.signals(SignalCode.APPROVAL_USED)) == 1, "an order that needs nobody used no grant"
 
 
 @pytest.mark.control("H1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -248,7 +249,7 @@ def test_one_person_suffices_where_the_settings_say_so() -> None:
     assert rig.confirm(rig.offer()["nonce"], FIRST)["armed"]
 
 
-def test_program_model_limits_clock_card_and_kill_word_are_shown() -> None:
+def test_program_model_limits_clock_card_kill_word_and_alarm_process_are_shown() -> None:
     rig = LiveRig()
     rig.checks.clock_bound_ns = 100_000
     rig.checks.clock_status = lambda: 99_999
@@ -256,6 +257,10 @@ def test_program_model_limits_clock_card_and_kill_word_are_shown() -> None:
     assert (shown["build_hash"], shown["model_sha256"]) == (build_hash(), "ab" * 32)
     assert shown["limits"].startswith("version 1, until ")
     assert (shown["clock"], shown["card"], shown["kill_word"]) == ("within 100000 ns", "none", "none")
+    assert shown["alarm_process"] == "none"
+    for found in ("watching", "not required"):
+        rig.checks.alarm_process = partial(str, found)
+        assert rig.offer()["checks"]["alarm_process"] == found
 
 
 def _no_limits(rig: LiveRig) -> None:
@@ -285,6 +290,14 @@ def _kill_word(rig: LiveRig) -> None:
     rig.checks.kill_word = lambda: "OPERATOR"
 
 
+def _silent_alarms(rig: LiveRig) -> None:
+    rig.checks.alarm_process = lambda: "silent"
+
+
+def _stopped_alarms(rig: LiveRig) -> None:
+    rig.checks.alarm_process = lambda: "stopped in order"
+
+
 WRONG: dict[str, tuple[str, Callable[[LiveRig], None]]] = {
     "no limits": ("limits", _no_limits),
     "expired limits": ("limits", _expired_limits),
@@ -292,6 +305,8 @@ WRONG: dict[str, tuple[str, Callable[[LiveRig], None]]] = {
     "bad clock": ("clock", _bad_clock),
     "lost card": ("card", _lost_card),
     "kill word": ("kill_word", _kill_word),
+    "silent alarms": ("alarm_process", _silent_alarms),
+    "stopped alarms": ("alarm_process", _stopped_alarms),
 }
 
 

@@ -286,6 +286,24 @@ def test_refused_allocation_is_an_error_and_the_journal_goes_on_once_there_is_ro
     assert numbers(tmp_path / "b") == list(range(1, 16))
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
+def test_a_segment_that_the_disk_refuses_is_named_with_its_cause_and_loses_no_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with open_journal(tmp_path, segment_bytes=SMALL) as journal:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "posix_fallocate", fail)
+            with pytest.raises(JournalError, match=os.strerror(number)):
+                journal.append(FrameType.INPUT, records(1, 10_000))
+        written = journal.next_sequence - 1
+        assert 0 < written < 10_000
+        journal.append(FrameType.INPUT, records(written + 1, 5))
+    assert numbers(tmp_path) == list(range(1, written + 6))
+
+
 def test_full_disk_stops_the_journal_without_losing_a_frame(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

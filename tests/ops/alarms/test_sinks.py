@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sentinel.errors import AlarmError, ConfigError
-from sentinel.ops.alarms.alert import Alert, alert_of
+from sentinel.ops.alarms.alert import Alert, alert_of, stopped_alert
 from sentinel.ops.alarms.evaluate import Change, Transition
 from sentinel.ops.alarms.rules import DEFAULT_RULES
 from sentinel.ops.alarms.sinks.chosen import open_sinks
@@ -81,12 +81,13 @@ def test_anything_but_an_answer_2xx_is_an_error_that_names_no_secret(status: int
             assert SECRET not in repr(sink)
 
 
-def test_pagerduty_is_told_in_its_own_format_and_told_of_the_end_under_the_same_key() -> None:
+def test_pagerduty_is_told_in_its_own_format_and_of_the_end_under_the_same_key_and_of_no_planned_stop() -> None:
     with receiver() as server:
         sink = PagerDutySink(server.url, SECRET)
         sink.send(alert())
         sink.send(alert(Change.REPEATED))
         sink.send(alert(Change.CLEARED))
+        sink.send(stopped_alert("desk-1", 1))
         events = [json.loads(posted.body) for posted in server.posted]
     assert [event["event_action"] for event in events] == ["trigger", "trigger", "resolve"]
     assert len({event["dedup_key"] for event in events}) == 1

@@ -157,3 +157,20 @@ def test_a_status_that_stays_half_written_grows_old(scene: Scene, monkeypatch: p
     real = time.monotonic_ns
     monkeypatch.setattr("sentinel.ops.alarms.watcher.time.monotonic_ns", lambda: real() + 2_100_000_000)
     assert scene.said(scene.watcher.look()) == [("daemon_silent", "fired")]
+
+
+def test_a_stop_in_order_says_so_to_sinks_and_daemon_and_changes_no_alarm(scene: Scene) -> None:
+    scene.look(killed=1)
+    watch = HeartbeatWatch(scene.directory, 5_000, 3)
+    scene.look(killed=1)
+    assert watch.beating()
+    scene.watcher.stopped()
+    scene.watcher.delivery.close()
+    assert not watch.beating()
+    assert watch.stopped
+    told = [json.loads(line) for line in (scene.directory / "alarms.jsonl").read_text().splitlines()]
+    assert (told[-1]["id"], told[-1]["change"], told[-1]["severity"]) == ("alarm_process", "stopped", "warning")
+    assert "stopped in order" in told[-1]["summary"]
+    scene.watcher.close()
+    scene.watcher = scene.start()
+    assert scene.look(killed=1) == [], "what stood still stands"

@@ -5,19 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sentinel.engine.state import EngineSpec, EngineState, new_state
 from sentinel.errors import CardError
 from sentinel.host.cards.attached import AttachedCard
 from sentinel.host.cards.card_decider import CardDecider
-from sentinel.host.cards.card_gate import CardGate, card_limits
+from sentinel.host.cards.card_gate import CardGate, _Open
 from sentinel.host.cards.driver import CardDriver
+from sentinel.host.cards.gate_limits import card_limits
+from sentinel.host.cards.limits import CardLimits
 from sentinel.host.cards.registers import Ocl, Status
 from sentinel.model.artifact import load_model
 from sentinel.sim.card.simulated import SimulatedCard
 from sentinel.units import E8, NS_PER_S
-from sentinel.wire import OrderState, Side
+from sentinel.wire import Control, OrderState, Side
 from tests.host.plain_config import plain_config
 
 T0 = 1_700_000_000 * NS_PER_S
@@ -39,7 +42,7 @@ class Desk:
         self.driver.identify()
         self.driver.start()
         card.follow(T0)
-        self.gate = CardGate(self.driver, self.state, config.risk, config.feed.symbols)
+        self.gate = CardGate(self.driver, self.state)
         self._key = 100
 
     def quote(self, bid: int, ask: int) -> None:
@@ -57,6 +60,26 @@ class Desk:
         self._key += 1
         self.order(state=OrderState.PERMITTED)
         return self.gate.permit(self._key, 0, side, price, qty, reduce_only)
+
+    def change(self, version: int, **limits: int) -> None:
+        """Other limits of the engine, as a signed file brings them."""
+        for name, value in limits.items():
+            self.state.params[name] = value
+        self.account["limits_version"] = version
+
+    def refused_by(self, **order: Any) -> Control:
+        """The control of the card that refuses the order, which it must."""
+        records: list[Any] = []
+        judge = self.gate._judge
+
+        def heard(answer: np.void, key: int, order: _Open) -> bool:
+            records.append(answer)
+            return judge(answer, key, order)
+
+        self.gate._judge = heard  # type: ignore[method-assign]
+        assert not self.ask(**order)
+        self.gate._judge = judge  # type: ignore[method-assign]
+        return Control(int(records[0]["control"]))
 
     def order(self, **fields: Any) -> None:
         """The engine's record of the last order asked for."""
@@ -88,6 +111,14 @@ def test_a_symbols_own_position_limit_reaches_the_card(card: SimulatedCard, tmp_
     assert desk.ask(qty=30 * E8)
     assert not desk.ask(qty=20 * E8)
     assert desk.ask(qty=19 * E8)
+
+
+def test_a_symbols_own_limit_that_is_tightened_later_reaches_the_card(desk: Desk) -> None:
+    assert desk.ask(qty=2 * E8)
+    desk.coin["max_order_qty"] = E8
+    assert not desk.ask(qty=2 * E8)
+    assert desk.ask(qty=E8)
+    assert not desk.gate.lost
 
 
 def test_nothing_is_permitted_before_the_card_is_armed(card: SimulatedCard, tmp_path: Path) -> None:
@@ -213,17 +244,17 @@ def test_an_armed_card_stays_ready_whatever_orders_live(card: SimulatedCard, tmp
     assert desk.gate.ready(T0 + 120 * NS_PER_S)
 
 
-def test_a_card_that_counts_orders_of_another_process_is_not_armed(desk: Desk, tmp_path: Path) -> None:
+def test_a_card_that_counts_orders_of_another_process_is_not_armed(desk: Desk) -> None:
     assert desk.ask()
     desk.driver.start()
     with pytest.raises(CardError, match="load its image again"):
-        CardGate(desk.driver, desk.state, plain_config(tmp_path, risk=RISK).risk, ["BTCUSDT"]).arm(desk.now)
+        CardGate(desk.driver, desk.state).arm(desk.now)
 
 
-def test_a_card_that_was_told_of_positions_and_permitted_nothing_is_not_armed_either(desk: Desk, tmp_path: Path) -> None:
+def test_a_card_that_was_told_of_positions_and_permitted_nothing_is_not_armed_either(desk: Desk) -> None:
     desk.driver.start()
     with pytest.raises(CardError, match="books of before"):
-        CardGate(desk.driver, desk.state, plain_config(tmp_path, risk=RISK).risk, ["BTCUSDT"]).arm(desk.now)
+        CardGate(desk.driver, desk.state).arm(desk.now)
 
 
 @pytest.mark.parametrize("seconds", [0.2, 2.5, 4.8])
@@ -280,3 +311,121 @@ def test_limits_of_the_card_are_the_softwares(desk: Desk) -> None:
     assert limits.max_daily_loss == 10_000 * E8
     assert desk.driver.limits is not None
     assert desk.driver.read(Ocl.LIMITS_VERSION) == desk.driver.limits.version == limits.version
+
+
+#: A limit of the engine, its new value, and orders just above and at it, each with the control that refuses.
+TIGHTER: dict[str, tuple[dict[str, int], dict[str, Any], dict[str, Any], Control]] = {
+    "order notional": (
+        {"max_order_notional": 100 * E8},
+        {"qty": 50 * E8 + 1},
+        {"qty": 50 * E8},
+        Control.MAX_NOTIONAL,
+    ),
+    "order quantity": ({"max_order_qty": 40 * E8}, {"qty": 40 * E8 + 1}, {"qty": 40 * E8}, Control.MAX_QTY),
+    "position": (
+        {"max_position_notional": 100 * E8},
+        {"qty": 100 * E8 * E8 // (PRICE + 1_000) + 1},
+        {"qty": 100 * E8 * E8 // (PRICE + 1_000)},
+        Control.POSITION_LIMIT,
+    ),
+    "collar": (
+        {"price_collar_bps": 100},
+        {"price": (PRICE + 1_000) * 10_100 // 10_000 + 1},
+        {"price": (PRICE + 1_000) * 10_100 // 10_000},
+        Control.PRICE_COLLAR,
+    ),
+}
+
+
+@pytest.mark.parametrize("limit", TIGHTER)
+def test_limits_that_are_tightened_under_an_armed_card_hold_there_from_its_next_answer_on(desk: Desk, limit: str) -> None:
+    changed, above, at, control = TIGHTER[limit]
+    assert desk.ask(**above)
+    desk.order(state=OrderState.CANCELED)
+    desk.pass_time(0.1)
+    desk.change(2, **changed)
+    assert desk.refused_by(**above) == control
+    assert desk.driver.read(Ocl.LIMITS_VERSION) == 3
+    assert desk.ask(**at)
+    assert (desk.gate.lost, desk.gate.limits_changed) == ("", 1)
+
+
+def test_a_tighter_gross_limit_trips_on_the_card_where_the_software_would_have_refused(desk: Desk) -> None:
+    desk.change(2, max_gross_notional=100 * E8)
+    # By the collar's share above the software's limit, so that this one refuses first.
+    assert desk.ask(qty=52 * E8)
+    assert desk.refused_by(qty=1 * E8) == Control.GROSS_EXPOSURE
+    desk.pass_time(0.1)
+    assert "GROSS_EXPOSURE" in desk.gate.lost
+
+
+def test_fewer_orders_a_minute_count_those_of_before(desk: Desk) -> None:
+    for _ in range(3):
+        assert desk.ask(qty=E8)
+    desk.change(2, max_trades_per_minute=4)
+    assert desk.ask(qty=E8)
+    assert desk.refused_by(qty=E8) == Control.TRADES_PER_MINUTE
+
+
+def test_a_tick_alone_brings_the_limits_to_the_card(desk: Desk) -> None:
+    desk.change(2, max_order_notional=100 * E8)
+    desk.pass_time(0.1)
+    assert desk.driver.limits is not None
+    assert desk.driver.limits.max_order_notional == 100 * E8 * E8
+    assert desk.driver.read(Ocl.LIMITS_VERSION) == 3
+    assert desk.ask(qty=50 * E8)
+
+
+def test_a_card_that_still_has_the_limits_of_before_permits_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk.gate, "_follow_limits", lambda now_ns: None)
+    desk.change(1, max_order_notional=100 * E8)
+    for qty in (51 * E8, E8):
+        assert desk.refused_by(qty=qty) == Control.LIMITS_VERSION
+    assert desk.gate.counts["permits"] == 0
+
+
+def test_what_the_card_has_counted_outlasts_a_change_of_limits(desk: Desk) -> None:
+    assert desk.ask(qty=1_000 * E8)
+    desk.order(state=OrderState.PARTIAL, cum_qty=600 * E8)
+    desk.coin["position"] = 600 * E8
+    desk.change(2, max_position_notional=2_400 * E8)
+    assert desk.refused_by(qty=200 * E8) == Control.POSITION_LIMIT, "600 are held, 400 are open still"
+    assert desk.ask(qty=199 * E8)
+    assert desk.ask(Side.SELL, qty=600 * E8, reduce_only=True)
+
+
+def test_wider_limits_come_to_the_card_too(desk: Desk) -> None:
+    desk.change(2, max_order_notional=100 * E8)
+    assert desk.refused_by(qty=51 * E8) == Control.MAX_NOTIONAL
+    desk.change(3, max_order_notional=5_000 * E8)
+    assert desk.ask(qty=51 * E8)
+    assert desk.gate.limits_changed == 2
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_change_of_limits_never_arms_a_card_that_somebody_else_tripped(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    set_limits = desk.driver.set_limits
+
+    def with_a_kill(limits: CardLimits) -> None:
+        set_limits(limits)
+        desk.driver.kill_by_management()
+
+    if when == "before":
+        desk.driver.kill_by_management()
+    else:
+        monkeypatch.setattr(desk.driver, "set_limits", with_a_kill)
+    desk.change(2, max_order_notional=100 * E8)
+    assert not desk.ask(qty=E8)
+    assert "SOFTWARE_SDA" in desk.gate.lost
+    assert Status.TRIPPED in desk.driver.status()
+    assert not desk.ask(qty=E8)
+
+
+def test_limits_the_card_does_not_take_leave_it_tripped_and_lost(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentinel.host.cards.driver.commit_crc", lambda writes: 0)
+    desk.change(2, max_order_notional=100 * E8)
+    assert not desk.ask(qty=E8)
+    assert "LIMITS_STATUS" in desk.gate.lost
+    assert Status.TRIPPED in desk.driver.status()

@@ -24,7 +24,9 @@ class PagerDutySink:
         self._routing_key = routing_key
 
     def send(self, alert: Alert) -> None:
-        """Raises AlarmError where PagerDuty does not answer 202."""
+        """Raises AlarmError where PagerDuty does not answer 202. A planned stop wakes nobody."""
+        if alert.change == Change.STOPPED:
+            return
         post("alarms.pagerduty_url", self._url, msgspec.json.encode(self.event(alert)), {})
 
     def event(self, alert: Alert) -> dict[str, Any]:
