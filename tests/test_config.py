@@ -384,7 +384,7 @@ def test_every_example_is_valid(path: Path) -> None:
     assert load_config(path).mode == ("live" if path.stem.endswith("-live") else "paper")
 
 
-OWN = {
+OWN: dict[str, Any] = {
     "max_order_qty": "5",
     "max_order_notional": "6",
     "max_position_notional": "7",
