@@ -390,3 +390,42 @@ def test_a_request_may_be_late_by_the_window_asked_for_or_by_what_the_venue_take
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "examples").glob("*.toml")), ids=lambda path: path.stem)
 def test_every_example_is_valid(path: Path) -> None:
     assert load_config(path).mode == ("live" if path.stem.endswith("-live") else "paper")
+
+
+OWN: dict[str, Any] = {
+    "max_order_qty": "5",
+    "max_order_notional": "6",
+    "max_position_notional": "7",
+    "price_collar_bps": 50,
+    "max_open_orders": 3,
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_a_symbols_own_limit_is_at_most_the_accounts(name: str, over: int) -> None:
+    own: Any = f"{int(OWN[name]) - 1}.99999999" if isinstance(OWN[name], str) and over < 0 else OWN[name]
+    own = f"{own}.00000001" if isinstance(own, str) and over > 0 else own if isinstance(own, str) else own + over
+    tree = _with("risk.symbols", {"PUMPUSDT": {name: own}})
+    tree["risk"] |= {name: OWN[name], "max_position_notional": "7", "max_order_notional": "6"}
+    if over <= 0:
+        risk = parse_config(tree).risk
+        assert getattr(risk.of_symbol("PUMPUSDT"), name) <= getattr(risk.of_symbol("BTCUSDT"), name) == getattr(risk, name)
+        return
+    with pytest.raises(ConfigError) as caught:
+        parse_config(tree)
+    assert caught.value.field == f"risk.symbols.PUMPUSDT.{name}"
+    assert f"risk.{name}" in caught.value.allowed
+
+
+@pytest.mark.parametrize(
+    ("tables", "field"),
+    [
+        ({"OTHERUSDT": {"max_open_orders": 1}}, "risk.symbols.OTHERUSDT"),
+        ({"PUMPUSDT": {"max_drawdown_bps": 100}}, "risk.symbols.PUMPUSDT.max_drawdown_bps"),
+        ({"PUMPUSDT": {"max_order_qty": 0.5}}, "risk.symbols.PUMPUSDT.max_order_qty"),
+        ({"PUMPUSDT": {"price_collar_bps": -1}}, "risk.symbols.PUMPUSDT.price_collar_bps"),
+    ],
+)
+def test_a_table_of_another_symbol_or_with_another_limit_is_refused_by_name(tables: dict[str, Any], field: str) -> None:
+    assert _refused("risk.symbols", tables).field == field

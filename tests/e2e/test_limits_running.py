@@ -102,8 +102,8 @@ def test_a_tighter_limit_holds_at_once_before_a_card_that_has_the_wider_one(
     tmp_path: Path, limit: str, value: str, control: Control
 ) -> None:
     card = Card()
-    tighter: dict[str, Any] = {limit: value}
-    outcome = _trade(tmp_path, card, **tighter)
+    firm: dict[str, Any] = {limit: value}
+    outcome = _trade(tmp_path, card, **firm)
     entries = [second for second, _, reduces in card.asked if not reduces]
     assert [second for second in entries if second < CHANGED_S]
     assert [second for second in entries if second > CHANGED_S + 0.1] == []
