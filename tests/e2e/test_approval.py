@@ -162,7 +162,7 @@ def test_a_grant_lets_one_entry_go_and_its_exits_need_nobody(tmp_path: Path) -> 
     assert kinds[:2] == ["OVERRIDE", "INTENT"]
 
 
-@pytest.mark.parametrize("answered", [True, False])
+@pytest.mark.parametrize("answered", [True, pytest.param(False, marks=pytest.mark.full)])
 def test_refused_or_unanswered_nothing_is_entered_and_everything_else_goes_on(tmp_path: Path, answered: bool) -> None:
     asked = _trade(tmp_path, _answers(False) if answered else _looks_on, wait_s=60 if answered else 5)
     assert (asked.entries, asked.exits) == ([], [])

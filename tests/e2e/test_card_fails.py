@@ -127,7 +127,10 @@ LOSSES: dict[str, tuple[Callable[[SimulatedCard], None], bool]] = {
 }
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+_QUICK = "pulled out of its slot"
+
+
+@pytest.mark.parametrize("loss", [pytest.param(one, marks=[] if one == _QUICK else [pytest.mark.full]) for one in LOSSES])
 def test_a_lost_card_costs_no_decision_and_lets_no_order_out(
     tmp_path: Path, choice: DeciderChoice, without: Outcome, stopped: Outcome, loss: str
 ) -> None:

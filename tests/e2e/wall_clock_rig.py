@@ -43,7 +43,7 @@ def pump_market(bases: Iterable[str], separator: str, quote: str, pump_s: float 
     return MarketModel(5, coins, (pump_s + AFTER_S) / 60, (pump,), start_ns=time.time_ns() // 1_000_000 * 1_000_000)
 
 
-async def until(condition: Callable[[], bool], what: str, within_s: float = 40.0) -> None:
+async def until(condition: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"

@@ -68,7 +68,7 @@ def test_what_fails_begins_anew_and_nothing_else_does(fails: dict[str, int], beg
         stop.set()
         await running
 
-    asyncio.run(asyncio.wait_for(lived(), 20))
+    asyncio.run(asyncio.wait_for(lived(), 60))
     assert parts.begun == begun
 
 

@@ -60,7 +60,7 @@ def test_connection_is_cut_at_the_end_of_its_life() -> None:
         async with VenueServer(FakeExchange(), keepalive=KeepaliveConfig(lifetime_ns=100 * MS)) as venue:
             stream = await socket(f"{venue.stream_url}/ws")
             with pytest.raises(ConnectionClosed) as closed:
-                await asyncio.wait_for(stream.recv(), 2)
+                await asyncio.wait_for(stream.recv(), 60)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1000
 

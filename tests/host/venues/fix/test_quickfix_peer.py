@@ -177,7 +177,7 @@ def trade(
             await entry.close()
         return sink, events
 
-    return asyncio.run(asyncio.wait_for(run(), 30))
+    return asyncio.run(asyncio.wait_for(run(), 60))
 
 
 async def two_orders(entry: FixOrderEntry, sink: Sink) -> None:
@@ -279,7 +279,7 @@ def test_logout_by_quickfix_is_answered(acceptor: Acceptor) -> None:
         acceptor.venue.state.logout("maintenance")
         await until(lambda: bool(ended))
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
     assert ended == [Ended(EndReason.PEER_LOGOUT, "maintenance")]
 
 

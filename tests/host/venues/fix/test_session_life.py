@@ -65,7 +65,7 @@ def test_maintenance_is_announced_and_a_second_name_takes_over_before_the_first_
             await desk.entry.close()
             assert len(gateway.connections) == 2
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_refused_key_stops_everything_and_a_refused_name_is_tried_again() -> None:
@@ -100,7 +100,7 @@ def test_first_logon_that_is_refused_raises_with_the_venues_words() -> None:
             with pytest.raises(LogonRefused, match=r"Invalid signature\. \(-1022\)"):
                 await Desk(gateway.port).entry.connect()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_session_that_could_not_be_reconciled_is_begun_anew() -> None:
@@ -124,7 +124,7 @@ def test_session_that_could_not_be_reconciled_is_begun_anew() -> None:
             await desk.entry.close()
             assert len(gateway.connections) == 3
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_gateway_that_is_not_there_raises() -> None:
@@ -134,7 +134,7 @@ def test_gateway_that_is_not_there_raises() -> None:
         with pytest.raises(VenueError, match="FIX gateway"):
             await Desk(port).entry.connect()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def certificate(folder: Path, host: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
@@ -179,5 +179,5 @@ def test_tls_names_the_host_and_takes_no_other_ones_certificate(tmp_path: Path, 
                 with pytest.raises(VenueError, match="certificate"):
                     await desk.entry.connect()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
     assert asked == ["localhost"]
