@@ -21,7 +21,7 @@ MAIN = [sys.executable, "-c", "from sentinel.cli.main import main; main()"]
 KEY, SECRET = "livekeyoftheaccounta1b2", "livesecretoftheaccount"
 PAPER = {"SENTINEL_API_KEY": KEY, "SENTINEL_API_SECRET": SECRET}
 LIVE = {"SENTINEL_LIVE_API_KEY": KEY, "SENTINEL_LIVE_API_SECRET": SECRET}
-START_S = 60.0
+START_S = 240.0
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def _trade(place: Place, settings: Path, env: dict[str, str]) -> None:
     """A daemon that reaches its venue, is looked at, and ends in order."""
     command = [*MAIN, "run", "--config", str(settings), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT | env)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while place.run("positions", "--config", settings, "--json") != 0 or '"trading_state": "ACTIVE"' not in place.printed[-1]:
         if process.poll() is not None or time.monotonic() > until:
             process.kill()

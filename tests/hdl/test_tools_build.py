@@ -68,7 +68,7 @@ def test_who_comes_while_another_builds_waits_for_the_result() -> None:
         second = pool.submit(cached, "thing", {"input": "x"}, [], _builder(runs, "second"))
         assert not wait([second], timeout=0.2).done
         done.set()
-        assert (second.result(10) / "result").read_text() == (first.result(10) / "result").read_text() == "madex"
+        assert (second.result(60) / "result").read_text() == (first.result(60) / "result").read_text() == "madex"
     assert len(runs) == 1
 
 

@@ -258,11 +258,10 @@ def test_resend_request_of_quickfix_ends_the_session_and_the_order_is_not_sent_a
 
 def test_heartbeats_keep_a_quiet_session_up_on_both_sides(acceptor: Acceptor) -> None:
     async def user(entry: FixOrderEntry, sink: Sink) -> None:
-        await asyncio.sleep(6)
+        await until(lambda: "0" in acceptor.venue.heard)
         assert entry.ready
 
     _, events = trade(acceptor.port, BINANCE, binance_logon(), user)
-    assert "0" in acceptor.venue.heard
     assert [event for event in events if isinstance(event, Ended)] == [Ended(EndReason.LOGGED_OUT)]
 
 
