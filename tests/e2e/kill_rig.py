@@ -184,7 +184,7 @@ class Machine:
         except ControlError:
             return False
 
-    async def ask(self, request: KillRequest, timeout_s: float = 30.0) -> dict[str, Any]:
+    async def ask(self, request: KillRequest, timeout_s: float = 240.0) -> dict[str, Any]:
         # Not in the loop: the exchange the answer depends on lives there.
         return await asyncio.to_thread(ask, self.config.killswitch_directory, request, timeout_s)
 
@@ -275,9 +275,9 @@ def _toml(venue: VenueServer, directory: Path, killswitch: dict[str, Any]) -> st
     urls = {key: value for key, value in venue.urls().items() if key in ("rest_url", "stream_url", "api_url")}
     strategy = {"entry": "immediate", "horizon_ms": 4000, "cooldown_ms": 1000, "alarm_quiet_ms": 0, "exit_retry_ms": 200}
     sections: dict[str, dict[str, Any]] = {
-        "venue": {**urls, "recv_window_ms": 10_000},
+        "venue": {**urls, "recv_window_ms": 60_000},
         # A busy machine is not a dead exchange: what is patient here is ten times less so on the wall clock.
-        "feed": {"symbols": SYMBOLS, "stale_after_ms": 60_000, "stall_timeout_ms": 120_000},
+        "feed": {"symbols": SYMBOLS, "stale_after_ms": 600_000, "stall_timeout_ms": 120_000},
         # Room for what a fast market needs to be crossed.
         "risk": {"ack_timeout_ms": 20_000, "engine_timeout_ms": 0, "collar_floor_bps": 1_000, "price_collar_bps": 1_000},
         "strategy": {**strategy, "slippage_bps": 500},

@@ -97,7 +97,7 @@ def _trade(directory: Path, person: Person | None, wait_s: int = 60) -> Asked:
 
 def _waiting(path: Path) -> dict[str, Any]:
     """The first request that waits, as ``sentinel approvals`` lists it."""
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + 240.0
     while True:
         listed = cli.approvals(Console(file=io.StringIO()), config=path)["waiting"]
         if listed:
@@ -118,7 +118,7 @@ def _answers(granted: bool) -> Person:
 def _looks_on(path: Path) -> list[dict[str, Any]]:
     """Somebody who sees the request and lets its time pass."""
     number = _waiting(path)["id"]
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + 240.0
     while True:
         listed = cli.approvals(Console(file=io.StringIO()), config=path)
         gone = [one for one in listed["decided"] if one["id"] == number]

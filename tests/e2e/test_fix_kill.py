@@ -56,6 +56,8 @@ def test_death_as_an_order_is_heard_of_loses_and_doubles_nothing(tmp_path: Path,
 
             run_at(server, 1.0)
             second = FixChild(tmp_path, config, CREDENTIALS.api_key, CREDENTIALS.secret, "")
+            await second.begun()
+            run_at(server, SPEED)
             assert await second.ended() == 0, second.said[-3000:]
             assert second.result["held"] == owned(exchange)
             assert second.result["live"] == 0

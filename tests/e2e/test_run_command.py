@@ -121,7 +121,7 @@ def test_orders_can_go_to_a_test_endpoint_with_keys_from_the_environment(exchang
     keys = {"SENTINEL_API_KEY": PAPER_KEY, "SENTINEL_API_SECRET": PAPER_SECRET}
     result = _run_until(config, {Kind.CONTROL: 20, Kind.TRADE: 1}, environment=keys)
     assert result["counters"]["controls"] > 10
-    done = subprocess.run([*MAIN, "run", "--config", config, "--json"], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([*MAIN, "run", "--config", config, "--json"], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 2
     assert "SENTINEL_API_KEY" in json.loads(done.stdout.splitlines()[-1])["error"]["message"]
 
@@ -158,7 +158,7 @@ def test_secrets_are_in_no_output_of_the_daemon(exchange: dict[str, Any], tmp_pa
     done = subprocess.run(
         [*MAIN, "run", "--config", config, "--seconds", "3", "--json"],
         capture_output=True,
-        timeout=120,
+        timeout=240,
         check=False,
         env={**os.environ, "SENTINEL_API_KEY": PAPER_KEY, "SENTINEL_API_SECRET": secret},
     )
