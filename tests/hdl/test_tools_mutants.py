@@ -21,7 +21,7 @@ from sentinel_hdl.tools.mutant_bench import BenchTrial
 from sentinel_hdl.tools.netlist import with_initial_values, with_upsets
 from sentinel_hdl.tools.simulation import Simulation
 
-COUNT = 4
+COUNT = 6
 
 
 def _nothing(sim: Simulation) -> None:
