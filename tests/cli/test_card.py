@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -188,7 +189,11 @@ with OpenedCard(find_slot(tree, 0), tree, None) as card:
 
 @needs_rtl
 def test_load_of_an_image_that_never_answers_is_an_error(user_card: UserCard) -> None:
-    error = user_card.sentinel("card", "load", "--agfi", AGFI, status=2, fault="dead")["error"]
+    impatient = "from sentinel.host.cards import opened; opened.wait_for_magic.__defaults__ = (1.0,)"
+    program = f"{impatient}; from sentinel.cli.main import main; main()"
+    done = user_card.run(sys.executable, "-c", program, "card", "load", "--agfi", AGFI, "--json", fault="dead")
+    assert done.returncode == 2
+    error = json.loads(done.stdout.splitlines()[-1])["error"]
     assert error["field"] == "MAGIC"
     assert "clear the slot" in error["remedy"]
 

@@ -46,7 +46,7 @@ def test_ctrl_c_during_the_start_ends_the_command_with_status_130(
         connection, _ = server.accept()
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=15)
+        out, err = process.communicate(timeout=60)
         connection.close()
     assert process.returncode == 130
     assert "Traceback" not in err

@@ -57,11 +57,11 @@ def _daemon(directory: Path, rig: Rig) -> Iterator[Path]:
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     try:
-        assert up.wait(10)
+        assert up.wait(60)
         yield _settings(directory)
     finally:
         loop.call_soon_threadsafe(over.set)
-        thread.join(20)
+        thread.join(60)
         loop.close()
 
 

@@ -74,6 +74,7 @@ def _live(into: Path, config: Path, key: str, secret: str, point: str) -> None:
             daemon_module.LiveIngress = MortalIngress  # type: ignore[misc]
 
         async def act(daemon: Daemon) -> None:
+            (into / "ready").touch()
             while point:
                 await fills(daemon)
             await settled(daemon)
@@ -88,10 +89,20 @@ class FixChild:
 
     def __init__(self, into: Path, config: Path, key: str, secret: str, point: str) -> None:
         self._into = into
+        self._ready.unlink(missing_ok=True)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         self._process: BaseProcess = context.Process(target=_live, args=(into, config, key, secret, point))
         self._process.start()
+
+    @property
+    def _ready(self) -> Path:
+        return self._into / "ready"
+
+    async def begun(self) -> None:
+        """Return once it trades, or has ended before."""
+        while self._process.is_alive() and not self._ready.exists():
+            await asyncio.sleep(0.02)
 
     async def ended(self) -> int:
         """Its exit status, once it has ended."""

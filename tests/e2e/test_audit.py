@@ -131,7 +131,7 @@ async def _trade_beside_a_process(directory: Path) -> Outcome:
     try:
         outcome = await trade(directory)
         last = sum(len(segment.frames) for segment in read_segments(outcome.store))
-        deadline = time.monotonic() + 60.0
+        deadline = time.monotonic() + 240.0
         while read_position(outcome.store / "audit") != last:
             assert process.poll() is None
             assert time.monotonic() < deadline

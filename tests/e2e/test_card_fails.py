@@ -127,7 +127,10 @@ LOSSES: dict[str, tuple[Callable[[SimulatedCard], None], bool]] = {
 }
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+_QUICK = "pulled out of its slot"
+
+
+@pytest.mark.parametrize("loss", [pytest.param(one, marks=[] if one == _QUICK else [pytest.mark.full]) for one in LOSSES])
 def test_a_lost_card_costs_no_decision_and_lets_no_order_out(
     tmp_path: Path, choice: DeciderChoice, without: Outcome, stopped: Outcome, loss: str
 ) -> None:
@@ -146,7 +149,9 @@ def test_a_lost_card_costs_no_decision_and_lets_no_order_out(
     assert (seen.decided["fallbacks"] > 100) == decides_no_more
 
 
-@pytest.mark.parametrize("fault", RecordFault)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(one, marks=[] if one == RecordFault.LOST else [pytest.mark.full]) for one in RecordFault]
+)
 def test_a_record_that_is_spoilt_on_its_way_costs_no_decision(
     tmp_path: Path, choice: DeciderChoice, without: Outcome, fault: RecordFault
 ) -> None:

@@ -19,7 +19,6 @@ from sentinel.sim.coinbase.limits import LimitConfig
 from sentinel.sim.venue.account import CommissionRates
 from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.faults import FaultKind
-from sentinel.sim.venue.lockstep import PaceConfig
 from sentinel.units import E8, NS_PER_S
 from sentinel.wire import OrderState, Side, TradingState, Venue
 from tests.e2e.hostile_market import eager_model
@@ -28,7 +27,6 @@ from tests.e2e.wall_clock_rig import (
     ACCOUNT,
     FEED,
     RISK,
-    SPEED,
     STRATEGY,
     Ended,
     assert_replays,
@@ -57,7 +55,7 @@ def _venue() -> CoinbaseServer:
     rates = CommissionRates(maker=E8 // 2000, taker=E8 // 1000)
     exchange = Exchange(source.instruments, source, accounts, ledger=QuoteFeeLedger(accounts, rates))
     free = LimitConfig(private_per_s=1_000, private_burst=1_000, fills_per_s=1_000, fills_burst=1_000)
-    return CoinbaseServer(exchange, [CoinbaseKey(KEY, PHRASE, SECRET, ACCOUNT)], pace=PaceConfig(speed=SPEED), limits=free)
+    return CoinbaseServer(exchange, [CoinbaseKey(KEY, PHRASE, SECRET, ACCOUNT)], limits=free)
 
 
 def _config(venue: CoinbaseServer, directory: Path, **strategy: Any) -> Config:
@@ -78,19 +76,19 @@ def test_a_pump_leads_to_orders_and_fills_and_a_restart_goes_on_from_the_venues_
     async def scenario() -> None:
         async with _venue() as venue:
             config = _config(venue, tmp_path)
-            first = await run_daemon(config, CREDENTIALS, fills)
+            first = await run_daemon(config, CREDENTIALS, fills, venue)
             assert first.daemon.gateway.counts["places"] > 0
             assert first.counters["bad_input"] == 0
             assert first.daemon.feed_counters()["malformed"] == 0
             assert_replays(tmp_path / "store", first)
             assert int(first.daemon.host.state.params["venue"][0]) == Venue.COINBASE
 
-            second = await run_daemon(config, CREDENTIALS, settled)
+            second = await run_daemon(config, CREDENTIALS, settled, venue)
             assert second.counters["fills"] >= first.counters["fills"]
             assert second.held == owned(venue.exchange)
             assert_replays(tmp_path / "store", second)
 
-    run(scenario(), 120)
+    run(scenario(), 300)
 
 
 def test_a_kill_ends_trading_and_a_restart_stays_killed(tmp_path: Path) -> None:
@@ -101,7 +99,7 @@ def test_a_kill_ends_trading_and_a_restart_stays_killed(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with _venue() as venue:
             config = _config(venue, tmp_path)
-            ended = await run_daemon(config, CREDENTIALS, kill)
+            ended = await run_daemon(config, CREDENTIALS, kill, venue)
             assert ended.trading == TradingState.HALTED
             assert_replays(tmp_path / "store", ended)
 
@@ -113,7 +111,7 @@ def test_a_kill_ends_trading_and_a_restart_stays_killed(tmp_path: Path) -> None:
             assert int(daemon.host.state.glob["trading_state"][0]) == TradingState.HALTED
             assert daemon.gateway.counts["places"] == 0
 
-    run(scenario(), 120)
+    run(scenario(), 300)
 
 
 def _miss_every_order(venue: CoinbaseServer) -> None:
@@ -142,11 +140,11 @@ def test_an_order_that_ended_unfilled_while_nobody_listened_is_given_up_after_a_
         async with _venue() as venue:
             _miss_every_order(venue)
             config = _config(venue, tmp_path)
-            first: Ended = await run_daemon(config, CREDENTIALS, accepted)
+            first: Ended = await run_daemon(config, CREDENTIALS, accepted, venue)
             assert OrderState.ACKED in first.live
             assert_replays(tmp_path / "store", first)
 
-            second = await run_daemon(config, CREDENTIALS, lambda daemon: _given_up(daemon, first))
+            second = await run_daemon(config, CREDENTIALS, lambda daemon: _given_up(daemon, first), venue)
             assert second.counters["unknown_orders"] > first.counters["unknown_orders"]
             assert_replays(tmp_path / "store", second)
 
@@ -156,7 +154,7 @@ def test_an_order_that_ended_unfilled_while_nobody_listened_is_given_up_after_a_
         told = {int(row["key"]): OrderState(int(row["state"])) for row in state if int(row["key"]) in keys}
         assert told == dict.fromkeys(keys, OrderState.CANCELED)
 
-    run(scenario(), 120)
+    run(scenario(), 300)
 
 
 def test_a_secret_is_in_no_file_of_a_run(tmp_path: Path) -> None:
@@ -168,7 +166,7 @@ def test_a_secret_is_in_no_file_of_a_run(tmp_path: Path) -> None:
         async with _venue() as venue:
             await run_daemon(_config(venue, tmp_path), CREDENTIALS, nothing)
 
-    run(scenario(), 60)
+    run(scenario(), 300)
     for path in (tmp_path / "store").rglob("*"):
         raw = path.read_bytes() if path.is_file() else b""
         assert SECRET.encode() not in raw

@@ -21,7 +21,6 @@ from sentinel.host.venues.fix.binance_session import BinanceFixSession
 from sentinel.sim.venue.auth import ApiKey
 from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.limits import LimitConfig
-from sentinel.sim.venue.lockstep import PaceConfig
 from sentinel.sim.venue.server import VenueServer
 from sentinel.units import E8
 from sentinel.wire import TradingState
@@ -30,9 +29,7 @@ from tests.e2e.lockstep_rig import run
 from tests.e2e.wall_clock_rig import (
     ACCOUNT,
     FEED,
-    PUMP_S,
     RISK,
-    SPEED,
     STRATEGY,
     assert_replays,
     fills,
@@ -59,13 +56,13 @@ def _fast_venue(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def _venue(folder: Path, pump_s: float = PUMP_S) -> AsyncIterator[tuple[VenueServer, Exchange, ExchangeAcceptor]]:
-    source = pump_market(["NOVA", "LUMI"], "", "USDT", pump_s)
+async def _venue(folder: Path) -> AsyncIterator[tuple[VenueServer, Exchange, ExchangeAcceptor]]:
+    source = pump_market(["NOVA", "LUMI"], "", "USDT")
     accounts = {ACCOUNT: {"USDT": 100_000 * E8, "NOVA": 120_000 * E8, "LUMI": 700 * E8}}
     exchange = Exchange(source.instruments, source, accounts, 1)
     public = PRIVATE.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     free = LimitConfig(weight_per_minute=1_000_000)
-    server = VenueServer(exchange, [ApiKey(KEY, public, ACCOUNT, "ED25519")], pace=PaceConfig(speed=SPEED), limits=free)
+    server = VenueServer(exchange, [ApiKey(KEY, public, ACCOUNT, "ED25519")], limits=free)
     async with server:
         acceptor = ExchangeAcceptor(folder, exchange, ACCOUNT, PRIVATE.public_key(), server._driver.touch, server._driver.settle)
         try:
@@ -99,7 +96,7 @@ def test_orders_by_fix_are_filled_reconciled_over_rest_after_a_restart_and_kille
     async def scenario() -> None:
         async with _venue(tmp_path) as (server, exchange, acceptor):
             config = _config(server, acceptor, tmp_path)
-            first = await run_daemon(config, CREDENTIALS, fills)
+            first = await run_daemon(config, CREDENTIALS, fills, server)
             session = first.daemon.session
             assert isinstance(session, BinanceFixSession)
             assert acceptor.heard.count("D") == session.counters["sent"] == first.daemon.gateway.counts["places"] > 0
@@ -107,12 +104,12 @@ def test_orders_by_fix_are_filled_reconciled_over_rest_after_a_restart_and_kille
             assert acceptor.heard.count("5") == 2  # order entry and drop copy log out
             assert_replays(tmp_path / "store", first)
 
-            second = await run_daemon(config, CREDENTIALS, settled)
+            second = await run_daemon(config, CREDENTIALS, settled, server)
             assert second.trading == TradingState.HALTED
             assert second.held == owned(exchange)
             assert_replays(tmp_path / "store", second)
 
-    run(scenario(), 60)
+    run(scenario(), 300)
 
 
 def test_a_fill_only_the_drop_copy_tells_leads_to_a_reconciliation(tmp_path: Path) -> None:
@@ -127,7 +124,7 @@ def test_a_fill_only_the_drop_copy_tells_leads_to_a_reconciliation(tmp_path: Pat
     async def scenario() -> None:
         async with _venue(tmp_path) as (server, _, acceptor):
             config = _config(server, acceptor, tmp_path)
-            ended = await run_daemon(config, CREDENTIALS, lambda daemon: unheard(daemon, acceptor))
+            ended = await run_daemon(config, CREDENTIALS, lambda daemon: unheard(daemon, acceptor), server)
             assert_replays(tmp_path / "store", ended)
 
-    run(scenario(), 60)
+    run(scenario(), 300)

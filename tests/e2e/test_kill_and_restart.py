@@ -204,17 +204,19 @@ def _check(outcome: Outcome, store: Path) -> None:
     assert int(glob["live_orders"]) == 0
 
 
-def test_fifty_deaths_in_lockstep_lose_and_double_nothing(tmp_path: Path) -> None:
-    outcome = run(_run_with_deaths(tmp_path, 50, 900, seed=11), 900)
-    assert len(outcome.deaths) == 50
-    assert outcome.deaths.count("stepped") < 50, "no death struck at an order"
+@pytest.mark.parametrize("deaths", [20, pytest.param(50, marks=pytest.mark.full)])
+def test_deaths_in_lockstep_lose_and_double_nothing(tmp_path: Path, deaths: int) -> None:
+    outcome = run(_run_with_deaths(tmp_path, deaths, 900, seed=11), 900)
+    assert len(outcome.deaths) == deaths
+    assert outcome.deaths.count("stepped") < deaths, "no death struck at an order"
     assert len(outcome.orders) >= 20
     _check(outcome, tmp_path / "store")
 
 
-def test_kill_9_from_outside_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    outcome = run(_run_with_kill_9(tmp_path, 5, seed=12), 900)
-    assert len(outcome.deaths) == 5
+@pytest.mark.parametrize("kills", [3, pytest.param(5, marks=pytest.mark.full)])
+def test_kill_9_from_outside_loses_and_doubles_nothing(tmp_path: Path, kills: int) -> None:
+    outcome = run(_run_with_kill_9(tmp_path, kills, seed=12), 900)
+    assert len(outcome.deaths) == kills
     assert len(outcome.orders) >= 20
     _check(outcome, tmp_path / "store")
 

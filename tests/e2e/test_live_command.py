@@ -21,7 +21,7 @@ MAIN = [sys.executable, "-c", "from sentinel.cli.main import main; main()"]
 KEY, SECRET = "livekeyoftheaccounta1b2", "livesecretoftheaccount"
 PAPER = {"SENTINEL_API_KEY": KEY, "SENTINEL_API_SECRET": SECRET}
 LIVE = {"SENTINEL_LIVE_API_KEY": KEY, "SENTINEL_LIVE_API_SECRET": SECRET}
-START_S = 60.0
+START_S = 240.0
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def _ask(name: str, config: Path, *options: str) -> tuple[int, dict[str, Any], s
     """Status, the object, and everything that was printed."""
     named = [str(config)] if name == "replay" else ["--config", str(config)]
     command = [*MAIN, name, *named, *options, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=_environment({}))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=_environment({}))
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr
 
 
@@ -89,7 +89,7 @@ def _apply_limits(config: Path, directory: Path) -> None:
     sign = [*MAIN, "limits", "sign", str(file), "--person", "alice", "--key", str(key), "--json"]
     apply = [*MAIN, "limits", "apply", str(file), "--config", str(config), "--json"]
     for command, keys in ((sign, documented_keys("limits sign")), (apply, documented_keys("limits apply"))):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=_environment({}))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=_environment({}))
         assert done.returncode == 0, done.stderr
         assert set(json.loads(done.stdout.splitlines()[-1])) == keys
         assert key.read_text().splitlines()[1] not in done.stdout + done.stderr
@@ -134,7 +134,7 @@ def test_every_start_is_disarmed_after_kill_9_too_and_a_secret_is_nowhere(config
         status, refused, last = _ask("arm", changed)
         assert (status, refused["error"]["field"]) == (2, "config_hash")
         second.send_signal(signal.SIGTERM)
-        out, err = second.communicate(timeout=60)
+        out, err = second.communicate(timeout=240)
     result = json.loads(out.splitlines()[-1])
     assert set(result) == documented_keys("run")
     assert (result["mode"], result["armed_left_s"], result["orders_sent"]) == ("live", 0, 0)

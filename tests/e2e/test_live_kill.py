@@ -74,7 +74,7 @@ class Machine:
             [*MAIN, *command, "--config", str(self.path), "--json"],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
             env=ENVIRONMENT,
         )

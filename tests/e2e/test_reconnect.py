@@ -23,7 +23,7 @@ from tests.e2e.lockstep_rig import ACCOUNT, CREDENTIALS, KEY, SECRET, config_for
 SYMBOLS = [coin.instrument.symbol for coin in COINS]
 
 
-async def _until(condition: Any, timeout_s: float = 30.0) -> None:
+async def _until(condition: Any, timeout_s: float = 240.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -69,7 +69,7 @@ async def _cut_while_running(directory: Path) -> dict[str, Any]:
 
 
 def test_after_a_cut_everything_is_reconciled_before_trading_goes_on(tmp_path: Path) -> None:
-    result = run(_cut_while_running(tmp_path), 120)
+    result = run(_cut_while_running(tmp_path), 300)
     assert result["states"][:3] == [TradingState.RECOVERING, TradingState.REDUCE_ONLY, TradingState.ACTIVE]
     assert result["session"]["reconnects"] >= 1
     assert result["feed"]["reconnects"] >= 1

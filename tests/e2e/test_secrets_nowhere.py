@@ -99,7 +99,7 @@ class Place:
 
     def run(self, *arguments: str | Path, env: dict[str, str] | None = None) -> int:
         done = subprocess.run(
-            [*MAIN, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False, env=ENVIRONMENT | (env or {})
+            [*MAIN, *map(str, arguments)], capture_output=True, text=True, timeout=240, check=False, env=ENVIRONMENT | (env or {})
         )
         self.printed.append(done.stdout + done.stderr)
         return done.returncode
@@ -135,7 +135,7 @@ def _trade(place: Place, settings: Path, env: dict[str, str]) -> None:
     """A daemon that reaches its venue, is looked at, and ends in order."""
     command = [*MAIN, "run", "--config", str(settings), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT | env)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while place.run("positions", "--config", settings, "--json") != 0 or '"trading_state": "ACTIVE"' not in place.printed[-1]:
         if process.poll() is not None or time.monotonic() > until:
             process.kill()
@@ -148,7 +148,7 @@ def _trade(place: Place, settings: Path, env: dict[str, str]) -> None:
     assert place.run("arm", "--config", settings, "--confirm", SECRET[:10]) == 2
     assert place.run("orders", "--config", settings) == 0
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     place.printed.append(out + err)
 

@@ -1,4 +1,7 @@
-"""A whole daemon on the wall clock, at a simulated venue that is faster: a pump after seconds, not minutes."""
+"""A whole daemon on the wall clock, at a simulated venue that is faster once it trades: a pump after seconds, not minutes.
+
+While a daemon starts the venue keeps to the wall clock, so that on a busy machine no pump is over before it looks.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,16 @@ from sentinel.host.control.protocol import Kill
 from sentinel.host.daemon import Daemon
 from sentinel.host.venues.chosen import Credentials
 from sentinel.research.run_data import ReplayedRun
+from sentinel.sim.coinbase import CoinbaseServer
 from sentinel.sim.market.coins import COINS
 from sentinel.sim.market.episode import Episode
 from sentinel.sim.market.model import MarketModel
 from sentinel.sim.venue.exchange import Exchange
+from sentinel.sim.venue.lockstep import WallDriver
+from sentinel.sim.venue.server import VenueServer
 from sentinel.wire import OrderState, TradingState
 
+#: Virtual seconds a second.
 SPEED = 20.0
 PUMP_S, AFTER_S = 130.0, 350.0
 ACCOUNT = "paper"
@@ -32,18 +39,27 @@ RISK = {"collar_floor_bps": 1_000}
 FEED = {"stall_timeout_ms": 2_000, "backoff_min_ms": 10, "backoff_max_ms": 100}
 
 
-def pump_market(bases: Iterable[str], separator: str, quote: str, pump_s: float = PUMP_S) -> MarketModel:
+def pump_market(bases: Iterable[str], separator: str, quote: str) -> MarketModel:
     """The named coins, the first of which is pumped, under a venue's own names."""
     coins = []
     for base in bases:
         coin = next(coin for coin in COINS if coin.instrument.base == base)
         name = f"{base}{separator}{quote}"
         coins.append(replace(coin, instrument=replace(coin.instrument, symbol=name, quote=quote), trades_per_s=1.0))
-    pump = Episode(coins[0].instrument.symbol, pump_s, decay_s=60.0)
-    return MarketModel(5, coins, (pump_s + AFTER_S) / 60, (pump,), start_ns=time.time_ns() // 1_000_000 * 1_000_000)
+    pump = Episode(coins[0].instrument.symbol, PUMP_S, decay_s=60.0)
+    return MarketModel(5, coins, (PUMP_S + AFTER_S) / 60, (pump,), start_ns=time.time_ns() // 1_000_000 * 1_000_000)
 
 
-async def until(condition: Callable[[], bool], what: str, within_s: float = 40.0) -> None:
+def run_at(venue: VenueServer | CoinbaseServer, speed: float) -> None:
+    """From now on the venue's time goes so many times as fast as the wall clock."""
+    driver = venue._driver
+    assert isinstance(driver, WallDriver)
+    driver.touch()
+    driver._start_ns, driver._wall_start_ns, driver._speed = driver._timeline.now_ns, time.monotonic_ns(), speed
+    driver.wake()
+
+
+async def until(condition: Callable[[], bool], what: str, within_s: float = 240.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
@@ -62,8 +78,15 @@ class Ended:
     trading: TradingState
 
 
-async def run_daemon(config: Config, credentials: Credentials, act: Callable[[Daemon], Awaitable[Any]]) -> Ended:
-    """Start a daemon, wait until it is ACTIVE with every book whole, do ``act``, stop it in order."""
+async def run_daemon(
+    config: Config,
+    credentials: Credentials,
+    act: Callable[[Daemon], Awaitable[Any]],
+    venue: VenueServer | CoinbaseServer | None = None,
+) -> Ended:
+    """Start a daemon, wait until it is ACTIVE with every book whole, do ``act`` at a fast ``venue``, stop it in order."""
+    if venue is not None:
+        run_at(venue, 1.0)
     daemon = Daemon(config, credentials)
     stop = asyncio.Event()
     running = asyncio.create_task(daemon.run(stop))
@@ -76,6 +99,8 @@ async def run_daemon(config: Config, credentials: Credentials, act: Callable[[Da
 
     try:
         await until(works, "a start")
+        if venue is not None:
+            run_at(venue, SPEED)
         await act(daemon)
         assert not running.done()
     finally:

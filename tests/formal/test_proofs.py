@@ -16,8 +16,19 @@ PROOFS = prove.all_proofs()
 SAFETY = ("prove", "bmc", "any")
 
 
+#: Each takes as long as all others of its core, which has a safety proof beside it; covers say only that a case occurs.
+SLOW = {
+    *("risk_gate_answers_prove", "risk_gate_window_cover", "registers_ocl_prove", "registers_ocl_cover"),
+    *("registers_reduced_cover", "limits_cover", "pcim_cover"),
+}
+
+
 @pytest.mark.parametrize(
-    "proof", [pytest.param(proof, id=proof.name, marks=[pytest.mark.full] if proof.long else []) for proof in PROOFS]
+    "proof",
+    [
+        pytest.param(proof, id=proof.name, marks=[pytest.mark.full] if proof.long or proof.name in SLOW else [])
+        for proof in PROOFS
+    ],
 )
 def test_proof_passes(proof: Proof) -> None:
     outcome = prove.prove(proof)
@@ -39,6 +50,12 @@ def test_every_core_with_assertions_also_covers_their_antecedents(core: str) -> 
     modes = {proof.mode for proof in PROOFS if proof.core == core}
     assert modes & set(SAFETY)
     assert "cover" in modes
+
+
+def test_slow_proofs_are_proofs_and_every_core_keeps_a_quick_one() -> None:
+    assert {proof.name for proof in PROOFS} >= SLOW
+    quick = {proof.core for proof in PROOFS if not proof.long and proof.name not in SLOW and proof.mode != "cover"}
+    assert quick == {proof.core for proof in PROOFS}
 
 
 @pytest.mark.parametrize("requirement", traceability.REQUIREMENTS)

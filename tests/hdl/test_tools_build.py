@@ -59,16 +59,16 @@ def test_who_comes_while_another_builds_waits_for_the_result() -> None:
 
     def build(directory: Path) -> None:
         building.set()
-        assert done.wait(10)
+        assert done.wait(60)
         _builder(runs)(directory)
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(cached, "thing", {"input": "x"}, [], build)
-        assert building.wait(10)
+        assert building.wait(60)
         second = pool.submit(cached, "thing", {"input": "x"}, [], _builder(runs, "second"))
         assert not wait([second], timeout=0.2).done
         done.set()
-        assert (second.result(10) / "result").read_text() == (first.result(10) / "result").read_text() == "madex"
+        assert (second.result(60) / "result").read_text() == (first.result(60) / "result").read_text() == "madex"
     assert len(runs) == 1
 
 

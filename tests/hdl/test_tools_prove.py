@@ -103,7 +103,7 @@ def test_weak_specification_lets_mutants_live_and_they_are_listed(monkeypatch: p
 
 
 def test_same_seed_draws_the_same_mutants(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = (_score(monkeypatch, [SAFE]).mutants for _ in range(2))
+    first, second = (_score(monkeypatch, [SAFE], count=2).mutants for _ in range(2))
     assert first == second
 
 

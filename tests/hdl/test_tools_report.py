@@ -53,7 +53,7 @@ def test_every_figure_with_a_target_in_cycles_is_measured() -> None:
     assert set(_LIMITS) == set(report.MEASUREMENTS)
 
 
-@pytest.mark.parametrize("name", ["pump_rule", "risk_gate"])
+@pytest.mark.parametrize("name", ["pump_rule", pytest.param("risk_gate", marks=pytest.mark.full)])
 def test_core_answers_within_its_cycles(name: str) -> None:
     assert report.MEASUREMENTS[name]() <= _LIMITS[name]
 

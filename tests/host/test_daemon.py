@@ -120,7 +120,7 @@ def test_a_stop_while_the_venue_is_out_of_reach_recovers_nothing(tmp_path: Path,
         assert int(daemon.host.state.glob["recovered"][0]) == 0
         return _state(daemon)
 
-    assert asyncio.run(asyncio.wait_for(scenario(), 20)) == TradingState.RECOVERING
+    assert asyncio.run(asyncio.wait_for(scenario(), 60)) == TradingState.RECOVERING
 
 
 def test_orders_stop_at_a_reconnect_and_go_on_once_the_account_is_reconciled(
@@ -139,7 +139,7 @@ def test_orders_stop_at_a_reconnect_and_go_on_once_the_account_is_reconciled(
         assert _state(daemon) == TradingState.ACTIVE
         await daemon.close()
 
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 def test_a_kill_during_the_reconciliation_of_a_reconnect_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ def test_a_kill_during_the_reconciliation_of_a_reconnect_stays(tmp_path: Path, m
         assert _state(again) == TradingState.HALTED
         await again.close()
 
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 def test_a_reconnect_while_the_feed_is_still_starting_does_not_leave_the_daemon_unarmed(
@@ -183,7 +183,7 @@ def test_a_reconnect_while_the_feed_is_still_starting_does_not_leave_the_daemon_
         assert _state(daemon) == TradingState.ACTIVE
         await daemon.close()
 
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 def test_the_paths_of_orders_are_reported_as_they_were_before_the_session_closed(
@@ -201,7 +201,7 @@ def test_the_paths_of_orders_are_reported_as_they_were_before_the_session_closed
         assert daemon.paths == only_path("ws://127.0.0.1:9", True)
 
     with caplog.at_level(logging.INFO):
-        asyncio.run(asyncio.wait_for(scenario(), 20))
+        asyncio.run(asyncio.wait_for(scenario(), 60))
     assert "order paths: ws://127.0.0.1:9 chosen, not measured" in caplog.text
 
 
@@ -227,7 +227,7 @@ def test_filters_are_read_anew_at_a_reconnect(tmp_path: Path, monkeypatch: pytes
         assert read == [False, True]
         await daemon.close()
 
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 def test_a_live_arming_that_runs_out_during_a_reconnect_is_not_taken_up_again(
@@ -254,7 +254,7 @@ def test_a_live_arming_that_runs_out_during_a_reconnect_is_not_taken_up_again(
             assert _state(daemon) == then
         await daemon.close()
 
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 def test_a_live_run_that_no_operator_can_reach_stays_disarmed(
@@ -269,7 +269,7 @@ def test_a_live_run_that_no_operator_can_reach_stays_disarmed(
         assert _state(daemon) == TradingState.HALTED
         await daemon.close()
 
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    asyncio.run(asyncio.wait_for(scenario(), 60))
     assert "no operator can reach this daemon" in caplog.text
 
 

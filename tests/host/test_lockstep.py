@@ -52,7 +52,7 @@ class _Run:
             client = LockstepClient(
                 f"ws://127.0.0.1:{port}", lambda: self.links, lambda: self.pending, self.on_step, self.on_done
             )
-            self.finished = await asyncio.wait_for(client.run(stop or asyncio.Event()), 20)
+            self.finished = await asyncio.wait_for(client.run(stop or asyncio.Event()), 60)
 
 
 def test_each_step_runs_once_and_is_confirmed_with_the_frames_sent() -> None:

@@ -578,7 +578,7 @@ def test_the_watch_ends_quietly_with_a_check_and_an_operator_waiting() -> None:
         with pytest.raises(asyncio.CancelledError):
             await answer
 
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 def test_halts_are_journaled_commands_that_name_their_bit() -> None:

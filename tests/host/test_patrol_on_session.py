@@ -103,7 +103,7 @@ def test_an_answer_that_is_none_is_counted_and_proves_nothing(path: str, status:
             assert not engine.state.symbols["halt"].any()
             assert venue.bad_signatures == 0
 
-    asyncio.run(asyncio.wait_for(scenario(), 30))
+    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 def test_one_symbol_is_listed_alone_and_the_account_whole() -> None:
@@ -116,7 +116,7 @@ def test_one_symbol_is_listed_alone_and_the_account_whole() -> None:
             asked = [parse_qs(urlsplit(target).query).get("symbol") for target in venue.rest_requests]
             assert asked == [None, ["BBBUSDT"]]
 
-    asyncio.run(asyncio.wait_for(scenario(), 30))
+    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 def test_checks_stop_at_half_of_the_weight_and_cancels_have_room_to_the_end() -> None:

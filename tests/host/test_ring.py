@@ -203,5 +203,5 @@ def test_two_processes_pass_every_record_whole_and_in_order() -> None:
         while ring.available() == 0:  # compiled code that waits cannot be interrupted
             assert producer.is_alive()
         wrong = _consume(ring.words, ring.slots, ring.mask, total)
-        producer.join(20)
+        producer.join(60)
         assert (wrong, producer.exitcode) == (0, 0)

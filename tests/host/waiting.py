@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     """Return once ``condition`` holds. Raises TimeoutError after ``seconds``."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -339,7 +339,7 @@ def test_killed_command_resumes(archive: Archive, tmp_path: Path) -> None:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     part = _parquet(tmp_path).with_suffix(".zip.part")
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60.0
         while not (part.exists() and part.stat().st_size == half) and time.monotonic() < deadline:
             time.sleep(0.02)
     finally:

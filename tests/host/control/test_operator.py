@@ -36,7 +36,7 @@ PEER = Peer(pid=77, uid=1000)
 
 
 def ask(rig: Rig, request: OperatorRequest) -> dict[str, Any]:
-    return asyncio.run(asyncio.wait_for(rig.operator.answer(request, PEER), 20))
+    return asyncio.run(asyncio.wait_for(rig.operator.answer(request, PEER), 60))
 
 
 def test_live_orders_are_listed_with_exact_decimals_foreign_ones_apart() -> None:
@@ -184,7 +184,7 @@ def _without_link(monkeypatch: pytest.MonkeyPatch, delete: Callable[[dict[str, A
             finally:
                 await session.close()
 
-    return asyncio.run(asyncio.wait_for(scenario(), 20))
+    return asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 def _order(place: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ async def serving(directory: Path, owner_uid: int | None = None) -> AsyncIterato
 
 def play(scenario: Callable[[], Awaitable[None]]) -> None:
     async def run() -> None:
-        await asyncio.wait_for(scenario(), 20)
+        await asyncio.wait_for(scenario(), 60)
 
     uvloop.run(run())
 

@@ -65,11 +65,11 @@ class Served:
 def served(tmp_path: Path) -> Iterator[Served]:
     place = Served(tmp_path)
     place.thread.start()
-    assert place.up.wait(10)
+    assert place.up.wait(60)
     yield place
     place.lives()
     place.loop.call_soon_threadsafe(place.over.set)
-    place.thread.join(20)
+    place.thread.join(60)
     assert not place.thread.is_alive()
     place.loop.close()
 

@@ -83,7 +83,7 @@ def play(scenario: Scenario, signed: bool = False, **changes: Any) -> None:
             finally:
                 await rig.feed.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 30))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["level2_batch", "level2"])

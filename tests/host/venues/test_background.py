@@ -234,4 +234,4 @@ def test_only_a_defect_is_a_death() -> None:
         await asyncio.sleep(0)
         assert died == ["fails"]
 
-    asyncio.run(asyncio.wait_for(scenario(), 10))
+    asyncio.run(asyncio.wait_for(scenario(), 60))

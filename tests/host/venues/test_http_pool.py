@@ -60,7 +60,7 @@ def talk(
             pool.close()
             server.close()
 
-    return asyncio.run(asyncio.wait_for(run(), 10))
+    return asyncio.run(asyncio.wait_for(run(), 60))
 
 
 async def get(pool: HttpPool) -> Answer:

@@ -185,7 +185,7 @@ def test_an_answer_that_does_not_come_strains_the_path_and_then_gives_it_up(monk
         line, made = Line(), chooser(0.5, 20.0)
         healthy: list[bool] = []
         line.changed = lambda: healthy.append(made.report(0, "").is_healthy)  # type: ignore[method-assign]
-        await asyncio.wait_for(line.watch(made), 5)
+        await asyncio.wait_for(line.watch(made), 60)
         assert (healthy, made.chosen, line.given_up) == ([False], 1, 1)
         assert line.asked[0].cancelled()
 

@@ -57,7 +57,7 @@ def without_link(scenario: Scenario, **rest: tuple[int, dict[str, str], Any]) ->
                 await session.close()
             assert venue.bad_signatures == 0
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 async def cancelled(session: BinanceSpotSession, sink: Sink) -> Any:
@@ -271,7 +271,7 @@ def with_link(scenario: Scenario) -> None:
             finally:
                 await session.close()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_while_the_connection_stands_rest_is_not_used() -> None:
@@ -359,4 +359,4 @@ def test_at_the_exchange_an_order_is_cancelled_and_found_without_a_connection(fa
             assert (status.state, status.cum_qty) == (OrderState.CANCELED, 5 * E8)
             await session.close()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))

@@ -65,7 +65,7 @@ def run_once(credentials: Credentials, known: ApiKey) -> tuple[list[Event], list
             await session.close()
             return sink.events, steps, session.pending_requests
 
-    return asyncio.run(asyncio.wait_for(run(), 20))
+    return asyncio.run(asyncio.wait_for(run(), 60))
 
 
 @pytest.mark.parametrize(("credentials", "known"), [HMAC, new_key()], ids=["hmac", "ed25519"])

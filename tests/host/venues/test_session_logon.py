@@ -100,7 +100,7 @@ def at_exchange(scenario: Scenario, keys: list[ApiKey], credentials: Credentials
             finally:
                 await rig.session.close()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_orders_cancels_and_queries_carry_no_key_and_no_signature_once_logged_on() -> None:
@@ -234,7 +234,7 @@ def scripted(
                 await session.close()
             assert venue.bad_signatures == 0
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_where_logon_is_not_offered_each_request_is_signed() -> None:

@@ -94,7 +94,7 @@ def play(scenario: Callable[[Rig], Coroutine[Any, Any, None]], *delays_s: float,
             finally:
                 await rig.session.close()
 
-    asyncio.run(asyncio.wait_for(run(), 30))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 @pytest.fixture(autouse=True)
@@ -274,7 +274,7 @@ def test_a_refused_key_closes_every_path(refuse: Callable[[ScriptedVenue], Corou
             await until(lambda: session.links == () and session.halted is not None)
             await session.close()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_pings_leave_the_reserve_of_cancels_alone() -> None:
@@ -312,7 +312,7 @@ def test_a_ping_that_is_limited_pauses_orders_and_pings_but_not_cancels() -> Non
             assert len(pings) <= len(session.links)
             await session.close()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def options(raw: Any) -> dict[str, int]:

@@ -39,7 +39,7 @@ def play(scenario: Scenario, offset_ms: int = 0) -> None:
                 await session.close()
             assert venue.bad_signatures == 0
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def place(session: BinanceSpotSession, key: int = KEY) -> None:
@@ -202,7 +202,7 @@ def test_pings_are_answered_with_their_payload() -> None:
     async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
         received = session.frames_received
         pong = await venue.connections[-1].ping(b"1723161255400")
-        await asyncio.wait_for(pong, 2)
+        await asyncio.wait_for(pong, 60)
         assert session.frames_received == received
 
     play(scenario)
@@ -246,7 +246,7 @@ def test_connect_fails_with_a_reason() -> None:
         with pytest.raises(VenueError, match="api_url"):
             BinanceSpotSession(config.model_copy(update={"api_url": ""}), SYMBOLS, CREDENTIALS, LiveClock(), Sink(), 5)
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 @pytest.mark.parametrize("code", [-1121, -1100])
@@ -260,7 +260,7 @@ def test_a_symbol_the_venue_does_not_know_is_an_error_of_the_settings(code: int)
             assert caught.value.field == "feed.symbols"
             await session.close()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 @pytest.mark.parametrize("failure", [VenueError("reconciliation", "x", "y", "z"), KeyError("a defect of ours")])

@@ -220,4 +220,4 @@ def play(venue: str, scenario: Scenario) -> None:
             finally:
                 await rig.session.close()
 
-    asyncio.run(asyncio.wait_for(run(), 30))
+    asyncio.run(asyncio.wait_for(run(), 60))

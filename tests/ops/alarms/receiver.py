@@ -43,7 +43,7 @@ class Receiver:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/alerts"
 
-    def wait_for(self, count: int, within_s: float = 20.0) -> list[Posted]:
+    def wait_for(self, count: int, within_s: float = 60.0) -> list[Posted]:
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.posted) >= count, within_s), f"{len(self.posted)} came"
             return list(self.posted)

@@ -26,7 +26,7 @@ def _flatten(
     numbers = itertools.count()
     kept: dict[str, int] = {}
     work = Flattening(account, LIMITS, 0.0, dict(anchors or {}), kept.__setitem__, lambda: f"STK-{next(numbers)}")
-    asyncio.run(asyncio.wait_for(work.run([PLAIN], baselines, after_restart), 30))
+    asyncio.run(asyncio.wait_for(work.run([PLAIN], baselines, after_restart), 60))
     return work
 
 

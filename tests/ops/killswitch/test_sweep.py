@@ -14,7 +14,7 @@ ORDERS = [OpenOrder("AAAUSDT", 1, "a"), OpenOrder("AAAUSDT", 2, "b"), OpenOrder(
 
 def _sweep(account: FakeAccount) -> SweepReport:
     report = SweepReport()
-    asyncio.run(asyncio.wait_for(sweep(account, ["AAAUSDT", "BBBUSDT"], report), 20))
+    asyncio.run(asyncio.wait_for(sweep(account, ["AAAUSDT", "BBBUSDT"], report), 60))
     return report
 
 

@@ -54,7 +54,7 @@ class Life:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.002)
 
@@ -67,7 +67,7 @@ def _live(life: Life, scenario: Callable[[], Awaitable[None]]) -> None:
         with pytest.raises(asyncio.CancelledError):
             await running
 
-    asyncio.run(asyncio.wait_for(lived(), 30))
+    asyncio.run(asyncio.wait_for(lived(), 60))
     life.switch.close()
 
 

@@ -154,7 +154,7 @@ def _check(bench: Bench, scenario: Scenario) -> None:
 _RESTING = ("cancellation", "acknowledgement", "status")
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.full)])
 @pytest.mark.parametrize(
     "point", [*PLACING, *CANCELLING, *(f"{name} {when}" for name in HEARD.values() for when in ("read", "journaled"))]
 )

@@ -89,7 +89,7 @@ def play(scenario: Scenario, limits: LimitConfig | None = None) -> None:
         async with CoinbaseServer(exchange, keys, limits=limits) as server:
             await scenario(server, Client(server))
 
-    asyncio.run(asyncio.wait_for(run(), 30))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 async def subscribe(socket: ClientConnection, *channels: str, client: Client | None = None) -> dict[str, Any]:
@@ -104,7 +104,7 @@ async def subscribe(socket: ClientConnection, *channels: str, client: Client | N
 async def hear(socket: ClientConnection, *kinds: str) -> dict[str, Any]:
     """The next message, or the next of these types."""
     while True:
-        message: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), 10))
+        message: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), 60))
         if not kinds or message["type"] in kinds:
             return message
 

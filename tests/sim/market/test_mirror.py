@@ -63,7 +63,7 @@ TICKER = json.dumps(
 
 
 async def until(condition: Callable[[], bool], exchange: Exchange) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60.0
     while not condition():
         assert time.monotonic() < deadline, "the mirror did not get there"
         await asyncio.sleep(0.01)

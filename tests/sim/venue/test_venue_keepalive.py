@@ -14,6 +14,8 @@ from tests.sim.venue.venue_client import ask, run, socket
 
 # Pongs count against the five client frames a second, so pings cannot come much faster than this.
 FAST = KeepaliveConfig(ping_interval_ns=240 * MS, pong_timeout_ns=300 * MS)
+# A machine that is busy for less than this does not make a peer silent.
+PATIENT = KeepaliveConfig(ping_interval_ns=240 * MS, pong_timeout_ns=3000 * MS)
 
 
 async def _connections_after(venue: VenueServer, seconds: float) -> int:
@@ -23,9 +25,9 @@ async def _connections_after(venue: VenueServer, seconds: float) -> int:
 
 def test_peer_that_answers_pings_stays() -> None:
     async def main() -> None:
-        async with VenueServer(FakeExchange(), keepalive=FAST) as venue:
+        async with VenueServer(FakeExchange(), keepalive=PATIENT) as venue:
             stream, api = await socket(f"{venue.stream_url}/ws"), await socket(venue.api_url)
-            assert await _connections_after(venue, 1.0) == 2
+            assert await _connections_after(venue, 3.6) == 2
             assert (await ask(api, "ping"))["status"] == 200
             await stream.close()
 
@@ -42,7 +44,7 @@ def test_silent_peer_is_cut_even_if_it_sends_pongs_of_its_own(unsolicited: bool)
                 if unsolicited and venue.status()["connections"]:
                     await deaf.pong(b"")
                 await asyncio.sleep(0.03)
-            deadline = asyncio.get_running_loop().time() + 2
+            deadline = asyncio.get_running_loop().time() + 60
             while venue.status()["connections"]:
                 assert asyncio.get_running_loop().time() < deadline
                 await asyncio.sleep(0.01)
@@ -60,7 +62,7 @@ def test_connection_is_cut_at_the_end_of_its_life() -> None:
         async with VenueServer(FakeExchange(), keepalive=KeepaliveConfig(lifetime_ns=100 * MS)) as venue:
             stream = await socket(f"{venue.stream_url}/ws")
             with pytest.raises(ConnectionClosed) as closed:
-                await asyncio.wait_for(stream.recv(), 2)
+                await asyncio.wait_for(stream.recv(), 60)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1000
 

@@ -162,7 +162,7 @@ def test_bytes_that_are_not_http_are_refused_and_the_server_lives(raw: bytes) ->
             address = urlsplit(venue.rest_url)
             reader, writer = await asyncio.open_connection(address.hostname, address.port)
             writer.write(raw)
-            status, _, _ = parse_http(await asyncio.wait_for(reader.read(), 5))
+            status, _, _ = parse_http(await asyncio.wait_for(reader.read(), 60))
             assert status in (400, 431)
             assert (await http(venue.rest_url, "GET", "/api/v3/ping"))[0] == 200
 

@@ -60,7 +60,7 @@ def play(
                 await desk.entry.close()
             return desk
 
-    return asyncio.run(asyncio.wait_for(run(), 20))
+    return asyncio.run(asyncio.wait_for(run(), 60))
 
 
 async def idle(connection: Connection) -> None:

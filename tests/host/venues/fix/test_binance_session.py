@@ -83,7 +83,7 @@ def test_after_a_reconnect_no_order_leaves_before_reconciliation_begins() -> Non
             assert session.sink.events[-1].kind == OrderEventKind.SENT
             await session.close()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_a_fill_only_the_drop_copy_tells_is_reconciled_until_that_succeeds_and_one_read_by_a_reconciliation_is_not() -> None:
@@ -122,7 +122,7 @@ def test_a_fill_only_the_drop_copy_tells_is_reconciled_until_that_succeeds_and_o
         await asyncio.gather(watch, return_exceptions=True)
         await session.close()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 @pytest.mark.parametrize("reader", ["nobody", "a reconciliation that fails", "somebody who tells nothing"])
@@ -152,7 +152,7 @@ def test_a_fill_that_was_read_but_not_told_is_still_missed(reader: str) -> None:
         assert session._told.find_missed(copy, 1) == [(0, 1)]
         await session.close()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_a_fill_the_engine_did_not_take_is_not_told() -> None:

@@ -38,7 +38,7 @@ def copied(*reports: list[Field]) -> DropCopy:
             assert not copy.up
             return copy
 
-    return asyncio.run(asyncio.wait_for(run(), 20))
+    return asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_fills_are_kept_once_whoever_ordered_them_and_other_reports_are_not() -> None:

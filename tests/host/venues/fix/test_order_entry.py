@@ -366,7 +366,7 @@ def test_coinbase_speaks_fixt_and_uuids() -> None:
         assert (sink.events[1].kind, sink.events[1].key, sink.events[1].symbol) == (ACKED, KEY, 1)
         assert sink.events[1].venue_order_id > 0
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
     assert heard[0].startswith(b"8=FIXT.1.1\x01")
     assert COINBASE.order_id(KEY).encode() in heard[1]
     assert b"\x0125000=" not in heard[1]

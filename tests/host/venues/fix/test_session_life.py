@@ -66,7 +66,7 @@ def test_maintenance_is_announced_and_a_second_name_takes_over_before_the_first_
             await desk.entry.close()
             assert len(gateway.connections) == 2
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_refused_key_stops_everything_and_a_refused_name_is_tried_again() -> None:
@@ -119,7 +119,7 @@ def test_first_logon_that_is_refused_raises_with_the_venues_words() -> None:
             with pytest.raises(LogonRefused, match=r"Invalid signature\. \(-1022\)"):
                 await Desk(gateway.port).entry.connect()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_session_that_could_not_be_reconciled_is_begun_anew() -> None:
@@ -143,7 +143,7 @@ def test_session_that_could_not_be_reconciled_is_begun_anew() -> None:
             await desk.entry.close()
             assert len(gateway.connections) == 3
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_the_socket_sends_at_once_and_notices_a_silent_peer() -> None:
@@ -167,7 +167,7 @@ def test_gateway_that_is_not_there_raises() -> None:
         with pytest.raises(VenueError, match="FIX gateway"):
             await Desk(port).entry.connect()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def certificate(folder: Path, host: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
@@ -212,5 +212,5 @@ def test_tls_names_the_host_and_takes_no_other_ones_certificate(tmp_path: Path, 
                 with pytest.raises(VenueError, match="certificate"):
                     await desk.entry.connect()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
     assert asked == ["localhost"]
