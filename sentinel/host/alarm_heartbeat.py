@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import mmap
-import os
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from sentinel.errors import AlarmError
+from sentinel.host.mapped_page import PageWriter, read_page
 from sentinel.units import NS_PER_MS
 
 HEARTBEAT_NAME = "alarms.heartbeat"
 #: ``id`` of the ALARM that the silence of the alarm process raises.
 ALARMS_SILENT = 1
-_MAGIC = int.from_bytes(b"STLALIV1", "little")
-_WORDS = 4  # magic, count, epoch of the daemon's start whose status was read last, check
-_BYTES = 8 * _WORDS
+_MAGIC = b"STLALIV2"
+#: Count, and epoch of the daemon's start whose status was read last.
+_RECORD = struct.Struct("<2q")
 
 
 class Heartbeat:
@@ -27,30 +25,26 @@ class Heartbeat:
     def __init__(self, directory: Path) -> None:
         path = directory / HEARTBEAT_NAME
         try:
-            with open(path, "a+b") as file:
-                os.posix_fallocate(file.fileno(), 0, _BYTES)
-                self._mapping = mmap.mmap(file.fileno(), _BYTES)
+            self._page = PageWriter(path, _MAGIC, _RECORD.size)
         except OSError as error:
             raise AlarmError("heartbeat", str(path), "a writable file", f"check the directory and its disk ({error})") from None
-        self._words = np.frombuffer(self._mapping, np.int64)
-        self._count = int(self._words[1])
+        self._count, _ = _read(directory) or (0, 0)
 
     def beat(self, epoch: int) -> None:
         """Alive, and has read the status of the daemon's start ``epoch``; 0 before any."""
         self._count += 1
-        self._words[3] = self._count ^ epoch
-        self._words[2] = epoch
-        self._words[1] = self._count
-        self._words[0] = _MAGIC
+        self._page.publish(_RECORD.pack(self._count, epoch))
 
 
 def _read(directory: Path) -> tuple[int, int] | None:
     try:
-        raw = (directory / HEARTBEAT_NAME).read_bytes()
+        body = read_page(directory / HEARTBEAT_NAME, _MAGIC, _RECORD.size)
     except OSError:
         return None
-    magic, count, epoch, check = (int(word) for word in np.frombuffer(raw[:_BYTES].ljust(_BYTES, b"\0"), np.int64))
-    return (count, epoch) if magic == _MAGIC and check == count ^ epoch else None
+    if not body:
+        return None
+    count, epoch = _RECORD.unpack(body)
+    return count, epoch
 
 
 class HeartbeatWatch:

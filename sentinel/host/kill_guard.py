@@ -16,7 +16,8 @@ from sentinel.engine.readout import trading_state
 from sentinel.errors import ControlError
 from sentinel.host.engine_host import EngineHost
 from sentinel.host.gateway import Gateway
-from sentinel.host.heartbeat import Heartbeat, HeartbeatWriter, save_baselines
+from sentinel.host.heartbeat import Heartbeat, HeartbeatWriter
+from sentinel.host.holdings import HoldingsWriter
 from sentinel.host.kill_word import KILL_WORD_NAME, KillLevel, KillTrigger
 from sentinel.units import NS_PER_S
 from sentinel.wire import Command, Control, TradingState
@@ -49,7 +50,9 @@ class KillGuard:
         self._directory = Path(host.directory)
         self._page: HeartbeatWriter | None = HeartbeatWriter(self._directory)
         self._file_seen = False
-        self._baselines: NDArray[np.int64] | None = None
+        self._holdings = HoldingsWriter(self._directory, host.config.feed.symbols)
+        self._held: NDArray[Any] = np.zeros(0, np.int64)
+        self._held_ns = 0
 
     @property
     def must_disconnect(self) -> bool:
@@ -95,6 +98,7 @@ class KillGuard:
         """This daemon ends by a fault, whatever it has open: if it was armed, its silence is for the kill process to see."""
         if self._page is not None:
             self._page.close()
+            self._holdings.close()
             self._page = None
 
     def close(self) -> None:
@@ -102,6 +106,7 @@ class KillGuard:
         if self._page is not None:
             self._publish(ended=True)
             self._page.close()
+            self._holdings.close()
             self._page = None
 
     def _look_for_file(self, now_ns: int) -> None:
@@ -132,17 +137,13 @@ class KillGuard:
             )
         )
         if int(account["recovered"]):
-            self._publish_baselines()
+            self._publish_holdings()
 
-    def _publish_baselines(self) -> None:
-        # A fill moves inventory and position alike: this changes by deposits, withdrawals and what is accepted as found.
-        now = self._host.state.symbols["inventory"] - self._host.state.symbols["position"]
-        if self._baselines is not None and np.array_equal(now, self._baselines):
+    def _publish_holdings(self) -> None:
+        """Inventory and position as they are, when they have changed and once a second: their age says that they still hold."""
+        symbols, now_ns = self._host.state.symbols, time.time_ns()
+        held = np.stack((symbols["inventory"], symbols["position"]))
+        if 0 <= now_ns - self._held_ns < NS_PER_S and np.array_equal(held, self._held):
             return
-        symbols = self._host.config.feed.symbols
-        try:
-            save_baselines(self._directory, dict(zip(symbols, now.tolist(), strict=False)))
-        except OSError as error:
-            _log.warning("baselines: %s", error)
-            return
-        self._baselines = now.copy()
+        self._holdings.publish(now_ns, *held)
+        self._held, self._held_ns = held, now_ns

@@ -24,7 +24,8 @@ LOG_NAME = "log.jsonl"
 class LatchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One state of the latch.
 
-    ``baselines``: what flattening of this kill began with, symbol -> int64 e8: its own fills move what a daemon publishes.
+    ``baselines``, ``ours``, ``doubtful``: the shares that flattening of this kill began with, symbol -> int64 e8: its own
+    fills move what the account holds.
     ``anchors``: of each symbol that is being flattened, the price at its begin, int64 e8: a restart does not move the bound.
     ``acknowledged``: the daemon's count of kills that is dealt with, and ``acknowledged_beat_ns`` its last sign of life then.
     ``disconnected``: a kill of level 4 has done all it does; a restart begins no session.
@@ -37,6 +38,8 @@ class LatchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = ""
     t_ns: int = 0
     baselines: dict[str, int] | None = None
+    ours: dict[str, int] = {}
+    doubtful: dict[str, int] = {}
     anchors: dict[str, int] = {}
     flattening: bool = False
     acknowledged: int = -1
