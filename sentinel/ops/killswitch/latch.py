@@ -27,7 +27,8 @@ class LatchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``baselines``, ``ours``, ``doubtful``: the shares that flattening of this kill began with, symbol -> int64 e8: its own
     fills move what the account holds.
     ``anchors``: of each symbol that is being flattened, the price at its begin, int64 e8: a restart does not move the bound.
-    ``acknowledged``: the daemon's count of kills that is dealt with, and ``acknowledged_beat_ns`` its last sign of life then.
+    ``acknowledged``: the daemon's count of kills that is dealt with, ``acknowledged_beat_ns`` its last sign of life then,
+    ``acknowledged_epoch`` which start of it that was, and ``acknowledged_obeyed`` how many words that start had obeyed.
     ``disconnected``: a kill of level 4 has done all it does; a restart begins no session.
     """
 
@@ -44,6 +45,8 @@ class LatchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     flattening: bool = False
     acknowledged: int = -1
     acknowledged_beat_ns: int = 0
+    acknowledged_epoch: int = -1
+    acknowledged_obeyed: int = 0
     disconnected: bool = False
 
     @property

@@ -25,7 +25,7 @@ from sentinel.host.venues.key_files import masked
 from sentinel.ops.killswitch.persons import Person
 from sentinel.ops.killswitch.protocol import Confirm, KillRequest, KillTo, Rearm, Status, decode_kill_request
 from sentinel.ops.killswitch.switch import KillSwitch, process_user
-from sentinel.ops.killswitch.triggers import Watch
+from sentinel.ops.killswitch.triggers import Told, Watch
 from sentinel.ops.killswitch.venue import KillVenue
 from sentinel.ops.killswitch.work import KillWork
 from sentinel.units import NS_PER_MS
@@ -119,7 +119,8 @@ class KillProcess:
         self.switch.hold(process_user())
         self.switch.word.beat()
         record = self.switch.record
-        wanted = self._watch.look(self.switch.level, record.acknowledged, record.acknowledged_beat_ns)
+        told = Told(record.acknowledged_epoch, record.acknowledged_obeyed)
+        wanted = self._watch.look(self.switch.level, record.acknowledged, record.acknowledged_beat_ns, told)
         if wanted is not None:
             self.kill(wanted.level, wanted.trigger, process_user(), wanted.reason)
 

@@ -171,9 +171,11 @@ class KillSwitch:
         before = self.record
         by = f"{first.name} ({first.uid})" + (f", {second.name} ({second.uid})" if second else "")
         changes: dict[str, Any] = {"generation": before.generation + 1, "level": 0, "trigger": 0, "actor": by, "reason": reason}
-        changes |= {"baselines": None, "ours": {}, "doubtful": {}, "anchors": {}, "flattening": False, "disconnected": False, "t_ns": time.time_ns()}
+        changes |= {"baselines": None, "ours": {}, "doubtful": {}, "anchors": {}, "flattening": False, "disconnected": False}
+        changes["t_ns"] = time.time_ns()
         if beat is not None:
             changes |= {"acknowledged": beat.kills, "acknowledged_beat_ns": beat.t_ns}
+            changes |= {"acknowledged_epoch": beat.epoch, "acknowledged_obeyed": beat.obeyed}
         try:
             self._disk.submit(self.latch.write, "rearm", self.latch.take(**changes)).result()
         except ControlError:

@@ -279,8 +279,8 @@ class KillWork:
 
 def _kept(record: LatchRecord) -> dict[str, Share]:
     """The shares that flattening of this kill began with."""
-    baselines = record.baselines or {}
-    return {symbol: Share(amount, record.ours.get(symbol), record.doubtful.get(symbol, 0)) for symbol, amount in baselines.items()}
+    begun = record.baselines or {}
+    return {symbol: Share(begun[symbol], record.ours.get(symbol), record.doubtful.get(symbol, 0)) for symbol in begun}
 
 
 def _ms(ns: int, since_ns: int) -> float | None:
