@@ -18,6 +18,7 @@ from sentinel.host.engine_host import EngineHost
 from sentinel.host.gateway import Gateway
 from sentinel.host.heartbeat import Heartbeat, HeartbeatWriter
 from sentinel.host.holdings import HoldingsWriter
+from sentinel.host.kill_log import KillLogNotes
 from sentinel.host.kill_word import KILL_WORD_NAME, KillLevel, KillTrigger
 from sentinel.units import NS_PER_S
 from sentinel.wire import Command, Control, TradingState
@@ -53,6 +54,7 @@ class KillGuard:
         self._holdings = HoldingsWriter(self._directory, host.config.feed.symbols)
         self._held: NDArray[Any] = np.zeros(0, np.int64)
         self._held_ns = 0
+        self._log = KillLogNotes(host.config.killswitch_directory, self._directory, host.note)
 
     @property
     def must_disconnect(self) -> bool:
@@ -93,6 +95,7 @@ class KillGuard:
             epoch = int(self._host.state.glob["arm_epoch"][0]) + 1
             self._host.control(Command.ARM, now_ns, id=epoch, value=int(TradingState.REDUCE_ONLY))
         self._publish()
+        self._log.tick(now_ns)
 
     def fail(self) -> None:
         """This daemon ends by a fault, whatever it has open: if it was armed, its silence is for the kill process to see."""

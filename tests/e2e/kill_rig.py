@@ -37,6 +37,7 @@ from sentinel.sim.venue.limits import LimitConfig
 from sentinel.sim.venue.lockstep import PaceConfig
 from sentinel.sim.venue.server import VenueServer
 from sentinel.units import E8, parse_e8
+from sentinel.wire import TradingState
 from tests.e2e.hostile_market import eager_model
 
 ACCOUNT = "paper"
@@ -237,6 +238,12 @@ class Machine:
         """A session under the daemon's key."""
         venue = VenueConfig(rest_url=self.config.venue.rest_url, stream_url=self.config.venue.stream_url, recv_window_ms=60_000)
         return KillVenue(venue, Credentials(KEYS["SENTINEL_API_KEY"], KEYS["SENTINEL_API_SECRET"]), LiveClock())
+
+
+async def trading(machine: Machine) -> None:
+    """Wait until the daemon is armed and has sent some orders."""
+    await until(lambda: machine.beat is not None and machine.beat.trading_state == TradingState.ACTIVE, "an armed daemon", 90.0)
+    await until(lambda: machine.beat is not None and machine.beat.places > 5, "orders", 120.0)
 
 
 def ask_sync(machine: Machine, request: KillRequest) -> dict[str, Any]:

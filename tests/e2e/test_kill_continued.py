@@ -15,7 +15,7 @@ from sentinel.host.control.client import ask
 from sentinel.host.control.protocol import Arm
 from sentinel.ops.killswitch.protocol import Confirm, KillTo, Rearm, Status
 from sentinel.wire import TradingState
-from tests.e2e.kill_rig import Machine, machine, until
+from tests.e2e.kill_rig import Machine, machine, trading, until
 from tests.e2e.lockstep_rig import run
 
 
@@ -40,17 +40,17 @@ async def _sends_nothing(machine: Machine, orders: int, killed: bool) -> None:
 
 def test_a_daemon_stopped_through_kill_and_rearming_sends_nothing_and_causes_no_new_kill(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with machine(tmp_path, dead_man_s=3.0, persons=str(tmp_path)) as m:
+        async with machine(tmp_path, dead_man_s=5.0, persons=str(tmp_path)) as m:
             await m.start_kill_process()
             daemon = await m.start_daemon()
-            await until(lambda: m.beat is not None and m.beat.places > 5, "orders", 90.0)
+            await trading(m)
             daemon.send_signal(signal.SIGSTOP)
             assert (await m.ask(KillTo(2, "test")))["verified_empty"]
             # What had left before the stop has arrived by now.
             await asyncio.sleep(1.5)
             await _rearm(m, tmp_path)
             orders = len(m.orders())
-            for _ in range(40):
+            for _ in range(60):
                 await asyncio.sleep(0.1)
                 assert (await m.ask(Status()))["level"] == 0
             beat = m.beat
@@ -73,10 +73,10 @@ def test_a_daemon_stopped_through_kill_and_rearming_sends_nothing_and_causes_no_
 @pytest.mark.full
 def test_a_daemon_that_died_is_started_after_the_rearming_and_stays_halted(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with machine(tmp_path, dead_man_s=3.0, persons=str(tmp_path)) as m:
+        async with machine(tmp_path, dead_man_s=5.0, persons=str(tmp_path)) as m:
             await m.start_kill_process()
             daemon = await m.start_daemon()
-            await until(lambda: m.beat is not None and m.beat.places > 5, "orders", 90.0)
+            await trading(m)
             await m.ask(KillTo(2, "test"))
             await until(lambda: m.beat is not None and bool(m.beat.closed_ns), "the daemon to see the word")
             daemon.send_signal(signal.SIGKILL)

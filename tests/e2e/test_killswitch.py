@@ -19,13 +19,8 @@ from sentinel.host.control.protocol import Arm, Kill
 from sentinel.ops.killswitch.protocol import Confirm, KillTo, Rearm, Status
 from sentinel.units import E8
 from sentinel.wire import TradingState
-from tests.e2e.kill_rig import Machine, machine, until
+from tests.e2e.kill_rig import machine, trading, until
 from tests.e2e.lockstep_rig import run
-
-
-async def _trading(machine: Machine) -> None:
-    await until(lambda: machine.beat is not None and machine.beat.trading_state == TradingState.ACTIVE, "an armed daemon")
-    await until(lambda: machine.beat is not None and machine.beat.places > 5, "orders", 70.0)
 
 
 def test_cancel_all_is_verified_within_a_second_while_the_daemon_is_stopped_and_afterwards_it_sends_nothing(
@@ -35,7 +30,7 @@ def test_cancel_all_is_verified_within_a_second_while_the_daemon_is_stopped_and_
         async with machine(tmp_path) as m:
             await m.start_kill_process()
             daemon = await m.start_daemon()
-            await _trading(m)
+            await trading(m)
             await m.rest_orders(6)
             assert len(m.open_orders()) >= 6
             daemon.send_signal(signal.SIGSTOP)
@@ -67,7 +62,7 @@ def test_kill_by_kill_up_to_disconnected_and_no_session_starts_until_two_persons
         async with machine(tmp_path, baselines=baselines, flatten_pause_ms=10, flatten_bound_bps=2000) as m:
             kill_process = await m.start_kill_process()
             daemon = await m.start_daemon()
-            await _trading(m)
+            await trading(m)
             first = await m.ask(KillTo(1, "test"))
             assert (first["level"], first["verified_ms"]) == (1, None)
             await until(lambda: m.beat is not None and bool(m.beat.closed_ns), "the daemon to see the word")
@@ -104,7 +99,7 @@ def test_an_armed_daemon_that_gives_no_sign_of_life_is_cancelled_and_persons_let
         async with machine(tmp_path, dead_man_s=1.5, persons=str(tmp_path)) as m:
             await m.start_kill_process()
             daemon = await m.start_daemon()
-            await _trading(m)
+            await trading(m)
             await m.rest_orders(2)
             daemon.send_signal(signal.SIGSTOP)
             began = time.monotonic()
@@ -142,7 +137,7 @@ def test_other_triggers_cancel_everything(trigger: str, tmp_path: Path) -> None:
         async with machine(tmp_path) as m:
             kill_process = await m.start_kill_process()
             await m.start_daemon()
-            await _trading(m)
+            await trading(m)
             await m.rest_orders(2)
             if trigger == "signal":
                 kill_process.send_signal(signal.SIGUSR1)

@@ -15,10 +15,9 @@ from typing import Any
 import msgspec
 
 from sentinel.errors import ControlError
+from sentinel.host.kill_log import LOG_NAME
 from sentinel.host.kill_word import LATCH_NAME, MAX_GENERATION, KillLevel, KillState, KillTrigger
 from sentinel.host.store.segment import sync_directory
-
-LOG_NAME = "log.jsonl"
 
 
 class LatchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

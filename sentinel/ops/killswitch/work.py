@@ -157,20 +157,20 @@ class KillWork:
             except (VenueError, ConfigError) as error:
                 self.session = str(error)
                 await asyncio.sleep(_RETRY_S)
-        limits = FlattenLimits(settings.flatten_bound_bps, settings.flatten_slice_bps, settings.flatten_slice_notional)
-        shares, without = await self._shares() if record.baselines is None else (_kept(record), NO_BASELINE)
-        self._switch.keep(
-            "flattening",
-            flattening=True,
-            baselines={symbol: share.baseline for symbol, share in shares.items()},
-            ours={symbol: share.ours for symbol, share in shares.items() if share.ours is not None},
-            doubtful={symbol: share.doubtful for symbol, share in shares.items() if share.doubtful},
-        )
-        pause_s = settings.flatten_pause_ms / 1000
-        self.flattening = Flattening(self._venue, limits, pause_s, dict(record.anchors), self._keep_anchor, self._name, without)
         # It may take minutes: what arrives meanwhile does not wait for its end.
         looking = asyncio.create_task(self._keep_looking())
         try:
+            shares, without = await self._shares() if record.baselines is None else (_kept(record), NO_BASELINE)
+            self._switch.keep(
+                "flattening",
+                flattening=True,
+                baselines={symbol: share.baseline for symbol, share in shares.items()},
+                ours={symbol: share.ours for symbol, share in shares.items() if share.ours is not None},
+                doubtful={symbol: share.doubtful for symbol, share in shares.items() if share.doubtful},
+            )
+            limits = FlattenLimits(settings.flatten_bound_bps, settings.flatten_slice_bps, settings.flatten_slice_notional)
+            anchors, pause_s = dict(record.anchors), settings.flatten_pause_ms / 1000
+            self.flattening = Flattening(self._venue, limits, pause_s, anchors, self._keep_anchor, self._name, without)
             await self.flattening.run(self.instruments, shares, after_restart)
         finally:
             looking.cancel()
@@ -184,7 +184,7 @@ class KillWork:
     async def _shares(self) -> tuple[dict[str, Share], str]:
         """What of each symbol may be traded, and what to say of those without: the settings' word, else the daemon's last."""
         shares = {symbol: Share(amount) for symbol, amount in self._config.killswitch.baselines.items()}
-        told = await self._told()
+        told = None if shares.keys() >= set(self._config.feed.symbols) else await self._told()
         if told is None:
             return shares, NO_BASELINE
         age_s = (time.time_ns() - told.t_ns) // NS_PER_S
@@ -203,7 +203,7 @@ class KillWork:
         until = time.monotonic() + _TELL_S
         while True:
             told = read_holdings(self._config.store.directory, self._config.feed.symbols)
-            if (told is not None and told.t_ns >= began_ns) or time.monotonic() > until:
+            if told is None or told.t_ns >= began_ns or time.monotonic() > until:
                 return told
             await asyncio.sleep(0.02)
 

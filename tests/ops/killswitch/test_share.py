@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 import time
 from pathlib import Path
 
@@ -56,8 +57,13 @@ def test_within_stays_between_zero_and_its_bound(amount: int, most: int) -> None
 def _work(directory: Path, account: Session) -> tuple[KillSwitch, KillWork]:
     feed = {"symbols": ["AAAUSDT"]}
     config = plain_config(directory, feed=feed, killswitch={"flatten_pause_ms": 10})
-    switch = KillSwitch(directory, config.killswitch_directory, None, lambda: True)
+    switch = KillSwitch(directory, config.killswitch_directory, lambda name: None, lambda: True)
     return switch, KillWork(config, switch, account, [])  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _no_daemon_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_module, "_TELL_S", 0.0)
 
 
 def _flattened(directory: Path, account: Session) -> str:
@@ -124,8 +130,7 @@ def test_what_was_told_too_long_ago_or_by_another_clock_sells_nothing(age_s: flo
     assert account.placed == []
 
 
-def test_a_deposit_in_the_middle_of_it_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work_module, "_TELL_S", 0.0)
+def test_a_deposit_in_the_middle_of_it_stays(tmp_path: Path) -> None:
     _tell(tmp_path, inventory=10 * E8, position=4 * E8)
     account = Session(held={"AAA": 10 * E8})
     numbers = itertools.count()
@@ -151,3 +156,12 @@ def test_a_restart_goes_on_with_the_share_it_began_with(tmp_path: Path) -> None:
     said = _flattened(tmp_path, account)
     assert account.held["AAA"] == 9 * E8
     assert "LEFT OPEN: 3.00000000 too much" in said
+
+
+def test_a_daemon_that_lives_is_given_a_second_to_tell_of_its_last_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_module, "_TELL_S", 10.0)
+    _tell(tmp_path, inventory=6 * E8, position=0, age_s=0.5)
+    account = Session(held={"AAA": 10 * E8})
+    threading.Timer(0.3, _tell, (tmp_path, 10 * E8, 4 * E8)).start()
+    assert _flattened(tmp_path, account) == "flat: flat"
+    assert account.held["AAA"] == 6 * E8
