@@ -95,7 +95,9 @@ class Latch:
     def note(self, what: str, **fields: Any) -> None:
         """Append one line to the log, on the disk before it returns. Raises OSError."""
         line = msgspec.json.encode({"t_ns": time.time_ns(), "what": what, **fields}) + b"\n"
-        with open(self._directory / LOG_NAME, "ab") as file:
+        with open(
+            os.open(self._directory / LOG_NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab"
+        ) as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
