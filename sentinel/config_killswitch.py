@@ -45,5 +45,7 @@ class KillSwitchConfig(Section):
         description="symbol -> what the account owns of its base asset when flat; others: as the daemon last published",
     )
     persons: str = Field(
-        default="", description="directory of NAME.pem, Ed25519 public keys of those who may confirm a re-arming; empty: none"
+        default="",
+        description="without access.roles: directory of NAME.pem, Ed25519 public keys of those who may confirm a re-arming; "
+        "empty: none",
     )

@@ -328,6 +328,8 @@ class AccessRequest(IntEnum):
     APPROVALS = 9
     APPROVE = 10
     ALARM = 11
+    REARM = 20  # of the kill process, by the first person
+    REARM_CONFIRM = 21  # by the second
     OTHER = 255
 
 

@@ -15,7 +15,7 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
-from sentinel.cli.operator import ask_daemon
+from sentinel.cli.operator import ask_daemon, keeper_of
 from sentinel.config import Config, load_config
 from sentinel.errors import ConfigError, ControlError
 from sentinel.host.control.client import ask
@@ -125,14 +125,14 @@ def _tell_process(settings: Config, level: int, reason: str, within_s: float) ->
 def _ask(settings: Config, request: KillRequest, timeout_s: float = 15.0) -> dict[str, Any]:
     directory = settings.killswitch_directory
     try:
-        return ask(directory, request, timeout_s)
+        return ask(directory, request, timeout_s, keeper_of(settings))
     except ControlError as error:
         if error.field != "store.directory":
             raise
         raise ControlError(
             "killswitch.directory",
             str(directory),
-            "the directory of a running kill process of this user",
+            "the directory of a running kill process of this user, or of the role file's owner",
             "start it with sentinel killswitch run, or name its settings with --config",
         ) from None
 

@@ -92,15 +92,19 @@ def approve(console: Console, *, config: Path, number: int, granted: bool, withi
 
 
 def ask_daemon(settings: Config, request: Request, timeout_s: float = 15.0) -> dict[str, Any]:
-    """What the daemon of these settings answers. Whoever keeps its role file may run it. Raises ControlError."""
-    keeper = None
-    if settings.access.roles:
-        try:
-            keeper = Path(settings.access.roles).stat().st_uid
-        except OSError:
-            # The daemon has read it, or will say what is wrong with it.
-            keeper = None
-    return ask(settings.store.directory, request, timeout_s, keeper)
+    """What the daemon of these settings answers. Raises ControlError."""
+    return ask(settings.store.directory, request, timeout_s, keeper_of(settings))
+
+
+def keeper_of(settings: Config) -> int | None:
+    """The user who keeps the role file: whose processes may be asked besides one's own. None without one."""
+    if not settings.access.roles:
+        return None
+    try:
+        return Path(settings.access.roles).stat().st_uid
+    except OSError:
+        # The process has read it, or will say what is wrong with it.
+        return None
 
 
 def _print(console: Console, text: str) -> None:

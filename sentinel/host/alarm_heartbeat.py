@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import mmap
-import os
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from sentinel.errors import AlarmError
+from sentinel.host.mapped_page import PageWriter, read_page
 from sentinel.units import NS_PER_MS
 
 HEARTBEAT_NAME = "alarms.heartbeat"
 #: ``id`` of the ALARM that the silence of the alarm process raises.
 ALARMS_SILENT = 1
-_MAGIC = int.from_bytes(b"STLALIV1", "little")
-#: In its place once the alarm process was stopped in order.
-_STOPPED = int.from_bytes(b"STLSTOP1", "little")
-_WORDS = 4  # magic, count, epoch of the daemon's start whose status was read last, check
-_BYTES = 8 * _WORDS
+_MAGIC = b"STLALIV3"
+#: Count, epoch of the daemon's start whose status was read last, and 1 once the alarm process was stopped in order.
+_RECORD = struct.Struct("<3q")
 
 
 class Heartbeat:
@@ -30,40 +26,34 @@ class Heartbeat:
     def __init__(self, directory: Path) -> None:
         path = directory / HEARTBEAT_NAME
         try:
-            with open(path, "a+b") as file:
-                os.posix_fallocate(file.fileno(), 0, _BYTES)
-                self._mapping = mmap.mmap(file.fileno(), _BYTES)
+            self._page = PageWriter(path, _MAGIC, _RECORD.size)
         except OSError as error:
             raise AlarmError("heartbeat", str(path), "a writable file", f"check the directory and its disk ({error})") from None
-        self._words = np.frombuffer(self._mapping, np.int64)
-        self._count = int(self._words[1])
+        before = _read(directory)
+        self._count, self._epoch = 0 if before is None else before.number, 0
 
     def beat(self, epoch: int) -> None:
         """Alive, and has read the status of the daemon's start ``epoch``; 0 before any."""
-        self._count += 1
-        self._words[3] = self._count ^ epoch
-        self._words[2] = epoch
-        self._words[1] = self._count
-        self._words[0] = _MAGIC
+        self._count, self._epoch = self._count + 1, epoch
+        self._page.publish(_RECORD.pack(self._count, epoch, 0))
 
     def stop(self) -> None:
         """Stopped in order: there is nobody behind the last beat any more."""
-        self._words[0] = _STOPPED
+        self._page.publish(_RECORD.pack(self._count, self._epoch, 1))
 
 
 class _Beat(NamedTuple):
     number: int
     epoch: int
-    stopped: bool
+    stopped: int
 
 
 def _read(directory: Path) -> _Beat | None:
     try:
-        raw = (directory / HEARTBEAT_NAME).read_bytes()
+        body = read_page(directory / HEARTBEAT_NAME, _MAGIC, _RECORD.size)
     except OSError:
         return None
-    magic, count, epoch, check = (int(word) for word in np.frombuffer(raw[:_BYTES].ljust(_BYTES, b"\0"), np.int64))
-    return _Beat(count, epoch, magic == _STOPPED) if magic in (_MAGIC, _STOPPED) and check == count ^ epoch else None
+    return None if not body else _Beat(*_RECORD.unpack(body))
 
 
 class HeartbeatWatch:
@@ -105,4 +95,4 @@ class HeartbeatWatch:
     @property
     def stopped(self) -> bool:
         """Whether the last thing it said is that it was stopped in order; that changes nothing of its silence."""
-        return self._last is not None and self._last.stopped
+        return self._last is not None and bool(self._last.stopped)

@@ -16,7 +16,9 @@ from sentinel.engine.readout import trading_state
 from sentinel.errors import ControlError
 from sentinel.host.engine_host import EngineHost, account_words
 from sentinel.host.gateway import Gateway
-from sentinel.host.heartbeat import Heartbeat, HeartbeatWriter, save_baselines
+from sentinel.host.heartbeat import Heartbeat, HeartbeatWriter
+from sentinel.host.holdings import HoldingsWriter
+from sentinel.host.kill_log import KillLogNotes
 from sentinel.host.kill_word import KILL_WORD_NAME, KillLevel, KillTrigger
 from sentinel.units import NS_PER_S
 from sentinel.wire import Command, Control, TradingState
@@ -57,7 +59,10 @@ class KillGuard:
         self._inventory, self._position = host.state.symbols["inventory"], host.state.symbols["position"]
         self._page: HeartbeatWriter | None = HeartbeatWriter(self._directory)
         self._file_seen = False
-        self._baselines: NDArray[np.int64] | None = None
+        self._holdings = HoldingsWriter(self._directory, host.config.feed.symbols)
+        self._held: NDArray[np.int64] = np.zeros((2, len(host.state.symbols)), np.int64)
+        self._held_ns = 0
+        self._log = KillLogNotes(host.config.killswitch_directory, self._directory, host.note)
 
     @property
     def must_disconnect(self) -> bool:
@@ -98,11 +103,13 @@ class KillGuard:
             epoch = int(self._host.state.glob["arm_epoch"][0]) + 1
             self._host.control(Command.ARM, now_ns, id=epoch, value=int(TradingState.REDUCE_ONLY))
         self._publish()
+        self._log.tick(now_ns)
 
     def fail(self) -> None:
         """This daemon ends by a fault, whatever it has open: if it was armed, its silence is for the kill process to see."""
         if self._page is not None:
             self._page.close()
+            self._holdings.close()
             self._page = None
 
     def close(self) -> None:
@@ -110,6 +117,7 @@ class KillGuard:
         if self._page is not None:
             self._publish(ended=True)
             self._page.close()
+            self._holdings.close()
             self._page = None
 
     def _look_for_file(self, now_ns: int) -> None:
@@ -139,20 +147,15 @@ class KillGuard:
             )
         )
         if account[_RECOVERED]:
-            self._publish_baselines()
+            self._publish_holdings()
 
-    def _publish_baselines(self) -> None:
-        # A fill moves inventory and position alike: this changes by deposits, withdrawals and what is accepted as found.
-        now = self._inventory - self._position
-        if self._baselines is not None and (now == self._baselines).all():
-            return
-        symbols = self._host.config.feed.symbols
-        try:
-            save_baselines(self._directory, dict(zip(symbols, now.tolist(), strict=False)))
-        except OSError as error:
-            _log.warning("baselines: %s", error)
-            return
-        self._baselines = now
+    def _publish_holdings(self) -> None:
+        """Inventory and position as they are, when they have changed and once a second: their age says that they still hold."""
+        now_ns, (inventory, position) = time.time_ns(), self._held
+        changed = bool((self._inventory != inventory).any() or (self._position != position).any())
+        if changed or not 0 <= now_ns - self._held_ns < NS_PER_S:
+            self._held, self._held_ns = np.stack((self._inventory, self._position)), now_ns
+            self._holdings.publish(now_ns, *self._held)
 
 
 def _is_there(path: str) -> bool:

@@ -259,7 +259,12 @@ async def trade(
 
 
 async def two_lives(
-    directory: Path, prepare: Prepare, stop_at: float, between: Callable[[], None], sections: dict[str, Any] | None = None
+    directory: Path,
+    prepare: Prepare,
+    stop_at: float,
+    between: Callable[[], None],
+    sections: dict[str, Any] | None = None,
+    prepare_second: Prepare = _nothing,
 ) -> tuple[Outcome, Outcome]:
     """The scenario lived by two daemons on one store: the first stops at a second, the other sees the end."""
     async with lockstep_venue(small_market(), BALANCES, SEED) as venue:
@@ -271,6 +276,7 @@ async def two_lives(
         outcome = _outcome(first)
         between()
         second = _scene(venue, hand, directory, sections, start_ns)
+        prepare_second(second)
         await second.daemon.run(second.stopped)
         return outcome, _outcome(second)
 

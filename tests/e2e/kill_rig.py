@@ -269,6 +269,12 @@ class Machine:
         return KillVenue(venue, Credentials(KEYS["SENTINEL_API_KEY"], KEYS["SENTINEL_API_SECRET"]), LiveClock())
 
 
+async def trading(machine: Machine) -> None:
+    """Wait until the daemon is armed and has sent some orders."""
+    await until(lambda: machine.beat is not None and machine.beat.trading_state == TradingState.ACTIVE, "an armed daemon", 240.0)
+    await until(lambda: machine.beat is not None and machine.beat.places > 5, "orders", 240.0)
+
+
 def ask_sync(machine: Machine, request: KillRequest) -> dict[str, Any]:
     return ask(machine.config.killswitch_directory, request, 5.0)
 

@@ -23,8 +23,8 @@ KILLED = KillState(KillLevel.CANCEL_ALL, KillTrigger.OPERATOR, 1)
 class Killer:
     """Counts orders at the socket before and after the word is stored; ``at``: the boundary and which of its kind."""
 
-    def __init__(self, boundary: str, number: int, damage: bool = False) -> None:
-        self.boundary, self.left, self.damage = boundary, number, damage
+    def __init__(self, boundary: str, number: int, damage: bool = False, rearm: bool = False) -> None:
+        self.boundary, self.left, self.damage, self.rearm = boundary, number, damage, rearm
         self.stored = False
         self.sent_after = self.cancels_after = 0
         self.at_venue = 0
@@ -60,6 +60,8 @@ class Killer:
                 file.write(b"\xff" * 64)
         else:
             self.writer.store(KILLED)
+        if self.rearm:
+            self.writer.store(KillState(KillLevel.OPEN, KillTrigger.NONE, 2))
         self.stored = True
         self.at_venue = self._orders()
 
@@ -126,6 +128,13 @@ def test_stored_between_two_steps_no_order_leaves_and_open_ones_are_cancelled(nu
 
 def test_a_word_overwritten_with_ones_kills(tmp_path: Path) -> None:
     killer = Killer("sent", 3, damage=True)
+    _killed(tmp_path, killer)
+    assert killer.sent_after == 0
+
+
+@pytest.mark.parametrize("boundary", ["journaled", "sent"])
+def test_killed_and_rearmed_before_the_daemon_looks_no_order_leaves_under_the_new_word(boundary: str, tmp_path: Path) -> None:
+    killer = Killer(boundary, 5, rearm=True)
     _killed(tmp_path, killer)
     assert killer.sent_after == 0
 

@@ -7,6 +7,7 @@ import contextlib
 import signal
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,16 +19,11 @@ from sentinel.host.control.protocol import Arm, Kill
 from sentinel.ops.killswitch.protocol import Confirm, KillTo, Rearm, Status
 from sentinel.units import E8
 from sentinel.wire import TradingState
-from tests.e2e.kill_rig import Machine, machine, until
+from tests.e2e.kill_rig import machine, trading, until
 from tests.e2e.lockstep_rig import run
 
 #: Longer than a busy machine keeps a daemon from beating.
 DEAD_MAN_S = 4.0
-
-
-async def _trading(machine: Machine) -> None:
-    await until(lambda: machine.beat is not None and machine.beat.trading_state == TradingState.ACTIVE, "an armed daemon", 240.0)
-    await until(lambda: machine.beat is not None and machine.beat.places > 5, "orders", 240.0)
 
 
 @pytest.mark.control("E6")
@@ -38,7 +34,7 @@ def test_cancel_all_is_verified_while_the_daemon_is_stopped_and_afterwards_it_se
         async with machine(tmp_path) as m:
             await m.start_kill_process()
             daemon = await m.start_daemon()
-            await _trading(m)
+            await trading(m)
             await m.rest_orders(6)
             assert len(m.open_orders()) >= 6
             daemon.send_signal(signal.SIGSTOP)
@@ -71,7 +67,7 @@ def test_kill_by_kill_up_to_disconnected_and_no_session_starts_until_two_persons
         async with machine(tmp_path, baselines=baselines, flatten_pause_ms=10, flatten_bound_bps=2000) as m:
             kill_process = await m.start_kill_process()
             daemon = await m.start_daemon()
-            await _trading(m)
+            await trading(m)
             first = await m.ask(KillTo(1, "test"))
             assert (first["level"], first["verified_ms"]) == (1, None)
             await until(lambda: m.beat is not None and bool(m.beat.closed_ns), "the daemon to see the word")
@@ -109,7 +105,7 @@ def test_an_armed_daemon_that_gives_no_sign_of_life_is_cancelled_and_persons_let
         async with machine(tmp_path, dead_man_s=DEAD_MAN_S, persons=str(tmp_path)) as m:
             await m.start_kill_process()
             daemon = await m.start_daemon()
-            await _trading(m)
+            await trading(m)
             await m.rest_orders(2)
             daemon.send_signal(signal.SIGSTOP)
             await until(lambda: not m.open_orders(), "the orders to go")
@@ -146,7 +142,7 @@ def test_other_triggers_cancel_everything(trigger: str, tmp_path: Path) -> None:
         async with machine(tmp_path) as m:
             kill_process = await m.start_kill_process()
             await m.start_daemon()
-            await _trading(m)
+            await trading(m)
             await m.rest_orders(2)
             if trigger == "signal":
                 kill_process.send_signal(signal.SIGUSR1)
@@ -169,7 +165,12 @@ def test_a_kill_process_that_dies_at_any_moment_of_a_kill_ends_it_after_its_rest
     async def scenario() -> None:
         random = Random(11)
         baselines = {"NOVAUSDT": "60000"}
-        limits = {"flatten_pause_ms": 40, "flatten_slice_notional": "200", "flatten_bound_bps": 2000, "dead_man_s": 60.0}
+        limits: dict[str, Any] = {
+            "flatten_pause_ms": 40,
+            "flatten_slice_notional": "200",
+            "flatten_bound_bps": 2000,
+            "dead_man_s": 60.0,
+        }
         async with machine(tmp_path, baselines=baselines, **limits) as m:
             process = await m.start_kill_process()
             await m.rest_orders(4)

@@ -24,6 +24,9 @@ from sentinel.config import load_config
 from sentinel.host.control import endpoint
 from sentinel.host.control.protocol import Arm, decode_answer, encode_request
 from sentinel.host.live import settings_hash
+from sentinel.host.store.journal_reader import frame_slots, read_segments
+from sentinel.ops.audit.fields import slot_fields
+from sentinel.wire import FrameType, Kind, record_views
 from tests.e2e.test_live_command import KEY, LIVE, MAIN, PAPER, SECRET, START_S, _apply_limits
 from tests.host.control.persons import KEYS, UIDS, write_key, write_roles
 
@@ -133,6 +136,29 @@ def _armed_by_two(machine: Machine) -> None:
     assert (armed["trading_state"], armed["armed"]) == ("ACTIVE", True), armed
 
 
+#: Who asked the kill process for what, as the journal knows it.
+REARMING = [
+    ("alice", "REARM", "DENIED"),
+    ("alice", "REARM", "GRANTED"),
+    ("alice", "REARM_CONFIRM", "GRANTED"),
+    ("alice", "REARM_CONFIRM", "FAILED"),
+    ("carol", "REARM_CONFIRM", "DENIED"),
+    ("bob", "REARM_CONFIRM", "GRANTED"),
+]
+
+
+def _rearming(store: Path) -> list[tuple[str, str, str]]:
+    found: list[tuple[str, str, str]] = []
+    for segment in read_segments(store):
+        slots = frame_slots(segment.frames)
+        notes = (segment.frames["type"] == FrameType.NOTE) & (record_views(slots).control["kind"] == Kind.ACCESS)
+        for slot in slots[notes]:
+            row = slot_fields(slot.tobytes(), ())
+            if row["request"] in ("REARM", "REARM_CONFIRM"):
+                found.append((row["person"], row["request"], row["result"]))
+    return found
+
+
 def test_a_killed_live_run_is_armed_again_only_by_two_persons_twice(machine: Machine, tmp_path: Path) -> None:
     machine.start("run", environment=LIVE)
     # Without a kill process there is no word yet, which is a kill.
@@ -150,14 +176,24 @@ def test_a_killed_live_run_is_armed_again_only_by_two_persons_twice(machine: Mac
     machine.until(("positions",), trading_state="HALTED", killed=True)
     refused = machine.says("arm")
     assert (refused["status"], refused["error"]["field"]) == (2, "kill_word")
+    refused = machine.says("killswitch", "rearm", "--name", "bob", "--reason", "was a test")
+    assert (refused["status"], refused["error"]["field"]) == (2, "name")
     asked = machine.says("killswitch", "rearm", "--name", "alice", "--reason", "was a test")
     refused = machine.says("arm")
     assert (refused["status"], refused["error"]["field"]) == (2, "kill_word")
     confirm = ("killswitch", "confirm", "--nonce", asked["nonce"], "--text", json.dumps(asked["to_sign"]))
+    refused = machine.says(*confirm, "--name", "alice")
+    assert (refused["status"], refused["error"]["field"]) == (2, "second_person")
+    refused = machine.says(*confirm, "--name", "carol", "--key", str(write_key(tmp_path, "carol")))
+    assert (refused["status"], refused["error"]["field"]) == (2, "role")
     said = machine.says(*confirm, "--name", "bob", "--key", str(write_key(tmp_path, "bob")))
     assert (said["status"], said["level"]) == (0, 0), said
     # The word is open again, the daemon's own latch is not.
     assert machine.says("positions")["trading_state"] == "HALTED"
     _armed_by_two(machine)
+    deadline = time.monotonic() + START_S
+    while (found := _rearming(machine.store)) != REARMING:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
     for path in machine.store.rglob("*"):
         assert not path.is_file() or not any(one.encode() in path.read_bytes() for one in (KEY, SECRET, *KILL.values()))

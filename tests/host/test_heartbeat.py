@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,15 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentinel.errors import ControlError
-from sentinel.host.heartbeat import (
-    BASELINES_NAME,
-    HEARTBEAT_NAME,
-    Heartbeat,
-    HeartbeatWriter,
-    load_baselines,
-    read_heartbeat,
-    save_baselines,
-)
+from sentinel.host.heartbeat import HEARTBEAT_NAME, Heartbeat, HeartbeatWriter, read_heartbeat
 
 BEAT = Heartbeat(*range(1, 13))
 _LENGTH = 8 + 12 * 8 + 8
@@ -55,17 +46,3 @@ def test_a_cut_page_is_found(tmp_path: Path) -> None:
     (tmp_path / HEARTBEAT_NAME).write_bytes(raw[: _LENGTH - 1])
     with pytest.raises(ControlError):
         read_heartbeat(tmp_path)
-
-
-@given(st.dictionaries(st.text("ABCDEFG", min_size=1), st.integers(-(10**18), 10**18)))
-def test_baselines_come_back_exactly(amounts: dict[str, int]) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        save_baselines(Path(name), amounts)
-        assert load_baselines(Path(name)) == amounts
-
-
-@pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b'{"baselines":{"A":"1"},"crc":5}', b"\xff\xfe"])
-def test_baselines_that_are_not_whole_are_none(damage: bytes, tmp_path: Path) -> None:
-    assert load_baselines(tmp_path) is None
-    (tmp_path / BASELINES_NAME).write_bytes(damage)
-    assert load_baselines(tmp_path) is None

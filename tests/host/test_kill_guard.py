@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from sentinel.engine.readout import trading_state
 from sentinel.host.engine_host import EngineHost
 from sentinel.host.gateway import Gateway
-from sentinel.host.heartbeat import load_baselines, read_heartbeat
+from sentinel.host.heartbeat import read_heartbeat
+from sentinel.host.holdings import Holding, read_holdings
 from sentinel.host.kill_guard import KILL_FILE_NAME, KillGuard
 from sentinel.host.kill_word import KILL_WORD_NAME, KillLevel, KillState, KillTrigger, KillWordWriter
 from sentinel.units import E8, NS_PER_S
@@ -136,7 +138,10 @@ def test_the_page_says_what_the_kill_process_must_know(bench: Bench) -> None:
     assert beat is not None
     assert (beat.trading_state, beat.killed, beat.card_lost, beat.closed_ns) == (TradingState.ACTIVE, 0, 1, 0)
     assert 0 <= beat.age_ns() < 10 * NS_PER_S
-    assert load_baselines(bench.directory) == {"BTCUSDT": 7 * E8}
+    holdings = read_holdings(bench.directory, ["BTCUSDT"])
+    assert holdings is not None
+    assert holdings.by_symbol == {"BTCUSDT": Holding(7 * E8, 0)}
+    assert 0 <= time.time_ns() - holdings.t_ns < 60 * NS_PER_S
     stored_ns = bench.writer.store(KillState(KillLevel.STOP_NEW, KillTrigger.OPERATOR, 1))
     bench.guard.tick(NOW)
     beat = read_heartbeat(bench.directory)
@@ -182,3 +187,23 @@ def test_where_a_kill_process_has_run_a_start_without_its_word_is_killed(tmp_pat
     host = EngineHost(config, lambda slots, ready_ns: None)
     assert not host.kill_word.is_open
     host.close()
+
+
+def test_what_the_account_holds_is_told_as_soon_as_it_changes_and_stays_young(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(now_ns: int) -> tuple[int, dict[str, Holding]]:
+        monkeypatch.setattr(time, "time_ns", lambda: now_ns)
+        bench.guard.tick(NOW)
+        holdings = read_holdings(bench.directory, ["BTCUSDT"])
+        assert holdings is not None
+        return holdings.t_ns, holdings.by_symbol
+
+    first = {"BTCUSDT": Holding(7 * E8, 0)}
+    assert told(NOW) == (NOW, first)
+    assert told(NOW + NS_PER_S - 1) == (NOW, first)
+    assert told(NOW + NS_PER_S) == (NOW + NS_PER_S, first)
+    bench.host.control(Command.BASE_BALANCE, NOW, value=9 * E8, symbol=0)
+    assert told(NOW + NS_PER_S + 1) == (NOW + NS_PER_S + 1, {"BTCUSDT": Holding(9 * E8, 0)})
+    # Somebody has set the clock back.
+    assert told(NOW) == (NOW, {"BTCUSDT": Holding(9 * E8, 0)})

@@ -50,18 +50,19 @@ class Access:
     Args:
         settings: ``[access]``; without a role file the daemon's user and root may do everything.
         owner_uid: the daemon's user; None for the one of this process.
+        usable: whether a file that is unusable at the start is refused; else nobody has a role until it is usable.
 
     With a role file that user and root, who could end the process anyway, may always kill, cancel, raise an alarm and look,
     named in it or not. A file that has become unusable leaves only that. Raises ConfigError for a file that is unusable at
     the start.
     """
 
-    def __init__(self, settings: AccessConfig, owner_uid: int | None = None) -> None:
+    def __init__(self, settings: AccessConfig, owner_uid: int | None = None, usable: bool = True) -> None:
         self._path = Path(settings.roles) if settings.roles else None
         self._owner_uid = os.geteuid() if owner_uid is None else owner_uid
         self._seen: tuple[int, ...] = ()
         self._persons = Persons(())
-        if self._path is not None:
+        if self._path is not None and usable:
             self._persons, self._seen = read_roles(self._path, self._owner_uid), self._look()
 
     @property
@@ -100,13 +101,17 @@ class Access:
 
     def require(self, request: Request, peer: Peer) -> Person:
         """The person who asks. Raises ControlError where the role does not allow the request."""
-        person = self.who(peer.uid)
-        if person is None:
-            raise ControlError("user", peer.uid, "a person of the role file", "have the person added to access.roles")
         needed, number = NEEDED[type(request)]
-        if person.role >= needed or (peer.uid in (0, self._owner_uid) and _only_stops_or_looks(request)):
+        return self.require_role(peer.uid, needed, number, _only_stops_or_looks(request))
+
+    def require_role(self, uid: int, needed: Role, number: AccessRequest, stops_or_looks: bool = False) -> Person:
+        """The person of ``uid``. Raises ControlError for one without the role; the owner may always stop and look."""
+        person = self.who(uid)
+        if person is None:
+            raise ControlError("user", uid, "a person of the role file", "have the person added to access.roles")
+        if person.role >= needed or (uid in (0, self._owner_uid) and stops_or_looks):
             return person
-        shown = f"{person.role.name.lower()} of {person.name or f'user {peer.uid}'}"
+        shown = f"{person.role.name.lower()} of {person.name or f'user {uid}'}"
         asked = number.name.lower().replace("_", "-")
         remedy = "ask somebody who has it, or have the role changed in access.roles"
         raise ControlError("role", shown, f"{needed.name.lower()} or above for {asked}", remedy)

@@ -70,14 +70,21 @@ class Gatekeeper:
 
     def _record(self, person: Person | None, peer: Peer, number: AccessRequest, result: AccessResult, subject: int) -> None:
         self._seq += 1
-        slots = empty_slots(1)
-        row = slots.view(ACCESS)[0, 0]
-        row["seq"], row["t"], row["uid"], row["pid"] = self._seq, self._clock.now_ns(), peer.uid, peer.pid
-        row["kind"], row["request"], row["result"], row["symbol"] = Kind.ACCESS, number, result, NO_SYMBOL
-        row["role"], row["subject"] = Role.NONE if person is None else person.role, subject
-        name = b"" if person is None else person.name.encode("ascii")
-        row["person"][: len(name)] = np.frombuffer(name, np.uint8)
-        self._notes.note(slots)
+        self._notes.note(access_record(self._seq, self._clock.now_ns(), person, peer, number, result, subject))
+
+
+def access_record(
+    seq: int, t_ns: int, person: Person | None, peer: Peer, number: AccessRequest, result: AccessResult, subject: int
+) -> NDArray[Any]:
+    """One ACCESS record as int64[1, 8]; ``person`` None for somebody nobody knows."""
+    slots = empty_slots(1)
+    row = slots.view(ACCESS)[0, 0]
+    row["seq"], row["t"], row["uid"], row["pid"] = seq, t_ns, peer.uid, peer.pid
+    row["kind"], row["request"], row["result"], row["symbol"] = Kind.ACCESS, number, result, NO_SYMBOL
+    row["role"], row["subject"] = Role.NONE if person is None else person.role, subject
+    name = b"" if person is None else person.name.encode("ascii")
+    row["person"][: len(name)] = np.frombuffer(name, np.uint8)
+    return slots
 
 
 def _subject(request: Request) -> int:

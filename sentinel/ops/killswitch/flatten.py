@@ -1,7 +1,8 @@
 """Level 3: bring every symbol back to its baseline by bounded IOC slices.
 
-What is to be traded is read from the venue before each slice: balance less baseline. A slice is sent only after the fate of
-the one before it is proven, so nothing is sold twice, and a restart first waits until nothing sent before can still arrive.
+What is to be traded is read from the venue before each slice: balance less baseline, within the strategy's share. A slice is
+sent only after the fate of the one before it is proven, so nothing is sold twice, and a restart first waits until nothing sent
+before can still arrive.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Protocol
 from sentinel.errors import VenueError
 from sentinel.host.venues.instrument import Instrument
 from sentinel.ops.killswitch.reduce_gate import FlattenLimits, Slice, Stop, next_slice
+from sentinel.ops.killswitch.share import Share, within
 from sentinel.ops.killswitch.venue import FINAL, Placed, Quote, pause
 from sentinel.units import format_e8
 
@@ -27,6 +29,7 @@ _MAX_EMPTY = 5
 _MAX_FAILURES = 5
 #: How long the venue may still execute what it had accepted. Source: Binance, -1007 after ten seconds.
 _ENGINE_S = 10.0
+NO_BASELINE = "no baseline: what of it is ours to trade is not known; set killswitch.baselines"
 
 
 class Market(Protocol):
@@ -45,14 +48,24 @@ class Market(Protocol):
 
 @dataclass
 class SymbolReport:
-    """What became of one symbol. ``flat``: nothing tradable is left; ``why`` says how it ended. Quantities in base e8."""
+    """What became of one symbol. ``flat``: nothing tradable is left; ``why`` says how it ended. Quantities in base e8;
+    ``doubtful`` as in Share.
+    """
 
     symbol: str
     excess: int = 0
+    doubtful: int = 0
     traded: int = 0
     slices: int = 0
     flat: bool = False
     why: str = "not begun"
+
+    def say_doubtful(self) -> None:
+        """Say what is left open because nothing proves that it is the strategy's to trade."""
+        if self.doubtful:
+            self.flat = False
+            what = f"{format_e8(abs(self.doubtful))} {'too much' if self.doubtful > 0 else 'missing'}"
+            self.why += f"; LEFT OPEN: {what}, not in the position the daemon last told; look at the account"
 
     def shown(self) -> dict[str, object]:
         amounts = {"excess": format_e8(self.excess), "traded": format_e8(self.traded)}
@@ -69,6 +82,7 @@ class Flattening:
         pause_s: between two slices.
         anchors: symbol -> price at the first begin, int64 e8; ``keep_anchor`` puts a new one onto the disk before it is used.
         name: makes the client id of the next slice.
+        without: said of a symbol that has no share.
     """
 
     market: Market
@@ -77,30 +91,36 @@ class Flattening:
     anchors: dict[str, int]
     keep_anchor: Callable[[str, int], None]
     name: Callable[[], str]
+    without: str = NO_BASELINE
     reports: list[SymbolReport] = field(default_factory=list)
 
-    async def run(self, instruments: list[Instrument], baselines: Mapping[str, int], after_restart: bool) -> None:
-        """Flatten every instrument that has a baseline. Never raises for the venue: what failed is in ``reports``."""
+    async def run(self, instruments: list[Instrument], shares: Mapping[str, Share], after_restart: bool) -> None:
+        """Flatten every instrument that has a share. Never raises for the venue: what failed is in ``reports``."""
         self.reports[:] = [SymbolReport(instrument.symbol) for instrument in instruments]
         if after_restart:
             await asyncio.sleep(self.market.recv_window_ms / 1000 + _ENGINE_S)
         for instrument, report in zip(instruments, self.reports, strict=True):
-            if instrument.symbol not in baselines:
-                report.why = "no baseline: what of it is ours to trade is not known; set killswitch.baselines"
+            if instrument.symbol not in shares:
+                report.why = self.without
+                _log.error("flatten %s: %s", report.symbol, report.why)
                 continue
-            await self._flatten(instrument, baselines[instrument.symbol], report)
-            _log.warning("flatten %s: %s", report.symbol, report.why)
+            await self._flatten(instrument, shares[instrument.symbol], report)
+            report.say_doubtful()
+            _log.log(logging.WARNING if report.flat else logging.ERROR, "flatten %s: %s", report.symbol, report.why)
 
     @property
     def is_flat(self) -> bool:
         return bool(self.reports) and all(report.flat for report in self.reports)
 
-    async def _flatten(self, instrument: Instrument, baseline: int, report: SymbolReport) -> None:
-        symbol, whole, empty, failures = instrument.symbol, 0, 0, 0
+    async def _flatten(self, instrument: Instrument, share: Share, report: SymbolReport) -> None:
+        symbol, whole, empty, failures, ours = instrument.symbol, 0, 0, 0, share.ours
+        report.doubtful = share.doubtful
         while True:
             try:
                 free, locked = (await self.market.balances()).get(instrument.base_asset, (0, 0))
-                report.excess = free + locked - baseline
+                found = free + locked - share.baseline
+                report.excess = found if ours is None else within(found, ours)
+                report.doubtful = share.doubtful + found - report.excess
                 whole = max(whole, abs(report.excess))
                 quote = await self.market.quote(symbol) if report.excess else Quote(0, 0, 0, 0)
                 chosen = next_slice(report.excess, whole, self._anchor(symbol, quote), quote, instrument, self.limits)
@@ -115,6 +135,8 @@ class Flattening:
                     return
                 await pause(error, _RETRY_S)
                 continue
+            if ours is not None:
+                ours -= traded if chosen.side == "SELL" else -traded
             failures, empty = 0, 0 if traded else empty + 1
             if empty == _MAX_EMPTY:
                 report.why = f"stopped: {empty} slices in a row traded nothing ({text})"

@@ -15,18 +15,19 @@ from typing import Any
 import msgspec
 
 from sentinel.errors import ControlError
+from sentinel.host.kill_log import LOG_NAME
 from sentinel.host.kill_word import LATCH_NAME, MAX_GENERATION, KillLevel, KillState, KillTrigger
 from sentinel.host.store.segment import sync_directory
-
-LOG_NAME = "log.jsonl"
 
 
 class LatchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One state of the latch.
 
-    ``baselines``: what flattening of this kill began with, symbol -> int64 e8: its own fills move what a daemon publishes.
+    ``baselines``, ``ours``, ``doubtful``: the shares that flattening of this kill began with, symbol -> int64 e8: its own
+    fills move what the account holds.
     ``anchors``: of each symbol that is being flattened, the price at its begin, int64 e8: a restart does not move the bound.
-    ``acknowledged``: the daemon's count of kills that is dealt with, and ``acknowledged_beat_ns`` its last sign of life then.
+    ``acknowledged``: the daemon's count of kills that is dealt with, ``acknowledged_beat_ns`` its last sign of life then,
+    ``acknowledged_epoch`` which start of it that was, and ``acknowledged_obeyed`` how many words that start had obeyed.
     ``disconnected``: a kill of level 4 has done all it does; a restart begins no session.
     """
 
@@ -37,10 +38,14 @@ class LatchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = ""
     t_ns: int = 0
     baselines: dict[str, int] | None = None
+    ours: dict[str, int] = {}
+    doubtful: dict[str, int] = {}
     anchors: dict[str, int] = {}
     flattening: bool = False
     acknowledged: int = -1
     acknowledged_beat_ns: int = 0
+    acknowledged_epoch: int = -1
+    acknowledged_obeyed: int = 0
     disconnected: bool = False
 
     @property
@@ -90,7 +95,9 @@ class Latch:
     def note(self, what: str, **fields: Any) -> None:
         """Append one line to the log, on the disk before it returns. Raises OSError."""
         line = msgspec.json.encode({"t_ns": time.time_ns(), "what": what, **fields}) + b"\n"
-        with open(self._directory / LOG_NAME, "ab") as file:
+        with open(
+            os.open(self._directory / LOG_NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab"
+        ) as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())

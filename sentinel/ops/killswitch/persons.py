@@ -1,13 +1,14 @@
 """Who re-arms: one person with a reason, and from level 2 on a second one, who is not the first.
 
 A person is a name with the user the kernel says he connects as. The second proves to be another by another user, or by an
-Ed25519 signature of the key that the directory of persons holds under his name.
+Ed25519 signature of the key that is known under his name.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ from sentinel.host.venues.key_files import read_secret
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MAX_KEY_BYTES = 4096
 _MIN_REASON, _MAX_REASON = 4, 400
+#: Name -> raw public key, None for a name without one.
+KeyOf = Callable[[str], bytes | None]
 
 
 class Person(NamedTuple):
@@ -32,8 +35,8 @@ class Person(NamedTuple):
     key: bytes = b""
 
 
-def check_rearm(level: KillLevel, first: Person, second: Person | None, reason: str, keys: Path | None) -> None:
-    """Raise ControlError where these persons may not re-arm after a kill of ``level``. ``keys``: directory of NAME.pem."""
+def check_rearm(level: KillLevel, first: Person, second: Person | None, reason: str, key_of: KeyOf) -> None:
+    """Raise ControlError where these persons may not re-arm after a kill of ``level``."""
     check_name(first.name)
     if not _MIN_REASON <= len(reason.strip()) <= _MAX_REASON:
         raise ControlError("reason", reason, f"{_MIN_REASON} to {_MAX_REASON} characters", "say why trading may go on")
@@ -42,7 +45,7 @@ def check_rearm(level: KillLevel, first: Person, second: Person | None, reason: 
     if second is None:
         raise ControlError("second person", None, f"another person, after a kill of level {int(level)}", "have him confirm")
     check_name(second.name)
-    first_key = first.key or (registered_key(keys, first.name) if keys is not None else None)
+    first_key = first.key or key_of(first.name)
     same = second.name.casefold() == first.name.casefold() or (second.key and second.key == first_key)
     if same or not (second.key or second.uid != first.uid):
         raise ControlError(
@@ -64,8 +67,10 @@ def message(nonce: str, level: int, generation: int, first: str, reason: str) ->
     return f"sentinel killswitch rearm 1\n{nonce}\n{level}\n{generation}\n{first}\n{reason}".encode()
 
 
-def registered_key(keys: Path, name: str) -> bytes | None:
-    """The raw public key of ``name``; None without one, for one that cannot be read, or that others may have put there."""
+def registered_key(keys: Path | None, name: str) -> bytes | None:
+    """The raw public key in NAME.pem of ``keys``; None without one that can be read and nobody else may write."""
+    if keys is None:
+        return None
     try:
         with open(keys / f"{name}.pem", "rb") as file:
             if (os.fstat(file.fileno()).st_mode | keys.stat().st_mode) & 0o022:
@@ -76,16 +81,16 @@ def registered_key(keys: Path, name: str) -> bytes | None:
     return key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else None
 
 
-def verified_key(keys: Path | None, name: str, signature: str, text: bytes) -> bytes:
+def verified_key(key_of: KeyOf, name: str, signature: str, text: bytes) -> bytes:
     """The key of ``name`` that made ``signature`` (hex) over ``text``. Raises ControlError."""
     check_name(name)
-    key = None if keys is None else registered_key(keys, name)
+    key = key_of(name)
     if key is None:
         raise ControlError(
             "name",
             name,
-            "one with a key in killswitch.persons",
-            "put NAME.pem there, writable by its owner alone, or confirm as another user",
+            "one with a key in access.roles, or without a role file in killswitch.persons",
+            "have it put there, where its owner alone may write, or confirm as another user",
         )
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(bytes.fromhex(signature), text)

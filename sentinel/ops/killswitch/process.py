@@ -12,28 +12,37 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.config import Config, VenueConfig
-from sentinel.errors import CardError, ConfigError
+from sentinel.errors import CardError, ConfigError, ControlError, SentinelError
 from sentinel.host.cards.kill_slot import kill_slot
 from sentinel.host.cards.slots import Tree, find_slot
 from sentinel.host.clock import LiveClock
 from sentinel.host.control.endpoint import Peer
 from sentinel.host.control.server import ControlServer
+from sentinel.host.kill_log import ACCESS_LINE
 from sentinel.host.kill_word import KillLevel, KillTrigger
 from sentinel.host.live import check_mode
 from sentinel.host.venues.binance_spot import Credentials
 from sentinel.host.venues.key_files import masked
+from sentinel.ops.killswitch.authority import Authority
 from sentinel.ops.killswitch.persons import Person
 from sentinel.ops.killswitch.protocol import Confirm, KillRequest, KillTo, Rearm, Status, decode_kill_request
 from sentinel.ops.killswitch.switch import KillSwitch, process_user
-from sentinel.ops.killswitch.triggers import Watch
+from sentinel.ops.killswitch.triggers import Told, Watch
 from sentinel.ops.killswitch.venue import KillVenue
 from sentinel.ops.killswitch.work import KillWork
 from sentinel.units import NS_PER_MS
-from sentinel.wire import TradingState
+from sentinel.wire import AccessRequest, AccessResult, TradingState
 
 _log = logging.getLogger(__name__)
 
 _LOOK_S = 0.02
+#: A refused client waits so long for its answer: nobody fills the log with refusals.
+_REFUSED_WAIT_S = 0.1
+_NUMBERS: dict[type[KillRequest], AccessRequest] = {
+    KillTo: AccessRequest.KILL,
+    Rearm: AccessRequest.REARM,
+    Confirm: AccessRequest.REARM_CONFIRM,
+}
 _CARDS = frozenset({"f1", "f2"})
 
 
@@ -70,12 +79,19 @@ class KillProcess:
             raise ConfigError("killswitch.api_key_env", names, "another key than the daemon's", remedy)
         store = Path(config.store.directory)
         store.mkdir(parents=True, exist_ok=True)
-        self._keys = Path(config.killswitch.persons) if config.killswitch.persons else None
+        keys = Path(config.killswitch.persons) if config.killswitch.persons else None
+        self._authority = Authority(config.access, keys)
         self._watch = Watch(store, config.killswitch.dead_man_s)
-        self.switch = KillSwitch(store, config.killswitch_directory, self._keys, lambda: self.work.is_over)
+        self.switch = KillSwitch(store, config.killswitch_directory, self._authority.key_of, lambda: self.work.is_over)
         key_names = [f"{venue.api_key_env} ({masked(credentials.api_key)})", config.venue.api_key_env]
         self.work = KillWork(config, self.switch, KillVenue(venue, credentials, LiveClock()), key_names)
-        self._server = ControlServer(config.killswitch_directory, self._answer, decode=decode_kill_request)
+        self._server = ControlServer(
+            config.killswitch_directory,
+            self._admit,
+            decode=decode_kill_request,
+            admits=self._authority.admits,
+            everybody=self._authority.has_roles,
+        )
         self._card: dict[str, str] | None = None
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -119,7 +135,8 @@ class KillProcess:
         self.switch.hold(process_user())
         self.switch.word.beat()
         record = self.switch.record
-        wanted = self._watch.look(self.switch.level, record.acknowledged, record.acknowledged_beat_ns)
+        told = Told(record.acknowledged_epoch, record.acknowledged_obeyed)
+        wanted = self._watch.look(self.switch.level, record.acknowledged, record.acknowledged_beat_ns, told)
         if wanted is not None:
             self.kill(wanted.level, wanted.trigger, process_user(), wanted.reason)
 
@@ -142,9 +159,33 @@ class KillProcess:
         _log.warning("card: %s", self._card)
         self.switch.note("card", outcome=self._card)
 
+    async def _admit(self, request: KillRequest, peer: Peer) -> dict[str, Any]:
+        """Roles first; who asked for what, with which result, is in the log, and from there in the audit trail."""
+        try:
+            self._authority.require(request, peer)
+        except ControlError:
+            self._record(request, peer, AccessResult.DENIED)
+            await asyncio.sleep(_REFUSED_WAIT_S)
+            raise
+        self._record(request, peer, AccessResult.GRANTED)
+        try:
+            return await self._answer(request, peer)
+        except SentinelError:
+            self._record(request, peer, AccessResult.FAILED)
+            raise
+
+    def _record(self, request: KillRequest, peer: Peer, result: AccessResult) -> None:
+        if isinstance(request, Status):
+            return
+        person = self._authority.who(request, peer.uid)
+        reason = self.switch.reason_asked if isinstance(request, Confirm) else request.reason
+        named = person.name or f"user {peer.uid}"
+        number = _NUMBERS[type(request)]
+        _log.warning("%s (process %d): %s %s: %s", named, peer.pid, number.name, result.name, reason)
+        asked = {"request": number.name, "result": result.name, "person": person.name, "role": person.role.name}
+        self.switch.note(ACCESS_LINE, **asked, uid=peer.uid, pid=peer.pid, reason=reason)
+
     async def _answer(self, request: KillRequest, peer: Peer) -> dict[str, Any]:
-        if not isinstance(request, Status):
-            _log.warning("operator (user %d, process %d): %s", peer.uid, peer.pid, type(request).__name__)
         if isinstance(request, KillTo):
             return await self._kill_to(request, peer)
         beat = self._watch.refresh()
@@ -154,6 +195,7 @@ class KillProcess:
                 self._rearmed()
             return answer | self.status()
         if isinstance(request, Confirm):
+            self._authority.require_still(self.switch.asked_by)
             self.switch.confirm_rearm(request.nonce, request.name, peer.uid, request.signature, beat)
             self._rearmed()
             return {"rearmed": True} | self.status()
@@ -161,7 +203,9 @@ class KillProcess:
 
     async def _kill_to(self, request: KillTo, peer: Peer) -> dict[str, Any]:
         level = KillLevel(request.level)
-        self.kill(level, KillTrigger.OPERATOR, f"user {peer.uid}", request.reason)
+        name = self._authority.who(request, peer.uid).name
+        actor = f"{name} (user {peer.uid})" if name else f"user {peer.uid}"
+        self.kill(level, KillTrigger.OPERATOR, actor, request.reason)
         until = time.monotonic() + request.within_s
         while not self.work.done(level) and time.monotonic() < until:
             await asyncio.sleep(0.002)

@@ -17,7 +17,7 @@ from sentinel.host.heartbeat import Heartbeat
 from sentinel.host.kill_guard import KILL_FILE_NAME
 from sentinel.host.kill_word import KillLevel, KillState, KillTrigger, KillWordWriter
 from sentinel.ops.killswitch.latch import Latch, LatchRecord
-from sentinel.ops.killswitch.persons import Person, check_rearm, message, verified_key
+from sentinel.ops.killswitch.persons import KeyOf, Person, check_rearm, message, verified_key
 
 _log = logging.getLogger(__name__)
 
@@ -38,16 +38,16 @@ class KillSwitch:
     Args:
         store: the daemon's store, where the word is.
         directory: of the latch.
-        keys: directory of the persons' public keys, None without one.
+        key_of: the public key of a name.
         over: whether the kill has done its work at the venue, nothing open and nothing being sold: a re-arming waits for it.
 
     ``killed_ns`` is CLOCK_MONOTONIC at which the level that holds was stored, 0 while it is open.
     Raises ControlError where another kill process runs, or word or latch cannot be made.
     """
 
-    def __init__(self, store: Path, directory: Path, keys: Path | None, over: Callable[[], bool]) -> None:
+    def __init__(self, store: Path, directory: Path, key_of: KeyOf, over: Callable[[], bool]) -> None:
         self._store = store
-        self._keys = keys
+        self._key_of = key_of
         self._over = over
         self._pending: _Pending | None = None
         self.killed_ns = 0
@@ -144,10 +144,20 @@ class KillSwitch:
             self.rearm(first, None, reason, beat)
             return {"rearmed": True, "nonce": "", "to_sign": ""}
         self._require_over()
-        check_rearm(KillLevel.STOP_NEW, first, None, reason, self._keys)
+        check_rearm(KillLevel.STOP_NEW, first, None, reason, self._key_of)
         nonce = secrets.token_hex(8)
         self._pending = _Pending(nonce, first, reason, self.record.generation, time.monotonic() + _CONFIRM_S)
         return {"rearmed": False, "nonce": nonce, "to_sign": self._to_sign(self._pending).decode()}
+
+    @property
+    def asked_by(self) -> Person | None:
+        """The first person of a re-arming that waits for its second."""
+        return None if self._pending is None else self._pending.first
+
+    @property
+    def reason_asked(self) -> str:
+        """Why, as that person said."""
+        return "" if self._pending is None else self._pending.reason
 
     def confirm_rearm(self, nonce: str, name: str, uid: int, signature: str, beat: Heartbeat | None) -> None:
         """The second person's call. Raises ControlError; the nonce is used up by a right one only."""
@@ -155,7 +165,7 @@ class KillSwitch:
         known = pending is not None and hmac.compare_digest(pending.nonce.encode(), nonce.encode())
         if pending is None or not known or time.monotonic() > pending.until:
             raise ControlError("nonce", nonce, f"the one given in the last {_CONFIRM_S:g} s", "ask for a new one by rearm")
-        key = verified_key(self._keys, name, signature, self._to_sign(pending)) if signature else b""
+        key = verified_key(self._key_of, name, signature, self._to_sign(pending)) if signature else b""
         self.rearm(pending.first, Person(name, uid, key), pending.reason, beat)
 
     def rearm(self, first: Person, second: Person | None, reason: str, beat: Heartbeat | None) -> None:
@@ -166,14 +176,16 @@ class KillSwitch:
         if self.level == KillLevel.OPEN:
             raise ControlError("kill level", 0, "a kill that stands", "nothing is to be re-armed")
         self._require_over()
-        check_rearm(self.level, first, second, reason, self._keys)
+        check_rearm(self.level, first, second, reason, self._key_of)
         self._pending = None
         before = self.record
         by = f"{first.name} ({first.uid})" + (f", {second.name} ({second.uid})" if second else "")
         changes: dict[str, Any] = {"generation": before.generation + 1, "level": 0, "trigger": 0, "actor": by, "reason": reason}
-        changes |= {"baselines": None, "anchors": {}, "flattening": False, "disconnected": False, "t_ns": time.time_ns()}
+        changes |= {"baselines": None, "ours": {}, "doubtful": {}, "anchors": {}, "flattening": False, "disconnected": False}
+        changes["t_ns"] = time.time_ns()
         if beat is not None:
             changes |= {"acknowledged": beat.kills, "acknowledged_beat_ns": beat.t_ns}
+            changes |= {"acknowledged_epoch": beat.epoch, "acknowledged_obeyed": beat.obeyed}
         try:
             self._disk.submit(self.latch.write, "rearm", self.latch.take(**changes)).result()
         except ControlError:

@@ -10,15 +10,17 @@ from typing import Any
 
 from sentinel.config import Config
 from sentinel.errors import ConfigError, VenueError
-from sentinel.host.heartbeat import load_baselines
+from sentinel.host.holdings import Holdings, read_holdings
 from sentinel.host.kill_word import KillLevel
 from sentinel.host.venues.instrument import Instrument
-from sentinel.ops.killswitch.flatten import Flattening
+from sentinel.ops.killswitch.flatten import NO_BASELINE, Flattening
+from sentinel.ops.killswitch.latch import LatchRecord
 from sentinel.ops.killswitch.reduce_gate import FlattenLimits
+from sentinel.ops.killswitch.share import Share, share_of
 from sentinel.ops.killswitch.sweep import SweepReport, sweep
 from sentinel.ops.killswitch.switch import KillSwitch
-from sentinel.ops.killswitch.venue import KillVenue
-from sentinel.units import NS_PER_MS
+from sentinel.ops.killswitch.venue import KillVenue, pause
+from sentinel.units import NS_PER_MS, NS_PER_S
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +28,9 @@ _WARM_S = 20.0
 _RETRY_S = 1.0
 #: Between looks at the account while a kill stands.
 _WATCH_S = 10.0
+#: What a daemon told of the account this long ago proves nothing any more.
+_HOLDINGS_AGE_S = 86_400
+_TELL_S = 1.5
 
 
 class KillWork:
@@ -152,15 +157,21 @@ class KillWork:
             except (VenueError, ConfigError) as error:
                 self.session = str(error)
                 await asyncio.sleep(_RETRY_S)
-        limits = FlattenLimits(settings.flatten_bound_bps, settings.flatten_slice_bps, settings.flatten_slice_notional)
-        baselines = record.baselines if record.baselines is not None else self.baselines()
-        self._switch.keep("flattening", flattening=True, baselines=baselines)
-        pause_s = settings.flatten_pause_ms / 1000
-        self.flattening = Flattening(self._venue, limits, pause_s, dict(record.anchors), self._keep_anchor, self._name)
         # It may take minutes: what arrives meanwhile does not wait for its end.
         looking = asyncio.create_task(self._keep_looking())
         try:
-            await self.flattening.run(self.instruments, baselines, after_restart)
+            shares, without = await self._shares() if record.baselines is None else (_kept(record), NO_BASELINE)
+            self._switch.keep(
+                "flattening",
+                flattening=True,
+                baselines={symbol: share.baseline for symbol, share in shares.items()},
+                ours={symbol: share.ours for symbol, share in shares.items() if share.ours is not None},
+                doubtful={symbol: share.doubtful for symbol, share in shares.items() if share.doubtful},
+            )
+            limits = FlattenLimits(settings.flatten_bound_bps, settings.flatten_slice_bps, settings.flatten_slice_notional)
+            anchors, pause_s = dict(record.anchors), settings.flatten_pause_ms / 1000
+            self.flattening = Flattening(self._venue, limits, pause_s, anchors, self._keep_anchor, self._name, without)
+            await self.flattening.run(self.instruments, shares, after_restart)
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
@@ -170,9 +181,39 @@ class KillWork:
         self._switch.keep("flattened", flattening=False)
         self._switch.note("flat" if self.flattening.is_flat else "not flat", symbols=rows)
 
-    def baselines(self) -> dict[str, int]:
-        """Symbol -> what the account owns when flat: the settings', else as the daemon last published it."""
-        return (load_baselines(self._config.store.directory) or {}) | self._config.killswitch.baselines
+    async def _shares(self) -> tuple[dict[str, Share], str]:
+        """What of each symbol may be traded, and what to say of those without: the settings' word, else the daemon's last."""
+        shares = {symbol: Share(amount) for symbol, amount in self._config.killswitch.baselines.items()}
+        told = None if shares.keys() >= set(self._config.feed.symbols) else await self._told()
+        if told is None:
+            return shares, NO_BASELINE
+        age_s = (time.time_ns() - told.t_ns) // NS_PER_S
+        if not 0 <= age_s <= _HOLDINGS_AGE_S:
+            return shares, f"{NO_BASELINE}: what the daemon told is {age_s} s old, and counts for {_HOLDINGS_AGE_S}"
+        balances = await self._balances()
+        for instrument in self.instruments:
+            symbol = instrument.symbol
+            if symbol not in shares and symbol in told.by_symbol:
+                shares[symbol] = share_of(sum(balances.get(instrument.base_asset, (0, 0))), told.by_symbol[symbol])
+        return shares, NO_BASELINE
+
+    async def _told(self) -> Holdings | None:
+        """What the daemon tells of the account. One that lives says within a second what its last fills have changed."""
+        began_ns = time.time_ns()
+        until = time.monotonic() + _TELL_S
+        while True:
+            told = read_holdings(self._config.store.directory, self._config.feed.symbols)
+            if told is None or told.t_ns >= began_ns or time.monotonic() > until:
+                return told
+            await asyncio.sleep(0.02)
+
+    async def _balances(self) -> dict[str, tuple[int, int]]:
+        while True:
+            try:
+                return await self._venue.balances()
+            except VenueError as error:
+                self.session = str(error)
+                await pause(error, _RETRY_S)
 
     def _keep_anchor(self, symbol: str, price: int) -> None:
         self._switch.keep("anchor", anchors={**self._switch.record.anchors, symbol: price})
@@ -234,6 +275,12 @@ class KillWork:
         if level >= KillLevel.FLATTEN and not self.flattened:
             return False
         return level < KillLevel.DISCONNECT or self.disconnected
+
+
+def _kept(record: LatchRecord) -> dict[str, Share]:
+    """The shares that flattening of this kill began with."""
+    begun = record.baselines or {}
+    return {symbol: Share(begun[symbol], record.ours.get(symbol), record.doubtful.get(symbol, 0)) for symbol in begun}
 
 
 def _ms(ns: int, since_ns: int) -> float | None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sentinel.ops.killswitch import flatten as flatten_module
 from sentinel.ops.killswitch.flatten import Flattening
+from sentinel.ops.killswitch.share import Share
 from sentinel.ops.killswitch.venue import Placed, Quote, Refused
 from sentinel.units import E8
 from tests.ops.killswitch.fake_account import FakeAccount, no_answer
@@ -26,7 +27,8 @@ def _flatten(
     numbers = itertools.count()
     kept: dict[str, int] = {}
     work = Flattening(account, LIMITS, 0.0, dict(anchors or {}), kept.__setitem__, lambda: f"STK-{next(numbers)}")
-    asyncio.run(asyncio.wait_for(work.run([PLAIN], baselines, after_restart), 60))
+    shares = {symbol: Share(amount) for symbol, amount in baselines.items()}
+    asyncio.run(asyncio.wait_for(work.run([PLAIN], shares, after_restart), 60))
     return work
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -16,10 +17,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sentinel.errors import ControlError
 from sentinel.host.heartbeat import Heartbeat
 from sentinel.host.kill_guard import KILL_FILE_NAME
+from sentinel.host.kill_log import LOG_NAME
 from sentinel.host.kill_word import KILL_WORD_NAME, KillLevel, KillState, KillTrigger, KillWordReader, encode_word
 from sentinel.ops.killswitch import latch as latch_module
-from sentinel.ops.killswitch.latch import LATCH_NAME, LOG_NAME, Latch
-from sentinel.ops.killswitch.persons import Person, sign
+from sentinel.ops.killswitch.latch import LATCH_NAME, Latch
+from sentinel.ops.killswitch.persons import Person, registered_key, sign
 from sentinel.ops.killswitch.switch import KillSwitch
 
 ALICE, BOB = Person("alice", 1000), Person("bob", 1001)
@@ -38,7 +40,7 @@ class Bench:
         self.running: list[KillSwitch] = []
 
     def start(self) -> KillSwitch:
-        switch = KillSwitch(self.store, self.own, self.keys, lambda: self.empty)
+        switch = KillSwitch(self.store, self.own, partial(registered_key, self.keys), lambda: self.empty)
         self.running.append(switch)
         return switch
 

@@ -10,7 +10,7 @@ import pytest
 from sentinel.host.heartbeat import HEARTBEAT_NAME, Heartbeat, HeartbeatWriter
 from sentinel.host.kill_guard import KILL_FILE_NAME
 from sentinel.host.kill_word import KillLevel, KillTrigger
-from sentinel.ops.killswitch.triggers import Wanted, Watch
+from sentinel.ops.killswitch.triggers import Told, Wanted, Watch
 from sentinel.units import NS_PER_S
 from sentinel.wire import Control, TradingState
 
@@ -133,3 +133,39 @@ def test_a_card_that_gives_no_permits_kills(tmp_path: Path) -> None:
     wanted = _look(tmp_path, _beat(trading_state=int(TradingState.REDUCE_ONLY), card_lost=1))
     assert wanted is not None
     assert (wanted.level, wanted.trigger) == (2, KillTrigger.CARD)
+
+
+def test_a_stopped_daemon_that_goes_on_after_the_rearming_and_obeys_the_word_it_slept_through_is_no_kill(tmp_path: Path) -> None:
+    writer, watch = HeartbeatWriter(tmp_path), Watch(tmp_path, 0.5)
+    stopped = _beat(3.0, epoch=7, kills=4, obeyed=2, places=90)
+    writer.publish(stopped)
+    dealt = 4, stopped.t_ns, Told(7, 2)
+    assert watch.look(OPEN, *dealt) is None
+    # It had begun to write its page when it was stopped: armed, and of long ago.
+    writer.publish(stopped._replace(t_ns=stopped.t_ns + 1))
+    assert watch.look(OPEN, *dealt) is None
+    obeyed = _beat(epoch=7, trading_state=0, killed=1, kill_cause=int(Control.OPERATOR), kills=5, obeyed=3, places=90)
+    writer.publish(obeyed)
+    assert watch.look(OPEN, *dealt) is None
+    for real in (
+        obeyed._replace(kill_cause=int(Control.DRAWDOWN)),
+        obeyed._replace(kills=6),
+        obeyed._replace(epoch=8, obeyed=0),
+    ):
+        writer.publish(real)
+        wanted = watch.look(OPEN, *dealt)
+        assert wanted is not None
+        assert (wanted.level, wanted.trigger) == (2, KillTrigger.DAEMON)
+
+
+def test_a_page_that_changed_once_and_then_stands_still_is_silence_after_the_time(tmp_path: Path) -> None:
+    writer, watch = HeartbeatWriter(tmp_path), Watch(tmp_path, 0.05)
+    old = _beat(3.0)
+    writer.publish(old)
+    assert watch.look(OPEN, -1, old.t_ns) is None
+    writer.publish(old._replace(t_ns=old.t_ns + 1))
+    assert watch.look(OPEN, -1, old.t_ns) is None
+    until = time.monotonic() + 5.0
+    while (wanted := watch.look(OPEN, -1, old.t_ns)) is None:
+        assert time.monotonic() < until
+    assert wanted.trigger == KillTrigger.SILENCE

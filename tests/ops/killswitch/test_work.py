@@ -42,7 +42,7 @@ class Life:
     def __init__(self, directory: Path, account: Session) -> None:
         feed, settings = {"symbols": ["AAAUSDT"]}, {"baselines": {"AAAUSDT": "0"}, "flatten_pause_ms": 10}
         config = plain_config(directory, feed=feed, killswitch=settings)
-        self.switch = KillSwitch(directory, config.killswitch_directory, None, lambda: self.work.is_over)
+        self.switch = KillSwitch(directory, config.killswitch_directory, lambda name: None, lambda: self.work.is_over)
         self.work = KillWork(config, self.switch, cast(KillVenue, account), ["KEY"])
 
     def kill(self, level: int) -> None:
