@@ -7,6 +7,8 @@
 | again after that | nothing known explains it: the symbol is halted (the quote asset: every symbol), logged, counted |
 | no more | it is explained: the halt is lifted |
 
+Where a connection ended beside its successor orders are compared, and every symbol's trades, a second later.
+
 A difference of balances that somebody else's trades on the account make up exactly is explained by them; the venue's
 balances are then taken over, as after a start. While orders are in doubt balances are not compared.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -135,6 +138,9 @@ class Patrol:
         self._checked: dict[int, int] = {}
         self._foreign: set[tuple[int, int]] = set()
         self._turn = -1
+        #: Symbols whose trades are compared before it is any other's turn.
+        self._out_of_turn: deque[int] = deque()
+        self._handovers = session.handovers
         self._agreements = 0
         self._fills_agreed = 0
         self._failing: set[Check] = set()
@@ -161,6 +167,12 @@ class Patrol:
         if self._asked and now_ns >= self._inspect_ns:
             self._task = asyncio.get_running_loop().create_task(self._inspect())
             return
+        if self._session.handovers != self._handovers:
+            # What the connection that ended had yet to tell may have gone with it: a fill among others leaves no other trace.
+            self._handovers = self._session.handovers
+            self._out_of_turn = deque(self._traded())
+            self._again_soon(Check.ACCOUNT_ORDERS)
+            self._again_soon(Check.TRADES)
         due = [check for check in Check if now_ns >= self._due_ns[check]]
         if not due:
             return
@@ -172,6 +184,8 @@ class Patrol:
             self._task = asyncio.get_running_loop().create_task(self._make(due))
         else:
             self.counters["postponed"] += len(due)
+            if self._out_of_turn:
+                self._again_soon(Check.TRADES)
 
     def accepted(self) -> None:
         """A reconciliation has just brought the engine to the venue's truth, balances included: nothing differs now."""
@@ -228,7 +242,7 @@ class Patrol:
         for check in checks:
             try:
                 if check is Check.TRADES:
-                    await self._trades(self._next_traded())
+                    await self._trades_of_next()
                 elif check is Check.BALANCES:
                     await self._balances()
                 else:
@@ -268,9 +282,21 @@ class Patrol:
         found = compare_orders(before, after, listed, symbols)
         await self._judge(found, lambda one: one.kind in OF_ORDERS and one.symbol in symbols, Check.OPEN_ORDERS)
 
-    async def _trades(self, symbol: int) -> None:
+    async def _trades_of_next(self) -> None:
+        symbol = self._out_of_turn[0] if self._out_of_turn else self._next_traded()
         if symbol < 0:
             return
+        try:
+            await self._trades(symbol)
+            if symbol in self._out_of_turn:
+                self._out_of_turn.remove(symbol)
+                if any(one.symbol == symbol and seen.times < _UNEXPLAINED for one, seen in self._suspects.items()):
+                    self._out_of_turn.append(symbol)
+        finally:
+            if self._out_of_turn:
+                self._again_soon(Check.TRADES)
+
+    async def _trades(self, symbol: int) -> None:
         session, agreement = self._session, self._agreements
         start = self._checked.setdefault(symbol, min(known_trades(self._engine.state, symbol), default=1) - 1)
         listed = await session.my_trades(session.symbols[symbol], from_id=start + 1)
@@ -289,9 +315,13 @@ class Patrol:
 
     def _next_traded(self) -> int:
         """The next symbol with fills of ours; -1 where there is none."""
-        traded = np.flatnonzero(last_trade_ids(self._engine.state) > 0).tolist()
+        traded = self._traded()
         self._turn = next((symbol for symbol in traded if symbol > self._turn), traded[0] if traded else -1)
         return self._turn
+
+    def _traded(self) -> list[int]:
+        symbols: list[int] = np.flatnonzero(last_trade_ids(self._engine.state) > 0).tolist()
+        return symbols
 
     async def _balances(self) -> None:
         state, agreement, seen = self._engine.state, self._agreements, self._session.stream_trades
@@ -342,7 +372,12 @@ class Patrol:
                 self._halt(one)
         self._release()
         if confirmed:
-            await self._repair(confirmed)
+            try:
+                await self._repair(confirmed)
+            except VenueError:
+                # Not told: to be told at the next sighting, before anything counts as unexplained.
+                self._suspects |= {one: _Sightings(_TOLD - 1, now_ns) for one in confirmed if one in self._suspects}
+                raise
 
     async def _repair(self, confirmed: list[Discrepancy]) -> None:
         agreement = self._agreements
@@ -397,7 +432,8 @@ class Patrol:
             self._inspection = Inspection()
         inspection = self._inspection
         await self._make([Check.ACCOUNT_ORDERS])
-        for symbol in np.flatnonzero(last_trade_ids(self._engine.state) > 0).tolist():
+        self._out_of_turn.clear()
+        for symbol in self._traded():
             self._turn = symbol - 1
             await self._make([Check.TRADES])
         await self._make([Check.BALANCES])

@@ -150,21 +150,61 @@ def test_a_hole_in_the_trade_ids_behind_a_later_fill_is_found_with_its_fee() -> 
     """The quantity came with the later fill, so that only the list of trades shows the hole."""
 
     async def scenario(watched: Watched) -> None:
-        place, order = watched.entered()
-        first = watched.truth.fill(order, 50)
-        known = watched.truth.trades[-1].trade_id
-        watched.world.fill(place, 50, 50, trade_id=known).run()
-        second = watched.truth.fill(first, 100, commission=E8)
-        watched.truth.fill(second, 200, OrderState.EXPIRED)
-        watched.world.fill(place, 200, 350, trade_id=known + 2).order(
-            place["client_key"], OrderEventKind.EXPIRED, cum_qty=350 * E8
-        ).run()
+        await _with_a_hole(watched)
         assert watched.world.g["cash"] == watched.truth.quote + E8
         await watched.turns(10)
 
     watched = watch(scenario)
     assert watched.world.g["cash"] == watched.truth.quote
     assert (watched.found["told"], watched.found["unexplained"]) == (1, 0)
+
+
+async def _with_a_hole(watched: Watched) -> None:
+    """A fill between two that came, with its fee, of an order that has ended."""
+    place, order = watched.entered()
+    first = watched.truth.fill(order, 50)
+    known = watched.truth.trades[-1].trade_id
+    watched.world.fill(place, 50, 50, trade_id=known).run()
+    watched.truth.fill(watched.truth.fill(first, 100, commission=E8), 200, OrderState.EXPIRED)
+    last = watched.world.fill(place, 200, 350, trade_id=known + 2)
+    last.order(place["client_key"], OrderEventKind.EXPIRED, cum_qty=350 * E8).run()
+
+
+@pytest.mark.parametrize("room_after_s", [0, 5])
+def test_what_a_connection_that_was_handed_over_did_not_tell_is_found_however_seldom_trades_are_compared(
+    room_after_s: int,
+) -> None:
+    async def scenario(watched: Watched) -> None:
+        await _with_a_hole(watched)
+        await watched.turns(20)
+        assert watched.world.g["cash"] == watched.truth.quote + E8
+        watched.truth.handovers += 1
+        watched.truth.has_room = room_after_s == 0
+        await watched.turns(room_after_s)
+        watched.truth.has_room = True
+        await watched.turns(4)
+        assert watched.world.g["cash"] == watched.truth.quote
+
+    watched = watch(scenario, trades_every_ms=600_000, balances_every_s=3_600)
+    assert (watched.found["told"], watched.found["unexplained"]) == (1, 0)
+
+
+def test_a_difference_that_could_not_be_told_is_told_later_and_not_called_unexplained() -> None:
+    async def scenario(watched: Watched) -> None:
+        await _with_a_hole(watched)
+        answers, watched.truth.find_order = watched.truth.find_order, _finds_nothing  # type: ignore[method-assign]
+        await watched.turns(20)
+        assert watched.found["failures"] > 2
+        assert (watched.found["unexplained"], watched.halts()) == (0, [0, 0])
+        watched.truth.find_order = answers  # type: ignore[method-assign]
+        await watched.turns(6)
+        assert watched.world.g["cash"] == watched.truth.quote
+
+    assert watch(scenario, balances_every_s=3_600).found["unexplained"] == 0
+
+
+async def _finds_nothing(symbol: str, key: int | None = None, venue_order_id: int | None = None) -> VenueOrder | None:
+    raise VenueError("answer to order", "<html>", "JSON", "check venue.rest_url")
 
 
 def test_a_trade_seen_once_is_asked_for_again_before_other_symbols_have_their_turn() -> None:

@@ -26,6 +26,7 @@ class Truth:
     venue: Venue = Venue.BINANCE_SPOT
     recalled: list[VenueOrder] = field(default_factory=list)
     stream_trades: int = 0
+    handovers: int = 0
     has_room: bool = True
     during_balances: list[Callable[[], object]] = field(default_factory=list)
     after_listing: list[Callable[[], object]] = field(default_factory=list)

@@ -69,6 +69,11 @@ class BinanceAccount:
         return self._desk.stream_trades
 
     @property
+    def handovers(self) -> int:
+        """How many connections have ended beside a successor, perhaps with news that none of both has told."""
+        return self._desk.handovers
+
+    @property
     def pending_requests(self) -> int:
         return self._account.pending
 

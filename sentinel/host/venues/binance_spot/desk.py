@@ -98,6 +98,7 @@ class Desk:
         self.raw_log: deque[tuple[int, str, bytes]] = deque(maxlen=_RAW_LOG_MESSAGES)
         self.balances_seen: dict[str, tuple[int, int]] = {}
         self.stream_trades = 0
+        self.handovers = 0
         self.halted: str | None = None
         #: The key was refused for a question too: until the next start no more are asked.
         self.answers_nothing = False

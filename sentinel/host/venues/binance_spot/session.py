@@ -180,6 +180,7 @@ class BinanceSpotSession(BinanceAccount):
         self._inbound.take(link, payload)
 
     def on_link_lost(self, link: Link) -> None:
+        self._desk.handovers += self._keeper.current is not None
         self._inbound.link_lost(link)
 
     def on_key_refused(self, code: int, message: str) -> None:

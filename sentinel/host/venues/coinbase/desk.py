@@ -78,6 +78,7 @@ class Desk:
         self.counters: dict[str, int] = dict.fromkeys(_COUNTERS.split(), 0)
         self.raw_log: deque[tuple[int, str, bytes]] = deque(maxlen=_RAW_LOG_MESSAGES)
         self.stream_trades = 0
+        self.handovers = 0
         self.halted: str | None = None
         #: The key was refused for a question too: until the next start no more are asked.
         self.answers_nothing = False

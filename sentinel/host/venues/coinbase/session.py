@@ -108,6 +108,11 @@ class CoinbaseSession:
         return self._desk.stream_trades
 
     @property
+    def handovers(self) -> int:
+        """How many connections have ended beside a successor, perhaps with news that none of both has told."""
+        return self._desk.handovers
+
+    @property
     def pending_requests(self) -> int:
         return self._outbound.pending + self._account.pending
 
@@ -256,6 +261,7 @@ class CoinbaseSession:
 
     def on_link_lost(self, link: Link) -> None:
         """Requests go over REST: none is lost with the user channel."""
+        self._desk.handovers += self._keeper.current is not None
 
     def on_key_refused(self, code: int, message: str) -> None:
         self._desk.halt(message)
