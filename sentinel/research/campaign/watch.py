@@ -187,7 +187,11 @@ class Watch:
         value = intent.price * self._worst(intent.symbol, intent.side) // E8
         if intent.reduce_only:
             return
-        for order in self._exchange.desk.open_of(self._account, intent.symbol):
+        assert self._daemon is not None
+        session = self._daemon.session
+        # Without a connection it hears of nobody's order, and its own does not leave.
+        connected = session is not None and session.ready
+        for order in self._exchange.desk.open_of(self._account, intent.symbol) if connected else ():
             foreign = parse_client_order_id(order.client_id) is None
             if foreign and self._exchange.now_ns - order.created_ns > _FOREIGN_SEEN_NS:
                 self._say(f"{text} was decided beside an open order of somebody else")

@@ -143,7 +143,7 @@ def test_a_shutdown_notice_brings_a_successor_before_the_old_connection_goes() -
         await until(lambda: not old.is_open)
         assert session.links == (session.links[-1],)
         assert session.ready
-        assert session.counters["shutdowns"] == 1
+        assert (session.counters["shutdowns"], session.handovers) == (1, 1)
 
     play(scenario)
 
