@@ -408,6 +408,7 @@ def test_a_symbols_own_limit_is_at_most_the_accounts(name: str, over: int) -> No
     own = f"{own}.00000001" if isinstance(own, str) and over > 0 else own if isinstance(own, str) else own + over
     tree = _with("risk.symbols", {"PUMPUSDT": {name: own}})
     tree["risk"] |= {name: OWN[name], "max_position_notional": "7", "max_order_notional": "6"}
+    tree["strategy"] = {"slippage_bps": 1}
     if over <= 0:
         risk = parse_config(tree).risk
         assert getattr(risk.of_symbol("PUMPUSDT"), name) <= getattr(risk.of_symbol("BTCUSDT"), name) == getattr(risk, name)

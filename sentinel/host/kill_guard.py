@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sentinel.engine.layout import GLOBAL
 from sentinel.engine.readout import trading_state
 from sentinel.errors import ControlError
+from sentinel.host.clock import LiveClock
 from sentinel.host.engine_host import EngineHost, account_words
 from sentinel.host.gateway import Gateway
 from sentinel.host.heartbeat import Heartbeat, HeartbeatWriter
@@ -52,6 +53,7 @@ class KillGuard:
         self._card_lost = card_lost
         self._process_required = process_required
         self._dead_man_ns = round(dead_man_s * NS_PER_S)
+        self._clock = LiveClock()
         self._directory = Path(host.directory)
         self._kill_file = str(self._directory / KILL_FILE_NAME)
         self._account = account_words(host.state)
@@ -151,7 +153,7 @@ class KillGuard:
 
     def _publish_holdings(self) -> None:
         """Inventory and position as they are, when they have changed and once a second: their age says that they still hold."""
-        now_ns, (inventory, position) = time.time_ns(), self._held
+        now_ns, (inventory, position) = self._clock.now_ns(), self._held
         changed = bool((self._inventory != inventory).any() or (self._position != position).any())
         if changed or not 0 <= now_ns - self._held_ns < NS_PER_S:
             self._held, self._held_ns = np.stack((self._inventory, self._position)), now_ns

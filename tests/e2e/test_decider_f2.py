@@ -64,7 +64,6 @@ def test_card_gives_the_same_orders_and_state_hash_as_the_cpu(
     assert "RTL simulation" not in page
 
 
-@pytest.mark.full
 def test_card_pulled_out_in_mid_run_costs_no_decision(
     tmp_path: Path, library: Path, on_cpu: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -183,7 +183,7 @@ def test_a_killed_live_run_is_armed_again_only_by_two_persons_twice(machine: Mac
     assert (refused["status"], refused["error"]["field"]) == (2, "kill_word")
     confirm = ("killswitch", "confirm", "--nonce", asked["nonce"], "--text", json.dumps(asked["to_sign"]))
     refused = machine.says(*confirm, "--name", "alice")
-    assert (refused["status"], refused["error"]["field"]) == (2, "second_person")
+    assert (refused["status"], refused["error"]["field"]) == (2, "second person")
     refused = machine.says(*confirm, "--name", "carol", "--key", str(write_key(tmp_path, "carol")))
     assert (refused["status"], refused["error"]["field"]) == (2, "role")
     said = machine.says(*confirm, "--name", "bob", "--key", str(write_key(tmp_path, "bob")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from sentinel.host.kill_word import KILL_WORD_NAME, KillLevel, KillState, KillTr
 from sentinel.units import E8, NS_PER_S
 from sentinel.wire import Command, Control, TradingState
 from tests.host.plain_config import plain_config
+from tests.host.venues.offline_session import ManualClock
 
 OPEN = KillState(KillLevel.OPEN, KillTrigger.NONE, 1)
 NOW = 1_700_000_000 * NS_PER_S
@@ -189,11 +191,12 @@ def test_where_a_kill_process_has_run_a_start_without_its_word_is_killed(tmp_pat
     host.close()
 
 
-def test_what_the_account_holds_is_told_as_soon_as_it_changes_and_stays_young(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_account_holds_is_told_as_soon_as_it_changes_and_stays_young(bench: Bench) -> None:
+    clock: Any = ManualClock()
+    bench.guard._clock = clock
+
     def told(now_ns: int) -> tuple[int, dict[str, Holding]]:
-        monkeypatch.setattr(time, "time_ns", lambda: now_ns)
+        clock.ns = now_ns
         bench.guard.tick(NOW)
         holdings = read_holdings(bench.directory, ["BTCUSDT"])
         assert holdings is not None

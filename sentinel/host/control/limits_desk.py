@@ -175,7 +175,7 @@ class LimitsDesk:
                 "pending": _shown_in(self._pending, name),
             }
             for name, value in in_force.items()
-            if name in stated or value != NO_LIMIT
+            if name in stated or name in LIMITS or value != NO_LIMIT
         ]
         left_ns = max(self._due_ns - self._monotonic_ns(), 0) if self._pending else 0
         return {

@@ -103,6 +103,7 @@ class AlarmWatcher:
         """Say to sinks and daemon that this is a stop in order, and no silence of one that has died."""
         _log.warning("stopped in order: nobody watches the daemon of %s any more", self.directory)
         self.delivery.put(stopped_alert(self._name, time.time_ns()))
+        self.alerts += 1
         self._heartbeat.stop()
 
     def close(self) -> None:

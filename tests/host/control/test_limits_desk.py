@@ -375,7 +375,7 @@ def test_a_file_turns_on_what_the_settings_do_not_ask_and_no_file_turns_it_off(t
     low: dict[str, Any] = {name: 20}
     high: dict[str, Any] = {name: 30}
     changes = life.apply(1, "alice", **high)["changes"]
-    assert {"limit": name, "before": 0, "after": 30, "when": "now"} in changes
+    assert {"symbol": None, "limit": name, "before": 0, "after": 30, "when": "now"} in changes
     assert (life[name], row()["in_force"], row()["signed"]) == (30, 30, 30)
     life.refuses(2, "alice", **{name: 40})
     life.refuses(2, "alice")

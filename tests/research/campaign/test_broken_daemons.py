@@ -101,9 +101,10 @@ class Insists(MortalDaemon):
             asyncio.get_running_loop().create_task(self._ask())
 
     async def _ask(self) -> None:
-        assert self.session is not None
+        session: Any = self.session
+        session._desk.answers_nothing = False
         with contextlib.suppress(VenueError):
-            await self.session.open_orders()
+            await session.open_orders()
 
 
 class _Bends(MortalDaemon):

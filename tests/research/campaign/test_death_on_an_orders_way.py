@@ -167,7 +167,7 @@ def test_death_on_the_way_of_an_order_loses_and_doubles_nothing(fine: Bench, poi
 
 @pytest.mark.parametrize("point", ASKING)
 def test_death_while_the_venue_is_asked_loses_and_doubles_nothing(fine: Bench, point: str) -> None:
-    _check(fine, Scenario(3, {FaultKind.DROP_REQUEST: 0.4}, {}, deaths=(Death(point, 124.0),), patient=True))
+    _check(fine, Scenario(6, {FaultKind.DROP_REQUEST: 0.4}, {}, deaths=(Death(point, 124.0),), patient=True))
 
 
 @pytest.mark.parametrize("point", STORING)
