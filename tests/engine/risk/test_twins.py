@@ -43,6 +43,8 @@ _PRECEDENCE = {(Control.SYMBOL_HALTED, Control.BAD_INPUT)}
 _PRECEDENCE |= {(Control.POSITION_LIMIT, c) for c in (Control.DUPLICATE, Control.MAX_QTY, Control.MAX_NOTIONAL)}
 _PRECEDENCE |= {(Control.POSITION_LIMIT, c) for c in (Control.STALE_REFERENCE, Control.PRICE_COLLAR)}
 _PRECEDENCE |= {(c, Control.DUPLICATE) for c in (Control.STALE_REFERENCE, Control.PRICE_COLLAR)}
+# An order that was let through before its limit was narrowed.
+_PRECEDENCE |= {(c, Control.DUPLICATE) for c in (Control.MAX_QTY, Control.MAX_NOTIONAL)}
 PRICES = (0.97, 0.979, 0.98, 0.99, 1.0, 1.01, 1.02, 1.021, 1.03)
 QUANTITIES = (100.0, 100.0, 200.0, 300.5, 900.0, 1_000.0, 1_000.001)
 #: A symbol's own largest quantity: tighter than the account's, the same, a wider one, none.
