@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sentinel.engine import risk
 from sentinel.engine.book import book_end_event, book_level
 from sentinel.engine.frame import bind, glob, hour_volume, params, proposal, reference_price, symbol, volatility
-from sentinel.engine.risk.exposure import asked_notional
+from sentinel.engine.risk.exposure import asked_notional, open_value
 from sentinel.engine.state import Effects, EngineSpec, EngineState, new_effects, new_state
 from sentinel.host.monotonic import monotonic_ns
 from sentinel.native import JIT
@@ -110,9 +110,15 @@ def controls() -> dict[str, Any]:
         "B6 venue_filter": lambda f, q: risk.venue_filter(symbol(f, q.symbol), q),
         "D7 open_orders": lambda f, q: risk.open_orders(glob(f), params(f), symbol(f, q.symbol), q),
         "D1 position_limit": lambda f, q: risk.position_limit(params(f), symbol(f, q.symbol), q),
-        "D2 gross_exposure": lambda f, q: risk.gross_exposure(glob(f), params(f), symbol(f, q.symbol), q),
-        "D2 net_exposure": lambda f, q: risk.net_exposure(glob(f), params(f), q, asked_notional(symbol(f, q.symbol), q)),
-        "D3 free_capital": lambda f, q: risk.free_capital(glob(f), params(f), q, asked_notional(symbol(f, q.symbol), q)),
+        "D2 gross_exposure": lambda f, q: risk.gross_exposure(
+            glob(f), params(f), q, asked_notional(symbol(f, q.symbol), q), open_value(f)
+        ),
+        "D2 net_exposure": lambda f, q: risk.net_exposure(
+            glob(f), params(f), q, asked_notional(symbol(f, q.symbol), q), glob(f).open_notional
+        ),
+        "D3 free_capital": lambda f, q: risk.free_capital(
+            glob(f), params(f), q, asked_notional(symbol(f, q.symbol), q), glob(f).open_notional
+        ),
         "D6 drawdown": lambda f, q: risk.drawdown(glob(f), params(f)),
         "D8 liquidity": lambda f, q: risk.liquidity(params(f), symbol(f, q.symbol), q, hour_volume(f, q.symbol)),
         "D5 daily_loss": lambda f, q: risk.daily_loss(glob(f), params(f), q),

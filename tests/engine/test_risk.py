@@ -238,18 +238,17 @@ def test_position_is_valued_at_the_higher_of_limit_and_last_price(desk: Desk) ->
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_gross_exposure_adds_positions_open_orders_and_the_order(desk: Desk, over: int) -> None:
     desk.p["max_gross_notional"] = 1000 * E8
-    desk.g["position_value"], desk.g["open_notional"] = 500 * E8, 400 * E8 + over
-    assert refuses(risk.gross_exposure(desk.g, desk.p, desk.y, desk.q), Control.GROSS_EXPOSURE) == (over > 0)
+    desk.g["position_value"], asked, waiting = 500 * E8, 100 * E8, 400 * E8 + over
+    assert refuses(risk.gross_exposure(desk.g, desk.p, desk.q, asked, waiting), Control.GROSS_EXPOSURE) == (over > 0)
     desk.q["reduce_only"] = 1
-    assert not refuses(risk.gross_exposure(desk.g, desk.p, desk.y, desk.q), Control.GROSS_EXPOSURE)
+    assert not refuses(risk.gross_exposure(desk.g, desk.p, desk.q, asked, waiting), Control.GROSS_EXPOSURE)
 
 
 def test_a_sale_is_counted_at_the_last_price_not_at_its_lower_limit(desk: Desk) -> None:
     desk.q["side"] = Side.SELL
-    desk.p["max_gross_notional"] = 150 * E8
-    assert not refuses(risk.gross_exposure(desk.g, desk.p, desk.y, desk.q), Control.GROSS_EXPOSURE)
+    assert risk.asked_notional(desk.y, desk.q) == 100 * E8
     desk.y["last_price"] = 2 * E8
-    assert refuses(risk.gross_exposure(desk.g, desk.p, desk.y, desk.q), Control.GROSS_EXPOSURE)
+    assert risk.asked_notional(desk.y, desk.q) == 200 * E8
 
 
 def test_an_open_sale_counts_at_the_last_price_too() -> None:

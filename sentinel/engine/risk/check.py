@@ -1,4 +1,4 @@
-"""The order of the controls: cheapest and most final first."""
+"""The order of the controls: cheapest and most final first, and where the card's gate has them too, in its order."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from sentinel.engine.risk.exposure import (
     liquidity,
     net_exposure,
     open_orders,
+    open_value,
     position_limit,
 )
 from sentinel.engine.risk.rates import (
@@ -86,21 +87,19 @@ def _check_authority(f: Any, q: Any) -> Verdict:
     if verdict.control == 0:
         verdict = trading_state(g, q)
     if verdict.control == 0:
+        verdict = sane_order(q)
+    if verdict.control == 0:
         verdict = restricted(g, p, y, q)
     if verdict.control == 0:
         verdict = symbol_halt(y)
     if verdict.control == 0:
         verdict = instrument_age(g, p, y, q)
     if verdict.control == 0:
-        verdict = sane_order(q)
-    if verdict.control == 0:
         verdict = order_type(q)
     if verdict.control == 0:
         verdict = no_reason(q)
     if verdict.control == 0:
         verdict = signal_age(g, p, q)
-    if verdict.control == 0:
-        verdict = only_reduces(y, q)
     if verdict.control == 0:
         verdict = unknown_order(y)
     return verdict
@@ -110,7 +109,9 @@ def _check_authority(f: Any, q: Any) -> Verdict:
 def _check_order_itself(f: Any, q: Any) -> Verdict:
     g, p = glob(f), params(f)
     y = symbol(f, q.symbol)
-    verdict = max_qty(p, y, q)
+    verdict = duplicate(g, p, y, q)
+    if verdict.control == 0:
+        verdict = max_qty(p, y, q)
     if verdict.control == 0:
         verdict = max_notional(p, y, q)
     if verdict.control == 0:
@@ -124,8 +125,6 @@ def _check_order_itself(f: Any, q: Any) -> Verdict:
     if verdict.control == 0:
         verdict = adverse_drift(p, y, q, reference_price(f, q.symbol))
     if verdict.control == 0:
-        verdict = duplicate(g, p, y, q)
-    if verdict.control == 0:
         verdict = joins_push(g, p, y, q)
     if verdict.control == 0:
         verdict = venue_filter(y, q)
@@ -137,15 +136,18 @@ def _check_exposure(f: Any, q: Any) -> Verdict:
     g, p = glob(f), params(f)
     y = symbol(f, q.symbol)
     asked = asked_notional(y, q)
-    verdict = open_orders(g, p, y, q)
+    waiting = open_value(f) if q.reduce_only == 0 else 0
+    verdict = only_reduces(y, q)
+    if verdict.control == 0:
+        verdict = open_orders(g, p, y, q)
     if verdict.control == 0:
         verdict = position_limit(p, y, q)
     if verdict.control == 0:
-        verdict = gross_exposure(g, p, y, q)
+        verdict = gross_exposure(g, p, q, asked, waiting)
     if verdict.control == 0:
-        verdict = net_exposure(g, p, q, asked)
+        verdict = net_exposure(g, p, q, asked, waiting)
     if verdict.control == 0:
-        verdict = free_capital(g, p, q, asked)
+        verdict = free_capital(g, p, q, asked, waiting)
     if verdict.control == 0:
         verdict = drawdown(g, p)
     if verdict.control == 0:

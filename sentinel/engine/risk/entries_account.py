@@ -114,7 +114,7 @@ ACCOUNT_CONTROLS = (
     ControlEntry(
         "D2",
         "Gross and net exposure",
-        "All positions and open orders; and positions bought less sold with every open order counted against us.",
+        "All positions, and open orders at the higher of limit and last price; and bought less sold, open orders against us.",
         Where.ENGINE,
         _EXPOSURE,
         "15c3-5(c)(1)(i)",

@@ -6,8 +6,9 @@ from typing import Any
 
 from numba import njit
 
-from sentinel.engine.frame import glob, loss_high, params
-from sentinel.engine.layout import LOSS_BUCKETS, ORDER_NOTIONAL_CAP, Market
+from sentinel.engine.frame import glob, loss_high, order, params, symbol
+from sentinel.engine.layout import LOSS_BUCKETS, ORDER_NOTIONAL_CAP, ORDER_SLOTS, Market
+from sentinel.engine.orders import is_live
 from sentinel.engine.portfolio import equity, profit
 from sentinel.engine.risk.verdict import Verdict, passes, verdict_if
 from sentinel.native import INNER, JIT
@@ -49,13 +50,31 @@ def asked_notional(y: Any, q: Any) -> int:
     return min(notional_up_nb(max(q.price, y.last_price), q.qty), ORDER_NOTIONAL_CAP)
 
 
+@njit(**INNER)
+def open_value(f: Any) -> int:
+    """What all live and UNKNOWN orders come to if they fill whole: each rest at the higher of limit and last price, quote e8.
+
+    A fill of which nobody has heard yet is worth the last price, whatever that was when the order was sent.
+    """
+    left = glob(f).live_orders
+    total = 0
+    for i in range(ORDER_SLOTS):
+        if left == 0:
+            break
+        o = order(f, i)
+        if is_live(o.state):
+            left -= 1
+            price = max(o.price, symbol(f, o.symbol).last_price)
+            total += min(notional_up_nb(price, max(o.qty - o.cum_qty, 0)), ORDER_NOTIONAL_CAP)
+    return total
+
+
 @njit(**JIT)
-def gross_exposure(g: Any, p: Any, y: Any, q: Any) -> Verdict:
-    """All positions at last prices, all open orders and this one, at the higher of limit and last price."""
+def gross_exposure(g: Any, p: Any, q: Any, asked: int, waiting: int) -> Verdict:
+    """All positions at last prices, the ``open_value`` of all orders, and this one."""
     if q.reduce_only != 0:
         return passes()
-    asked = asked_notional(y, q)
-    gross = g.position_value + g.open_notional + asked
+    gross = g.position_value + waiting + asked
     return verdict_if(gross > p.max_gross_notional, Control.GROSS_EXPOSURE, gross, p.max_gross_notional)
 
 
@@ -70,23 +89,26 @@ def drawdown(g: Any, p: Any) -> Verdict:
 
 
 @njit(**JIT)
-def net_exposure(g: Any, p: Any, q: Any, asked: int) -> Verdict:
+def net_exposure(g: Any, p: Any, q: Any, asked: int, waiting: int) -> Verdict:
     """Positions bought less sold, as the order's side sees them, with every open order and this one counted in full."""
     if q.reduce_only != 0:
         return passes()
     held = g.net_value if q.side == Side.BUY else -g.net_value
-    net = held + g.open_notional + asked
+    net = held + waiting + asked
     return verdict_if(net > p.max_net_notional, Control.NET_EXPOSURE, net, p.max_net_notional)
 
 
 @njit(**JIT)
-def free_capital(g: Any, p: Any, q: Any, asked: int) -> Verdict:
-    """An entry must leave ``min_free_capital_bps`` of equity free: on spot a purchase of cash, on margin any of equity."""
+def free_capital(g: Any, p: Any, q: Any, asked: int, waiting: int) -> Verdict:
+    """An entry must leave ``min_free_capital_bps`` of equity free: on spot a purchase of cash, on margin any of equity.
+
+    Of cash an open order takes what it was reserved for; of equity its ``open_value``.
+    """
     if p.min_free_capital_bps == 0 or q.reduce_only != 0 or (p.market == Market.SPOT and q.side == Side.SELL):
         return passes()
     total = equity(g)
-    have = g.cash if p.market == Market.SPOT else total - g.position_value
-    free = have - g.open_notional - asked
+    have = g.cash - g.open_notional if p.market == Market.SPOT else total - g.position_value - waiting
+    free = have - asked
     refuse = total <= 0 or free < 0 or product_less_nb(free, BPS, total, p.min_free_capital_bps)
     return verdict_if(refuse, Control.FREE_CAPITAL, free, total)
 

@@ -127,6 +127,8 @@ class GateReference:
         if state < needed:
             cause = int(g["reduce_cause"]) if state == TradingState.REDUCE_ONLY else 0
             return (cause or int(Control.NOT_ACTIVE), state, needed)
+        if q["side"] not in (Side.BUY, Side.SELL) or not 0 < q["qty"] <= AMOUNT_CAP or q["price"] <= 0:
+            return (Control.BAD_INPUT, q["qty"], AMOUNT_CAP)
         if y["restricted"] or int(y["halt"]) & HALT_RESTRICTED:
             return (Control.RESTRICTED, 1, 0)
         oldest = int(p["max_restricted_age_ns"])
@@ -134,8 +136,6 @@ class GateReference:
             return (Control.RESTRICTED, now - int(g["restricted_t"]) if g["restricted_t"] else -1, oldest)
         if y["halt"] or not y["trading"]:
             return (Control.SYMBOL_HALTED, int(y["halt"]), 0)
-        if q["side"] not in (Side.BUY, Side.SELL) or not 0 < q["qty"] <= AMOUNT_CAP or q["price"] <= 0:
-            return (Control.BAD_INPUT, q["qty"], AMOUNT_CAP)
         rests = q["tif"] == TimeInForce.GTC and q["t_rest_end"] > 0
         if q["order_type"] not in (OrderType.LIMIT, OrderType.LIMIT_MAKER):
             return (Control.ORDER_TYPE, q["order_type"], int(OrderType.LIMIT_MAKER))
@@ -147,11 +147,6 @@ class GateReference:
         age = now - q["t_signal"]
         if q["t_signal"] <= 0 or not 0 <= age <= p["max_signal_age_ns"]:
             return (Control.SIGNAL_AGE, age if q["t_signal"] > 0 else -1, int(p["max_signal_age_ns"]))
-        if reduces:
-            held = int(y["position"])
-            after = q["qty"] + self._open(q)
-            if held * (1 if q["side"] == Side.SELL else -1) <= 0 or after > abs(held):
-                return (Control.POSITION_LIMIT, after, abs(held))
         unknown = sum(o.unknown for o in self.live.values() if o.symbol == q["symbol"])
         return (Control.UNKNOWN_ORDER, unknown, 0) if unknown else (0, 0, 0)
 
@@ -159,6 +154,13 @@ class GateReference:
         g, p, y = self.state.glob[0], self.state.params[0], self.state.symbols[q["symbol"]]
         now, buys, price, qty = int(g["now"]), q["side"] == Side.BUY, q["price"], q["qty"]
         bid, ask, last = int(y["bid"]), int(y["ask"]), int(y["last_price"])
+        again = [o for o in self.sent if o.symbol == q["symbol"]][-1:]
+        same = (q["side"], price, qty, q["setup_id"])
+        if again and (again[0].side, again[0].price, again[0].qty, again[0].setup) == same:
+            age = now - again[0].t
+            window = min(int(p["duplicate_window_ns"]), int(p["exit_retry_ns"]) if q["reduce_only"] else INT64_MAX)
+            if age < window:
+                return (Control.DUPLICATE, age, window)
         own = {name: min(int(p[name]), int(y[name])) for name in SYMBOL_LIMITS}
         if qty > own["max_order_qty"]:
             return (Control.MAX_QTY, qty, own["max_order_qty"])
@@ -192,13 +194,6 @@ class GateReference:
             gone = (last - before) * (1 if buys else -1)
             if gone > 0 and gone * BPS > before * int(p["max_drift_bps"]):
                 return (Control.ADVERSE_DRIFT, last, before)
-        again = [o for o in self.sent if o.symbol == q["symbol"]][-1:]
-        same = (q["side"], price, qty, q["setup_id"])
-        if again and (again[0].side, again[0].price, again[0].qty, again[0].setup) == same:
-            age = now - again[0].t
-            window = min(int(p["duplicate_window_ns"]), int(p["exit_retry_ns"]) if q["reduce_only"] else INT64_MAX)
-            if age < window:
-                return (Control.DUPLICATE, age, window)
         push = now - int(y["push_t"])
         if not q["reduce_only"] and y["push_side"] == q["side"] and push <= p["join_pause_ns"]:
             return (Control.JOINS_PUSH, push, int(p["join_pause_ns"]))
@@ -227,10 +222,17 @@ class GateReference:
         """What the order adds to exposure."""
         return min(up(max(q["price"], int(self.state.symbols[q["symbol"]]["last_price"])), q["qty"]), ORDER_NOTIONAL_CAP)
 
+    def _only_reduces(self, q: dict[str, int]) -> Verdict:
+        held = int(self.state.symbols[q["symbol"]]["position"])
+        after = q["qty"] + self._open(q)
+        if held * (1 if q["side"] == Side.SELL else -1) <= 0 or after > abs(held):
+            return (Control.POSITION_LIMIT, after, abs(held))
+        return (0, 0, 0)
+
     def _exposure(self, q: dict[str, int]) -> Verdict:
         g, p, symbols = self.state.glob[0], self.state.params[0], self.state.symbols
         if q["reduce_only"]:
-            return (0, 0, 0)
+            return self._only_reduces(q)
         alive = sum(o.symbol == q["symbol"] for o in self.live.values())
         if alive >= symbols[q["symbol"]]["max_open_orders"]:
             return (Control.OPEN_ORDERS, alive + 1, int(symbols[q["symbol"]]["max_open_orders"]))
@@ -244,7 +246,9 @@ class GateReference:
             return (Control.POSITION_LIMIT, worst, most)
         values = [up(int(row["last_price"]), abs(int(row["position"]))) * (1 if row["position"] > 0 else -1) for row in symbols]
         rows = self.state.orders
-        waiting = sum(int(row["open_notional"]) for row in rows[np.isin(rows["key"], list(self.live))])
+        reserved = sum(int(row["open_notional"]) for row in rows[np.isin(rows["key"], list(self.live))])
+        last = [int(row["last_price"]) for row in symbols]
+        waiting = sum(min(up(max(o.price, last[o.symbol]), o.qty), ORDER_NOTIONAL_CAP) for o in self.live.values())
         gross = sum(abs(value) for value in values) + waiting + asked
         if gross > p["max_gross_notional"]:
             return (Control.GROSS_EXPOSURE, gross, int(p["max_gross_notional"]))
@@ -252,7 +256,7 @@ class GateReference:
         if net > p["max_net_notional"]:
             return (Control.NET_EXPOSURE, net, int(p["max_net_notional"]))
         equity = int(g["cash"]) + int(g["inventory_value"])
-        free = int(g["cash"]) - waiting - asked
+        free = int(g["cash"]) - reserved - asked
         if buys and p["market"] == Market.SPOT and (free < 0 or free * BPS < equity * int(p["min_free_capital_bps"])):
             return (Control.FREE_CAPITAL, free, equity)
         return (0, 0, 0)

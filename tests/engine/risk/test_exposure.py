@@ -28,12 +28,12 @@ def desk() -> Desk:
 @OVER
 def test_net_exposure_counts_every_open_order_against_us(desk: Desk, side: int, sign: int, over: int) -> None:
     desk.p["max_net_notional"], desk.q["side"] = 1_000 * E8, side
-    desk.g["net_value"], desk.g["open_notional"] = sign * 500 * E8, 400 * E8
-    assert refuses(risk.net_exposure(desk.g, desk.p, desk.q, 100 * E8 + over), Control.NET_EXPOSURE) == (over > 0)
+    desk.g["net_value"], waiting = sign * 500 * E8, 400 * E8
+    assert refuses(risk.net_exposure(desk.g, desk.p, desk.q, 100 * E8 + over, waiting), Control.NET_EXPOSURE) == (over > 0)
     desk.g["net_value"] *= -1
-    assert not refuses(risk.net_exposure(desk.g, desk.p, desk.q, 100 * E8 + over), Control.NET_EXPOSURE)
+    assert not refuses(risk.net_exposure(desk.g, desk.p, desk.q, 100 * E8 + over, waiting), Control.NET_EXPOSURE)
     desk.g["net_value"], desk.q["reduce_only"] = 1 << 61, 1
-    assert not refuses(risk.net_exposure(desk.g, desk.p, desk.q, 1), Control.NET_EXPOSURE)
+    assert not refuses(risk.net_exposure(desk.g, desk.p, desk.q, 1, waiting), Control.NET_EXPOSURE)
 
 
 @pytest.mark.control("D2")
@@ -48,14 +48,31 @@ def test_positions_of_both_sides_cancel_out_in_the_net() -> None:
     offers.passes(symbol=1, side=Side.SELL, qty=51)
 
 
+@pytest.mark.control("D2")
+@pytest.mark.parametrize("limit", ["max_gross_notional", "max_net_notional"])
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_an_open_order_is_worth_the_last_price_of_now_because_it_may_have_filled_unheard(limit: str, side: int) -> None:
+    offers = Offers(symbols=2)
+    offers.passes(symbol=1, side=side, qty=100)
+    offers.quote(1, 1.199, 1.201).limit(limit, 150 * E8)
+    answer = offers.offer(qty=30.001)
+    assert Control(answer.control) == (Control.GROSS_EXPOSURE if limit == "max_gross_notional" else Control.NET_EXPOSURE)
+    assert answer.observed == 150 * E8 + 100_000
+    offers.passes(qty=30)
+    # The price has come back to below the limit: the order counts at its limit again, beside the one that has just passed.
+    offers.quote(1, 0.799, 0.801).limit(limit, 140 * E8)
+    assert offers.refused(qty=10.001) == answer.control
+    offers.passes(qty=10)
+
+
 @pytest.mark.control("D3")
 @OVER
 def test_a_purchase_leaves_its_share_of_equity_in_cash(desk: Desk, over: int) -> None:
     desk.p["min_free_capital_bps"] = 2_000
     desk.g["cash"], desk.g["inventory_value"], desk.g["open_notional"] = 500 * E8, 500 * E8, 100 * E8
-    assert refuses(risk.free_capital(desk.g, desk.p, desk.q, 200 * E8 + over), Control.FREE_CAPITAL) == (over > 0)
+    assert refuses(risk.free_capital(desk.g, desk.p, desk.q, 200 * E8 + over, 0), Control.FREE_CAPITAL) == (over > 0)
     desk.q["side"] = Side.SELL
-    assert not refuses(risk.free_capital(desk.g, desk.p, desk.q, 1 << 52), Control.FREE_CAPITAL)
+    assert not refuses(risk.free_capital(desk.g, desk.p, desk.q, 1 << 52, 0), Control.FREE_CAPITAL)
 
 
 @pytest.mark.control("D3")
@@ -63,17 +80,17 @@ def test_a_purchase_leaves_its_share_of_equity_in_cash(desk: Desk, over: int) ->
 @OVER
 def test_on_margin_an_entry_of_either_side_leaves_equity_free(desk: Desk, side: int, over: int) -> None:
     desk.p["min_free_capital_bps"], desk.p["market"], desk.q["side"] = 2_000, Market.USDM, side
-    desk.g["cash"], desk.g["position_value"], desk.g["open_notional"] = 1_000 * E8, 500 * E8, 100 * E8
-    assert refuses(risk.free_capital(desk.g, desk.p, desk.q, 200 * E8 + over), Control.FREE_CAPITAL) == (over > 0)
+    desk.g["cash"], desk.g["position_value"], waiting = 1_000 * E8, 500 * E8, 100 * E8
+    assert refuses(risk.free_capital(desk.g, desk.p, desk.q, 200 * E8 + over, waiting), Control.FREE_CAPITAL) == (over > 0)
     desk.q["reduce_only"] = 1
-    assert not refuses(risk.free_capital(desk.g, desk.p, desk.q, 1 << 52), Control.FREE_CAPITAL)
+    assert not refuses(risk.free_capital(desk.g, desk.p, desk.q, 1 << 52, waiting), Control.FREE_CAPITAL)
 
 
 @pytest.mark.control("D3")
 @pytest.mark.parametrize("cash", [0, -1, -(1 << 61)])
 def test_without_equity_nothing_is_bought(desk: Desk, cash: int) -> None:
     desk.g["cash"] = cash
-    assert refuses(risk.free_capital(desk.g, desk.p, desk.q, 0), Control.FREE_CAPITAL)
+    assert refuses(risk.free_capital(desk.g, desk.p, desk.q, 0, 0), Control.FREE_CAPITAL)
 
 
 @pytest.mark.control("D5")

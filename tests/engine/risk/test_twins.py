@@ -3,8 +3,7 @@
 Largest quantities of each symbol change on the way: in the engine by a limit of the symbol's own, on the card in its row.
 
 The limits only one of them has, or that the two count differently (docs/cores/risk_gate.md), are set out of reach; prices and
-quantities are such that no notional is rounded. The verdict is then always the same. So is the control, unless an order breaks
-two rules at once and the two gates ask in another order.
+quantities are such that no notional is rounded. Verdict and control are then always the same.
 """
 
 from __future__ import annotations
@@ -37,14 +36,6 @@ from tests.engine.world import MS, SECOND
 FAR = 1 << 60
 SYMBOLS = 2
 MAX_QTY, MAX_NOTIONAL, STALE_NS, COLLAR_BPS, PER_MINUTE = 1_000 * E8, 900 * E8, 2 * SECOND, 200, 25
-#: Pairs a gate may name of one order: (engine, model). The engine asks for halts before sense, and for reducing before sizes;
-#: the model for duplicates before sizes and prices, and for reducing last.
-_PRECEDENCE = {(Control.SYMBOL_HALTED, Control.BAD_INPUT)}
-_PRECEDENCE |= {(Control.POSITION_LIMIT, c) for c in (Control.DUPLICATE, Control.MAX_QTY, Control.MAX_NOTIONAL)}
-_PRECEDENCE |= {(Control.POSITION_LIMIT, c) for c in (Control.STALE_REFERENCE, Control.PRICE_COLLAR)}
-_PRECEDENCE |= {(c, Control.DUPLICATE) for c in (Control.STALE_REFERENCE, Control.PRICE_COLLAR)}
-# An order that was let through before its limit was narrowed.
-_PRECEDENCE |= {(c, Control.DUPLICATE) for c in (Control.MAX_QTY, Control.MAX_NOTIONAL)}
 PRICES = (0.97, 0.979, 0.98, 0.99, 1.0, 1.01, 1.02, 1.021, 1.03)
 QUANTITIES = (100.0, 100.0, 200.0, 300.5, 900.0, 1_000.0, 1_000.001)
 #: A symbol's own largest quantity: tighter than the account's, the same, a wider one, none.
@@ -184,7 +175,7 @@ def _run(seed: int, turns: int, seen: Counter[Control]) -> None:
             side, odd = random.choice((Side.BUY, Side.SELL)), random.choice(ODD) if random.random() < 0.1 else {}
             found = twins.offer(symbol, side, random.choice(PRICES), random.choice(QUANTITIES), random.random() < 0.3, odd)
             seen[found[0]] += 1
-            assert found[0] == found[1] or found in _PRECEDENCE
+            assert found[0] == found[1]
             if found[0] == Control.KILLED:
                 twins.arm()
         elif choice < 0.72:
