@@ -47,6 +47,7 @@ def _demo(tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch, gate: 
     return card.sentinel(*DEMO, *arguments, timeout_s=600, **options)
 
 
+@pytest.mark.full
 def test_card_gives_the_same_orders_and_state_hash_as_the_cpu(
     tmp_path: Path, library: Path, on_cpu: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
