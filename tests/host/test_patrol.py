@@ -14,8 +14,9 @@ from sentinel.config import ReconcileConfig
 from sentinel.engine.layout import HALT_MISMATCH, HALT_OPERATOR, HALT_RECONCILE
 from sentinel.engine.state import EngineState
 from sentinel.errors import ControlError, VenueError
-from sentinel.host.patrol import Inspection, Patrol
+from sentinel.host.patrol import Patrol
 from sentinel.host.recovery import Recovery
+from sentinel.host.sightings import Inspection
 from sentinel.host.venues.contract import VenueOrder
 from sentinel.units import E8, NS_PER_S
 from sentinel.wire import NO_SYMBOL, Command, Kind, OrderEventKind, OrderState, TradingState
