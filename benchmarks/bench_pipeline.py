@@ -38,7 +38,8 @@ from python_rule import RuleOfSymbol
 
 from sentinel.config import Config, parse_config
 from sentinel.host.clock import LiveClock
-from sentinel.host.engine_host import EngineHost, control_record
+from sentinel.host.control_record import control_record
+from sentinel.host.engine_host import EngineHost
 from sentinel.host.feeds.binance_spot import BinanceSpotFeed
 from sentinel.host.gateway import Gateway
 from sentinel.host.ingress import TimedSink
