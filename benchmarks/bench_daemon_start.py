@@ -39,11 +39,12 @@ def child(config: Path) -> None:
     marks = {"interpreter": time.monotonic_ns()}
     import sentinel.cli.run  # noqa: F401  what the command imports once it is called
     from sentinel.cli.main import main as command
+    from sentinel.host.arm_switch import ArmSwitch
     from sentinel.host.daemon import Daemon
     from sentinel.host.engine_host import EngineHost
 
     marks["imports"] = time.monotonic_ns()
-    create, arm, accept = Daemon.__init__, Daemon._arm, EngineHost.accept
+    create, arm, accept = Daemon.__init__, ArmSwitch.arm, EngineHost.accept
     open_session = Daemon._open_session
 
     def created(self: Any, *arguments: Any, **named: Any) -> None:
@@ -68,7 +69,7 @@ def child(config: Path) -> None:
     patches: list[tuple[Any, str, Any]] = [
         (Daemon, "__init__", created),
         (Daemon, "_open_session", opened),
-        (Daemon, "_arm", armed),
+        (ArmSwitch, "arm", armed),
         (EngineHost, "accept", accepted),
     ]
     for owner, name, function in patches:

@@ -38,8 +38,8 @@ from python_rule import RuleOfSymbol
 
 from sentinel.config import Config, parse_config
 from sentinel.host.clock import LiveClock
-from sentinel.host.daemon import REHEARSE_S, TICK_NS
-from sentinel.host.engine_host import EngineHost, control_record
+from sentinel.host.control_record import control_record
+from sentinel.host.engine_host import EngineHost
 from sentinel.host.feeds.binance_spot import BinanceSpotFeed
 from sentinel.host.gateway import Gateway
 from sentinel.host.ingress import TimedSink
@@ -52,6 +52,8 @@ from sentinel.host.venues.binance_spot.outbound import Outbound
 from sentinel.host.venues.binance_spot.rehearsal import Rehearsal
 from sentinel.host.venues.binance_spot.requests import Requests
 from sentinel.host.venues.link import Link
+from sentinel.host.virtual_time import TICK_NS
+from sentinel.host.wall_time import REHEARSE_S
 from sentinel.model.artifact import load_model, save_model
 from sentinel.units import E8
 from sentinel.wire import Command, InstrumentField, Kind, OrderEventKind, Venue, client_order_id

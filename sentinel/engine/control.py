@@ -26,6 +26,7 @@ from sentinel.engine.layout import (
     HALT_RESTRICTED,
     MAX_PROPOSALS,
 )
+from sentinel.engine.order_watch import doubt_everything, want_cancels, watch_orders
 from sentinel.engine.portfolio import set_base_balance, set_quote_balance
 from sentinel.engine.risk import (
     answer_approval,
@@ -39,7 +40,6 @@ from sentinel.engine.risk import (
     watch_equity,
     watch_venue,
 )
-from sentinel.engine.settle import doubt_everything, want_cancels, watch_orders
 from sentinel.native import INNER, JIT
 from sentinel.units import E8
 from sentinel.wire import NO_SYMBOL, Command, Control, InstrumentField, SignalCode, TradingState

@@ -8,19 +8,17 @@ venue the same parts run on its virtual time.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-import msgspec
 from numpy.typing import NDArray
 
 from sentinel.config import Config, VenueConfig
-from sentinel.engine.readout import trading_state
-from sentinel.errors import ConfigError, ControlError, FeedError, VenueError
+from sentinel.errors import ConfigError, ControlError, VenueError
 from sentinel.host.account_claim import AccountClaim
+from sentinel.host.arm_switch import ArmSwitch
 from sentinel.host.book_watch import BookWatch
 from sentinel.host.cards.attached import AttachedCard
 from sentinel.host.clock import ClockSource, LiveClock
@@ -28,35 +26,32 @@ from sentinel.host.control.desk import ControlDesk
 from sentinel.host.decider import DeciderFactory
 from sentinel.host.engine_host import EngineHost
 from sentinel.host.feeds.chosen import MarketFeed, new_feed
-from sentinel.host.feeds.rest import RestClient
 from sentinel.host.gateway import Gateway
 from sentinel.host.ingress import SOURCE_ORDERS, LiveIngress, LockstepIngress, TimedSink
 from sentinel.host.kill_guard import KillGuard
 from sentinel.host.live import LiveArming, check_mode
-from sentinel.host.lockstep import LockstepClient, VirtualClock
+from sentinel.host.lockstep import VirtualClock
+from sentinel.host.order_session import open_session
 from sentinel.host.patrol import Patrol
 from sentinel.host.ports import LockstepLink
 from sentinel.host.reconcile import reconcile
 from sentinel.host.recovery import Recovery
 from sentinel.host.store.audit_position import AuditWatch, RunStart
-from sentinel.host.tuning import busy_poll
 from sentinel.host.venues.chosen import Credentials, new_session
 from sentinel.host.venues.contract import OrderSession
 from sentinel.host.venues.key_files import masked
 from sentinel.host.venues.paths import PathReport
+from sentinel.host.virtual_time import VirtualTime, server_time_ns
+from sentinel.host.wall_time import keep_time
 from sentinel.host.warmup import warm_up
 from sentinel.host.watched import Watched
 from sentinel.units import NS_PER_MS, NS_PER_S
-from sentinel.wire import Command, Control, TradingState
+from sentinel.wire import Command
 
 _log = logging.getLogger(__name__)
 
-TICK_NS = 100 * NS_PER_MS
-#: Between rehearsals of an order, on wall-clock time.
-REHEARSE_S = 0.02
 #: Orders rehearsed before the first: the interpreter specialises code only after several passes.
 _REHEARSALS = 32
-_RETRY_MIN_S, _RETRY_MAX_S = 0.5, 30.0
 
 
 class Daemon:
@@ -102,7 +97,6 @@ class Daemon:
             raise ConfigError("lockstep_url", lockstep_url, "no address", "virtual time is for binance_spot over WebSocket")
         self.config = config
         self.lockstep = bool(lockstep_url)
-        self._lockstep_url = lockstep_url
         self._credentials = credentials
         self._boundary = boundary
         self.host = EngineHost(config, self._dispatch, decider_factory)
@@ -113,6 +107,11 @@ class Daemon:
         # Never behind what the journal has seen: engine time would stand still, and with it every time-out.
         self.clock: VirtualClock | LiveClock = VirtualClock() if lockstep_url else LiveClock(self.host.now_ns)
         self.ingress: LockstepIngress | LiveIngress = (LockstepIngress if self.lockstep else LiveIngress)(self.host.accept)
+        self._virtual: VirtualTime | None = None
+        if isinstance(self.clock, VirtualClock) and isinstance(self.ingress, LockstepIngress):
+            self._virtual = VirtualTime(
+                lockstep_url, self.clock, self.ingress, self._links, self._pending, self._tick, self._end_step
+            )
         self.session: OrderSession | None = None
         self.feed: MarketFeed | None = None
         self.patrol: Patrol | None = None
@@ -132,13 +131,11 @@ class Daemon:
         self.watched = None if self.lockstep else Watched(self, clock_source)
         if self.watched is not None:
             self.desk.watch(self.guard.objection, self.watched.clock_bound_ns, self.watched.alarm_process)
-        self._last_tick_ns = 0
+        limits = self.desk.limits
+        self.arm_switch = ArmSwitch(self.host, self.clock, self.guard, limits, self.arming, self.watched, card)
         self._last_snapshot_ns = 0
-        self._tasks: list[asyncio.Task[Any]] = []
-        self._stop_polling: Callable[[], None] | None = None
         self.finished = False
         self.steps = 0
-        self._arm_again = self._arm_when_ready = False
         self.state_hash = ""
         self.ring_usage: dict[str, int | str] = {}
         #: The addresses orders could take, as known at the end of the run.
@@ -161,15 +158,14 @@ class Daemon:
         """
         try:
             await self._start(stop)
-            if self.lockstep:
-                await self._follow(stop)
+            if self._virtual is not None:
+                await self._follow(self._virtual, stop)
             else:
                 await self._keep_time(stop)
         except Exception:
             self.guard.fail()
             raise
         finally:
-            self._end_tasks()
             await self.close()
 
     async def close(self) -> None:
@@ -234,7 +230,7 @@ class Daemon:
         self.feed = new_feed(self.config.venue, self.config.feed, timed, self.clock, self._credentials, timed.started)
         await self.feed.start(timer=not self.lockstep)
         if self.session is not None:
-            self._arm()
+            self.arm_switch.arm()
 
     async def _virtual_start_ns(self) -> int:
         now_ns = await server_time_ns(self.config)
@@ -248,47 +244,24 @@ class Daemon:
         return now_ns
 
     async def _open_session(self, stop: asyncio.Event) -> None:
-        assert self._credentials is not None
+        venue, credentials = self._orders_at, self._credentials
+        assert credentials is not None
         if not self.lockstep:
-            self._claim = AccountClaim.take(self._orders_at, self._credentials.api_key)
-        wait_s = _RETRY_MIN_S
-        while not stop.is_set():
-            session = new_session(
-                self._orders_at,
-                self.config.feed.symbols,
-                self._credentials,
-                self.clock,
-                self.ingress,
-                SOURCE_ORDERS,
-                self._on_reconnect,
-            )
-            try:
-                await session.connect()
-                load = partial(self._load_account, session)
-                # Again after a reconnect in the middle of it, which nobody else reconciles yet.
-                while not await self.recovery.load(self.recovery.begin(), load):
-                    pass
-            except VenueError as error:
-                await session.close()
-                if session.halted is not None:
-                    names = (self._orders_at.api_key_env, self._orders_at.api_secret_env)
-                    raise ConfigError(
-                        "environment", names, "a key the venue accepts", f"correct the key in {names[0]}: {session.halted}"
-                    ) from None
-                if self.lockstep:
-                    raise
-                _log.warning("order session: %s; trying again in %.1f s", error, wait_s)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), wait_s)
-                wait_s = min(2 * wait_s, _RETRY_MAX_S)
-                continue
-            self.session = session
-            self.gateway.session = session
-            reconciling = self.config.reconcile
-            self.patrol = Patrol(session, self.host, self.ingress, SOURCE_ORDERS, self.clock, reconciling, self.recovery)
-            for _ in range(_REHEARSALS):
-                self.gateway.rehearse()
+            self._claim = AccountClaim.take(venue, credentials.api_key)
+
+        def new() -> OrderSession:
+            symbols = self.config.feed.symbols
+            return new_session(venue, symbols, credentials, self.clock, self.ingress, SOURCE_ORDERS, self._on_reconnect)
+
+        session = await open_session(new, self._load_account, self.recovery, venue, stop, patient=not self.lockstep)
+        if session is None:
             return
+        self.session = session
+        self.gateway.session = session
+        reconciling = self.config.reconcile
+        self.patrol = Patrol(session, self.host, self.ingress, SOURCE_ORDERS, self.clock, reconciling, self.recovery)
+        for _ in range(_REHEARSALS):
+            self.gateway.rehearse()
 
     async def _load_account(self, session: OrderSession) -> None:
         """Instrument filters, read anew after a reconnect, then the venue's truth about orders, fills and balances."""
@@ -306,9 +279,7 @@ class Daemon:
         number = self.recovery.begin()
         if session is None:
             return
-        if self.arming is not None:
-            self.arming.recoveries += 1
-        self._arm_again = self._arm_again or trading_state(host.state) == TradingState.ACTIVE
+        self.arm_switch.interrupt()
         host.control(Command.RECOVERING, self.clock.now_ns())
         self._pass("recovering")
         if not await self.recovery.load(number, partial(self._load_account, session)):
@@ -317,53 +288,7 @@ class Daemon:
             raise VenueError("order connection", "lost", "one that outlives its reconciliation", "wait for the reconnect")
         self._pass("reconciled")
         host.control(Command.RECOVERED, self.clock.now_ns())
-        if self._arm_again:
-            self._arm_again = False
-            self._arm()
-
-    def _arm(self) -> None:
-        """Arm, now or once a reconnect under way is reconciled: not after a kill; live only while an operator's arming holds."""
-        account = self.host.state.glob[0]
-        if self.arming is not None and not self.arming.holds(self.clock.now_ns()):
-            return
-        objection = self.guard.objection()
-        if objection is not None:
-            _log.error("%s: staying HALTED until an operator arms", objection)
-        elif int(account["killed"]):
-            _log.error("the kill switch was tripped before: staying HALTED until an operator arms")
-        elif int(account["trading_state"]) == TradingState.RECOVERING:
-            self._arm_again = True
-        elif self.card is not None and not self.card.ready(self.clock.now_ns()):
-            self._arm_when_ready = True
-        elif self.card is not None and not self.card.arm(self.clock.now_ns()):
-            _log.error("the card gives no permits: staying REDUCE_ONLY, and no order leaves")
-        else:
-            self.host.control(Command.ARM, self.clock.now_ns(), id=int(account["arm_epoch"]) + 1)
-            if trading_state(self.host.state) != TradingState.ACTIVE:
-                _log.error("positions are only reduced, as before, until an operator arms")
-
-    def arm_by_hand(self, actor: int) -> None:
-        """An operator arms, after a kill too. Raises ControlError where something still stands against it."""
-        host, now_ns = self.host, self.clock.now_ns()
-        account = host.state.glob[0]
-        if trading_state(host.state) == TradingState.RECOVERING or not int(account["recovered"]):
-            raise ControlError("trading state", "RECOVERING", "a reconciled session", "wait until it is, then try again")
-        objection = self.guard.objection()
-        if objection is not None:
-            raise objection
-        if self.watched is not None:
-            self.watched.require_alarms()
-        if self.card is not None and not (self.card.ready(now_ns) and self.card.arm(now_ns)):
-            raise ControlError("card", "tripped", "a card that can be armed", "see sentinel card status, then try again")
-        until_ns = 0 if self.arming is None else self.arming.begin(now_ns, self.desk.limits.expires_ns)
-        host.control(
-            Command.ARM, now_ns, id=int(account["arm_epoch"]) + 1, value=int(TradingState.ACTIVE), actor=actor, t2=until_ns
-        )
-        if trading_state(host.state) != TradingState.ACTIVE:
-            if self.arming is not None:
-                self.arming.end()
-            cause = Control(int(account["kill_cause"])).name
-            raise ControlError("kill cause", cause, "a cause that no longer stands", "remove it, then arm again")
+        self.arm_switch.resume()
 
     def _links(self) -> Iterable[LockstepLink]:
         links: list[LockstepLink] = list(self.feed.connections) if self.feed is not None else []
@@ -374,27 +299,14 @@ class Daemon:
         session = self.session.pending_requests if self.session is not None else 0
         return feed + session + (self.patrol.pending_requests if self.patrol is not None else 0)
 
-    async def _follow(self, stop: asyncio.Event) -> None:
-        assert isinstance(self.ingress, LockstepIngress)
-        client = LockstepClient(self._lockstep_url, self._links, self._pending, self._on_step, self.ingress.hold)
-        while self._pending() > 0:
-            await asyncio.sleep(0)
-        self.ingress.hold()
+    async def _follow(self, time: VirtualTime, stop: asyncio.Event) -> None:
         try:
-            self.finished = await client.run(stop)
+            self.finished = await time.follow(stop)
         finally:
-            self.steps = client.steps
+            self.steps = time.steps
 
-    def _on_step(self, now_ns: int) -> None:
-        """One step of virtual time: ticks first, then what arrived, then what is due."""
-        assert isinstance(self.clock, VirtualClock)
-        assert isinstance(self.ingress, LockstepIngress)
-        due = self._last_tick_ns // TICK_NS * TICK_NS + TICK_NS if self._last_tick_ns else now_ns // TICK_NS * TICK_NS
-        for tick_ns in range(due, now_ns + 1, TICK_NS):
-            self.clock.advance(tick_ns)
-            self._tick(tick_ns)
-        self.clock.advance(now_ns)
-        self.ingress.release(now_ns)
+    def _end_step(self) -> None:
+        """In virtual time: what has arrived is in the engine; now what is due."""
         if self.feed is not None:
             self.feed.tick()
         self._pass("stepped")
@@ -404,31 +316,11 @@ class Daemon:
             self._boundary(boundary)
 
     async def _keep_time(self, stop: asyncio.Event) -> None:
-        loop = asyncio.get_running_loop()
-        self._tasks.append(loop.create_task(self._stay_warm()))
-        if self.config.feed.busy_poll:
-            self._stop_polling = busy_poll(loop)
-        while not stop.is_set():
-            self._tick(self.clock.now_ns())
-            if self.guard.must_disconnect:
-                _log.error("kill word: level 4; disconnecting from the venue")
-                return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), TICK_NS / NS_PER_S)
-
-    async def _stay_warm(self) -> None:
-        while True:
-            await asyncio.sleep(REHEARSE_S)
-            self.gateway.rehearse()
-
-    def _end_tasks(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        if self._stop_polling is not None:
-            self._stop_polling()
+        polls = self.config.feed.busy_poll
+        if not await keep_time(self.clock, self._tick, self.gateway.rehearse, polls, stop, lambda: self.guard.must_disconnect):
+            _log.error("kill word: level 4; disconnecting from the venue")
 
     def _tick(self, now_ns: int) -> None:
-        self._last_tick_ns = now_ns
         if self.arming is not None:
             # A file taken in since may end before the one it was armed under.
             self.arming.end_by(self.desk.limits.expires_ns)
@@ -440,7 +332,7 @@ class Daemon:
         if self.audit is not None:
             self.host.hold_for_audit(self.audit.look(self.host.journal.next_sequence - 1))
         if self.card is not None:
-            self._tend_card(self.card, now_ns)
+            self.arm_switch.tend_card(self.card, now_ns)
         if self.watched is not None:
             self.watched.tick(now_ns)
         if self.patrol is not None:
@@ -456,23 +348,3 @@ class Daemon:
 
     def _card_lost(self) -> bool:
         return self.card is not None and self.card.permits_lost
-
-    def _tend_card(self, card: AttachedCard, now_ns: int) -> None:
-        card.tick(now_ns)
-        if self._arm_when_ready and trading_state(self.host.state) == TradingState.REDUCE_ONLY and card.ready(now_ns):
-            self._arm_when_ready = False
-            self._arm()
-        if card.permits_lost and trading_state(self.host.state) == TradingState.ACTIVE:
-            # The engine proposes no new exposure for orders that nobody would permit.
-            epoch = int(self.host.state.glob["arm_epoch"][0]) + 1
-            self.host.control(Command.ARM, now_ns, id=epoch, value=int(TradingState.REDUCE_ONLY))
-
-
-async def server_time_ns(config: Config) -> int:
-    """The venue's clock, ns. Raises FeedError when it cannot be read."""
-    client = RestClient(config.venue.rest_url, LiveClock())
-    response = await client.get("/api/v3/time")
-    try:
-        return int(msgspec.json.decode(response.body)["serverTime"]) * NS_PER_MS
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
-        raise FeedError("/api/v3/time", response.body[:80], '{"serverTime": ms}', "check venue.rest_url") from None

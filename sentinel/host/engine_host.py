@@ -19,25 +19,24 @@ from numpy.typing import NDArray
 from sentinel.config import Config
 from sentinel.engine.layout import GLOBAL
 from sentinel.engine.readout import counters
-from sentinel.engine.state import EngineSpec, EngineState, configure, load_state_arrays, new_effects, new_state, state_arrays
+from sentinel.engine.state import EngineSpec, EngineState, new_effects, new_state, state_arrays
 from sentinel.engine.state_hash import state_hash
 from sentinel.errors import JournalError, RingError
+from sentinel.host.control_record import control_record
 from sentinel.host.decider import DeciderFactory, Deciders, need_factory
 from sentinel.host.kill_word import LATCH_NAME, KillLevel, KillState, KillTrigger, KillWordReader
 from sentinel.host.latency import new_latency_table
-from sentinel.host.replay import JournalReplay
 from sentinel.host.ring import MIN_SLOTS, Ring
+from sentinel.host.state_recovery import recover_state, refuse_other_symbols
 from sentinel.host.store.epoch import bump_epoch
-from sentinel.host.store.frames import CURSOR_END, CURSOR_WORD, FRAME_WORDS, append_frames
 from sentinel.host.store.journal import Journal
-from sentinel.host.store.journal_reader import journal_symbols
 from sentinel.host.store.run_files import save_run_files
-from sentinel.host.store.snapshot import load_latest_snapshot, save_snapshot
-from sentinel.host.store.spare_frames import SpareFrames
+from sentinel.host.store.snapshot import save_snapshot
+from sentinel.host.store.spilling_journal import SpillingJournal
 from sentinel.host.turn import RESERVED_FRAMES, bind_frame, turn
 from sentinel.model.artifact import load_model
 from sentinel.units import NS_PER_S
-from sentinel.wire import CONTROL_EVENT, NO_SYMBOL, Command, Control, FrameType, Kind, TradingState, empty_slots
+from sentinel.wire import Command, Control, Kind, TradingState
 
 _log = logging.getLogger(__name__)
 
@@ -56,16 +55,6 @@ def account_words(state: EngineState) -> memoryview:
     return state.glob.view(np.int64).data
 
 
-def control_record(command: Command, t: int, **fields: int) -> NDArray[Any]:
-    """One ControlEvent as int64[1, 8]; ``fields`` are columns of wire.CONTROL_EVENT."""
-    slots = empty_slots(1)
-    record = slots.view(CONTROL_EVENT)[0, 0]
-    record["kind"], record["command"], record["t"], record["symbol"] = Kind.CONTROL, command, t, NO_SYMBOL
-    for name, value in fields.items():
-        record[name] = value
-    return slots
-
-
 class EngineHost:
     """Owns one engine and everything it needs to survive its process.
 
@@ -77,7 +66,7 @@ class EngineHost:
 
     ``state`` is the engine's; read it, never write it. ``decider_words`` int64[4] is what its step calls. ``epoch`` is this
     start's, already durable.
-    ``journal_faults`` counts how often the disk stopped taking the journal; ``frames_in_memory`` says how much waits for it.
+    ``spilling`` says how often the disk stopped taking the journal, and how much waits for it.
     ``audit_late``: orders wait for the audit trail.
     ``kill_word`` is obeyed before each turn and each order; ``kills_obeyed`` counts the words that killed, ``kill_seen_ns``
     is CLOCK_MONOTONIC at which the one that stands was seen, 0 while it is open.
@@ -107,15 +96,13 @@ class EngineHost:
         self._pumping = False
         self._closed = False
         self._control_seq = 0
-        self._spare: SpareFrames | None = None
         self._retry_ns = self._service_ns = 0
-        self.journal_faults = 0
         self.audit_late = False
         self.kills_obeyed = self.kill_seen_ns = self._level_obeyed = 0
         self._store_thread = ThreadPoolExecutor(1, "store")
         self._store_job: Future[None] | None = None
 
-        self._refuse_other_symbols()
+        refuse_other_symbols(self.directory, config.feed.symbols)
         save_run_files(self.directory, config, self.artifact)
         self.journal = Journal.open(
             self.directory,
@@ -124,8 +111,10 @@ class EngineHost:
             symbols=config.feed.symbols,
             segment_bytes=config.store.segment_mib << 20,
         )
+        self.spilling = SpillingJournal(self.journal, RESERVED_FRAMES, self._tell_fault)
+        self._frames = self.spilling.frames
         try:
-            self.replayed = self._recover()
+            self.replayed = recover_state(self.directory, self.journal, self.state, self.spec, config.digest(), self.artifact.crc)
             # After recovery: the replay had bound the frame to buffers of its own.
             self._bind(self.ring)
             required = config.killswitch.enabled or (config.killswitch_directory / LATCH_NAME).exists()
@@ -137,47 +126,6 @@ class EngineHost:
         except BaseException:
             self.journal.close()
             raise
-
-    def _refuse_other_symbols(self) -> None:
-        # Positions and orders are kept by symbol index: under another table they would be another coin's.
-        begun_with = journal_symbols(self.directory)
-        if begun_with is not None and begun_with != tuple(self.config.feed.symbols):
-            raise JournalError(
-                "feed.symbols",
-                self.config.feed.symbols,
-                f"{list(begun_with)}, those of the journal in {self.directory}",
-                "use a new store.directory for other symbols once no order is open",
-            )
-
-    def _recover(self) -> int:
-        """State after the last journaled input. Returns the number of inputs replayed."""
-        snapshot = load_latest_snapshot(self.directory)
-        replay = JournalReplay(self.directory, self.state)
-        start, settings = 0, None
-        if snapshot is not None and snapshot.sequence < self.journal.next_sequence:
-            try:
-                load_state_arrays(self.state, snapshot.arrays)
-            except JournalError as error:
-                _log.warning("%s: recovering from the journal alone", error)
-            else:
-                start = snapshot.sequence + 1
-                settings = snapshot.meta.get("config_digest", ""), snapshot.meta.get("model_crc", 0)
-        if start < self.journal.next_sequence > 1:
-            replay.run(start, settings)
-            settings = replay.settings
-        if replay.mismatched_effects:
-            raise JournalError(
-                "journal effects",
-                replay.mismatched_effects,
-                "the effects this engine produces from the journaled inputs",
-                "start the version that wrote the journal, or use a new store.directory once no order is open",
-            )
-        # What the killed process had decided but not yet journaled: journaled now, so that every replay agrees.
-        self.journal.append(FrameType.EFFECT, replay.unrecorded)
-        if settings != (self.config.digest(), self.artifact.crc):
-            # Changed settings begin a new segment, where a replay takes them over too.
-            configure(self.state, self.spec)
-        return replay.inputs
 
     def permits(self, arm_epoch: int, reduce_only: bool) -> bool:
         """Whether an order decided under ``arm_epoch`` may leave now: nothing since has disarmed, killed or halted.
@@ -216,8 +164,8 @@ class EngineHost:
         self._level_obeyed = int(state.level)
         self.kills_obeyed += 1
         _log.error("kill word: level %d, %s; no new order leaves", state.level, state.trigger.name)
-        if not self._has_room():
-            self._make_room()
+        if not self.spilling.has_room():
+            self.spilling.make_room()
         fields = {"value": int(Control.OPERATOR), "value2": int(state.trigger), "id": state.generation}
         self._step_ahead(Command.KILL, self.now_ns, version=int(state.level), **fields)
 
@@ -251,15 +199,7 @@ class EngineHost:
 
     def note(self, records: NDArray[Any]) -> None:
         """Journal int64[n, 8] for the audit trail alone: the engine does not see it, a replay passes over it."""
-        if self._spare is None:
-            try:
-                self.journal.append(FrameType.NOTE, records)
-                return
-            except JournalError as error:
-                self._lose_journal(error)
-        words, cursor = self._frames()
-        if append_frames(words, cursor, int(FrameType.NOTE), records, -1, 0, len(records)) < len(records):
-            _log.error("journal: memory is full too; who asked for what is lost")
+        self.spilling.note(records)
 
     def pump(self) -> None:
         """Turn until the ring is empty and every effect is dispatched."""
@@ -275,10 +215,10 @@ class EngineHost:
                     self._effects.cursor[0] = 0
                     self.on_effects(batch, ready_ns)
                 # With room left what remains is the first half of a two-slot record: it waits for its second.
-                elif left == 0 or self._has_room():
+                elif left == 0 or self.spilling.has_room():
                     return
                 else:
-                    self._make_room()
+                    self.spilling.make_room()
         finally:
             self._pumping = False
 
@@ -299,49 +239,9 @@ class EngineHost:
             self.latency,
         )
 
-    def _frames(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        if self._spare is not None:
-            return self._spare.words, self._spare.cursor
-        return self.journal.words, self.journal.cursor
-
-    def _has_room(self) -> bool:
-        _, cursor = self._frames()
-        return int(cursor[CURSOR_WORD]) + RESERVED_FRAMES * FRAME_WORDS <= int(cursor[CURSOR_END])
-
-    def _make_room(self) -> None:
-        """Rotate the journal. On a full disk keep frames in memory and tell the engine: no journal, no new order."""
-        if self._spare is None:
-            try:
-                self.journal.rotate()
-            except JournalError as error:
-                self._lose_journal(error)
-        elif not self._restore_journal():
-            if not self._spare.lost:
-                _log.error("journal: memory is full too; records are lost and no new order leaves until a restart")
-            self._spare.drop()
-
-    def _lose_journal(self, error: BaseException) -> None:
-        _log.error("journal: %s; new orders stop, cancels go on", error)
-        if self._spare is not None:
-            return
-        self.journal_faults += 1
-        self._spare = SpareFrames(self.journal.next_sequence)
-        self._step_ahead(Command.JOURNAL_FAULT, self.now_ns, value=1)
-
-    def _restore_journal(self) -> bool:
-        """Try to get what is in memory onto the disk. Whether the journal is whole again."""
-        if self._spare is None or self._spare.lost:
-            return self._spare is None
-        try:
-            self._spare.hand_over(self.journal)
-            if self.journal.free_frames < RESERVED_FRAMES:
-                self.journal.rotate()
-        except JournalError:
-            return False
-        self._spare = None
-        _log.warning("journal: on the disk again, nothing is missing; orders may leave")
-        self._step_ahead(Command.JOURNAL_FAULT, self.now_ns, value=_AUDIT_LATE if self.audit_late else 0)
-        return True
+    def _tell_fault(self, stands: bool) -> None:
+        value = 1 if stands else _AUDIT_LATE if self.audit_late else 0
+        self._step_ahead(Command.JOURNAL_FAULT, self.now_ns, value=value)
 
     def hold_for_audit(self, late: bool) -> None:
         """Stop new orders while the audit trail is behind the journal, as they stop without a journal; cancels go on."""
@@ -349,7 +249,7 @@ class EngineHost:
             return
         self.audit_late = late
         _log.warning("audit trail: %s", "behind; new orders stop, cancels go on" if late else "caught up; orders may leave")
-        if self._spare is None:
+        if self.spilling.on_disk:
             self.control(Command.JOURNAL_FAULT, self.now_ns, value=_AUDIT_LATE if late else 0)
 
     def _step_ahead(self, command: Command, t: int, **fields: int) -> None:
@@ -362,16 +262,6 @@ class EngineHost:
         finally:
             self._bind(self.ring)
 
-    @property
-    def frames_in_memory(self) -> int:
-        """Journal frames the disk has not taken yet; 0 while all is well."""
-        return 0 if self._spare is None else len(self._spare)
-
-    @property
-    def journal_lost(self) -> bool:
-        """Whether frames were lost for good, disk and memory being full: orders stay stopped until a restart."""
-        return self._spare is not None and self._spare.lost
-
     def tend_journal(self, now_ns: int) -> None:
         """Call it regularly: keeps the journal's writer from ever waiting, and gets out of memory back onto the disk.
 
@@ -379,7 +269,7 @@ class EngineHost:
         """
         if self._store_job is not None and self._store_job.done():
             self.finish_store_job()
-        if self._spare is None:
+        if self.spilling.on_disk:
             self.journal.prefault()
             if self._store_job is None and self.journal.wants_service and now_ns >= self._service_ns:
                 # Not at every tick: on a full disk each attempt takes what little is left, for a moment.
@@ -387,14 +277,14 @@ class EngineHost:
                 self._store_job = self._store_thread.submit(self.journal.service)
         elif now_ns >= self._retry_ns:
             self._retry_ns = now_ns + _RETRY_NS
-            self._restore_journal()
+            self.spilling.restore()
 
     def snapshot(self) -> None:
         """Save the state as of the last journaled frame, written by another thread from a copy.
 
         Skipped while the last one is still being written. A full disk is logged: the journal alone recovers too.
         """
-        if self._spare is None and self._store_job is None:
+        if self.spilling.on_disk and self._store_job is None:
             arrays = {name: array.copy() for name, array in state_arrays(self.state).items()}
             self._store_job = self._store_thread.submit(self._write_snapshot, self.journal.next_sequence - 1, arrays)
 
@@ -405,7 +295,7 @@ class EngineHost:
         job, self._store_job = self._store_job, None
         error = job.exception()
         if error is not None:
-            self._lose_journal(error)
+            self.spilling.lose(error)
 
     def _write_snapshot(self, sequence: int, arrays: dict[str, NDArray[Any]]) -> None:
         self.journal.sync()
@@ -437,11 +327,11 @@ class EngineHost:
         if self._closed:
             return
         self._closed = True
-        if self._spare is not None and not self._restore_journal():
-            _log.error("journal: %d records never reached the disk", len(self._spare))
+        if not self.spilling.on_disk and not self.spilling.restore():
+            _log.error("journal: %d records never reached the disk", self.spilling.waiting)
         self.finish_store_job()
         self._store_thread.shutdown()
-        if self._spare is None:
+        if self.spilling.on_disk:
             try:
                 self._write_snapshot(self.journal.next_sequence - 1, state_arrays(self.state))
             except JournalError as error:

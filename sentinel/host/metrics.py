@@ -18,6 +18,7 @@ from sentinel.host.latency import Stage, summarize
 from sentinel.host.patrol import Patrol
 from sentinel.host.ports import Clock
 from sentinel.host.store.audit_position import AuditWatch
+from sentinel.host.store.spilling_journal import SpillingJournal
 from sentinel.units import E8, NS_PER_MS, NS_PER_S, NS_PER_US
 from sentinel.wire import Control, OrderState
 
@@ -41,7 +42,7 @@ class EngineHost(Protocol):
     def latency(self) -> NDArray[np.int64]: ...
 
     @property
-    def frames_in_memory(self) -> int: ...
+    def spilling(self) -> SpillingJournal: ...
 
 
 class Measured(Protocol):
@@ -106,7 +107,7 @@ class MetricsReader:
             "card_failed": None if daemon.card is None else int(bool(daemon.card.health.trouble or daemon.card.permits_lost)),
             "mismatches": self._mismatches(state),
             "killed": int(killed),
-            "journal_frames_waiting": daemon.host.frames_in_memory,
+            "journal_frames_waiting": daemon.host.spilling.waiting,
         }
 
     def _sample(self) -> _Sample:

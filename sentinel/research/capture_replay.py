@@ -19,8 +19,8 @@ from sentinel.engine.state import EngineSpec, new_effects, new_state
 from sentinel.engine.state_hash import state_hash
 from sentinel.engine.step import step_many
 from sentinel.errors import CaptureError
+from sentinel.host.control_record import control_record
 from sentinel.host.decider import DeciderFactory, Deciders
-from sentinel.host.engine_host import control_record
 from sentinel.host.feeds.capture_feed import CaptureFeed, scan_capture
 from sentinel.model.artifact import load_model
 from sentinel.units import NS_PER_MS

@@ -299,7 +299,7 @@ def _outcome(scene: Scene) -> Outcome:
         unknown_orders=int(state.glob["unknown_orders"][0]),
         now_ns=int(state.glob["now"][0]),
         books_given_up=daemon.book_watch.found,
-        journal_faults=daemon.host.journal_faults,
+        journal_faults=daemon.host.spilling.faults,
         places=scene.places,
         rejects=scene.rejects,
         halted=scene.halted,

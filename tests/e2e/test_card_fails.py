@@ -53,7 +53,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     def prepare(scene: Scene) -> None:
         def stop() -> None:
             scene.daemon.gateway.card = lambda *order: False
-            scene.daemon.card = _NoPermits()  # type: ignore[assignment]
+            scene.daemon.card = scene.daemon.arm_switch.card = _NoPermits()  # type: ignore[assignment]
 
         scene.at(FAULT_S, stop)
 

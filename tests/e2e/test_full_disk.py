@@ -62,7 +62,7 @@ def _while_full(scene: Scene, disk: Disk, free_at: float | None) -> list[float]:
     seconds: list[float] = []
 
     def watch() -> None:
-        if scene.daemon.host.frames_in_memory:
+        if scene.daemon.host.spilling.waiting:
             seconds.append(scene.seconds)
 
     def shorten() -> None:

@@ -167,7 +167,7 @@ def _scenario(directory: Path, pull: Callable[[Scene, Beside], None] | None, ris
         assert objection is not None
         assert objection.field == "kill word"
         with pytest.raises(ControlError, match="kill word"):
-            scene.daemon.arm_by_hand(7)
+            scene.daemon.arm_switch.arm_by_hand(7)
         (store / KILL_FILE_NAME).unlink(missing_ok=True)
         for second in (None, ALICE, Person("bob", ALICE.uid)):
             with pytest.raises(ControlError, match="second person"):
@@ -255,7 +255,7 @@ def test_the_cards_virtual_switch_trips_the_card_and_by_it_kills_for_good(tmp_pa
         scene.daemon.guard.tick(scene.daemon.clock.now_ns())
         # The switch is still on: no operator's word arms that card.
         with pytest.raises(ControlError, match="card"):
-            scene.daemon.arm_by_hand(7)
+            scene.daemon.arm_switch.arm_by_hand(7)
         ended.append(scene.seconds)
 
     with DeciderChoice("rtl", Console(quiet=True), "rtl") as choice:

@@ -241,7 +241,7 @@ def test_a_live_arming_that_runs_out_during_a_reconnect_is_not_taken_up_again(
         assert _state(daemon) == TradingState.HALTED
         for time_is_over, then in ((False, TradingState.ACTIVE), (True, TradingState.REDUCE_ONLY)):
             if not daemon.arming.until_ns:
-                daemon.arm_by_hand(actor=0)
+                daemon.arm_switch.arm_by_hand(actor=0)
             assert _state(daemon) == TradingState.ACTIVE
             reconciling.may_end.clear()
             task = asyncio.ensure_future(daemon._on_reconnect())
@@ -271,51 +271,3 @@ def test_a_live_run_that_no_operator_can_reach_stays_disarmed(
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
     assert "no operator can reach this daemon" in caplog.text
-
-
-@pytest.mark.parametrize("busy", [True, False])
-def test_daemon_polls_busily_only_where_the_feed_is_set_to_and_ends_it_when_it_stops(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: bool
-) -> None:
-    polling: list[str] = []
-
-    def busy_poll(loop: asyncio.AbstractEventLoop) -> Any:
-        polling.append("started")
-        return lambda: polling.append("ended")
-
-    async def main() -> None:
-        config = plain_config(tmp_path)
-        config = config.model_copy(update={"feed": config.feed.model_copy(update={"busy_poll": busy})})
-        daemon = Daemon(config)
-        stop = asyncio.Event()
-        running = asyncio.create_task(daemon.run(stop))
-        while not daemon._tasks:
-            await asyncio.sleep(0.01)
-        stop.set()
-        await running
-
-    monkeypatch.setattr(daemon_module, "new_feed", Feed)
-    monkeypatch.setattr(daemon_module, "busy_poll", busy_poll)
-    asyncio.run(main())
-    assert polling == (["started", "ended"] if busy else [])
-
-
-def test_orders_are_rehearsed_between_ticks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rehearsed: list[int] = []
-
-    async def main() -> None:
-        daemon = Daemon(plain_config(tmp_path))
-        monkeypatch.setattr(daemon, "_tick", lambda now_ns: None)
-        monkeypatch.setattr(daemon.gateway, "rehearse", lambda: rehearsed.append(1))
-        stop = asyncio.Event()
-        running = asyncio.create_task(daemon.run(stop))
-        while len(rehearsed) < 3:
-            await asyncio.sleep(0.01)
-        stop.set()
-        await running
-        done = len(rehearsed)
-        await asyncio.sleep(5 * daemon_module.REHEARSE_S)
-        assert len(rehearsed) == done
-
-    monkeypatch.setattr(daemon_module, "new_feed", Feed)
-    asyncio.run(asyncio.wait_for(main(), 60))

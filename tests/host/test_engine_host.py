@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from sentinel.config import Config, parse_config
 from sentinel.errors import JournalError
-from sentinel.host import engine_host
 from sentinel.host.engine_host import EngineHost
+from sentinel.host.store import spilling_journal
 from sentinel.host.store.journal import Journal
 from sentinel.host.store.journal_reader import frame_slots, read_segments
 from sentinel.host.store.segment import list_segments
 from sentinel.host.store.snapshot import save_snapshot
 from sentinel.host.store.spare_frames import SpareFrames
+from sentinel.host.turn import RESERVED_FRAMES
 from sentinel.research.run_data import ReplayedRun
 from sentinel.units import NS_PER_S
 from sentinel.wire import Command, FrameType, Kind, OrderEventKind, Side, empty_slots, record_views
@@ -83,7 +84,7 @@ def _fault(host: EngineHost) -> int:
 
 def _fill_segment(host: EngineHost, first: int = 1) -> int:
     """Feed trades until the segment has no room for another record; returns the next trade's number."""
-    while host.journal.free_frames >= engine_host.RESERVED_FRAMES:
+    while host.journal.free_frames >= RESERVED_FRAMES:
         host.accept(_trades(first, 1))
         first += 1
     return first
@@ -95,11 +96,11 @@ def test_the_engine_knows_of_a_full_disk_before_it_steps_what_already_waits(tmp_
     disk.full = True
     host.accept(_trades(number, 300))
     assert _fault(host) == 1
-    assert host.journal_faults == 1
-    assert host.frames_in_memory == 301
+    assert host.spilling.faults == 1
+    assert host.spilling.waiting == 301
     disk.full = False
     host.tend_journal(T0)
-    assert (_fault(host), host.frames_in_memory) == (0, 0)
+    assert (_fault(host), host.spilling.waiting) == (0, 0)
     expected = host.state_hash()
     host.close()
     sequence = [
@@ -119,7 +120,7 @@ def test_attempts_to_leave_memory_are_five_seconds_apart_and_a_disk_that_fills_a
     number = _fill_segment(host)
     disk.full = True
     host.accept(_trades(number, 20_000))
-    waiting = host.frames_in_memory
+    waiting = host.spilling.waiting
     assert waiting == 20_001
     host.tend_journal(T0)
     # The first segment can be made, the second not: 20,001 frames take two.
@@ -133,15 +134,15 @@ def test_attempts_to_leave_memory_are_five_seconds_apart_and_a_disk_that_fills_a
 
     monkeypatch.setattr(Journal, "rotate", once)
     host.tend_journal(T0 + 4 * NS_PER_S)
-    assert (host.frames_in_memory, made) == (waiting, [])
+    assert (host.spilling.waiting, made) == (waiting, [])
     host.tend_journal(T0 + 5 * NS_PER_S)
-    assert 0 < host.frames_in_memory < waiting
+    assert 0 < host.spilling.waiting < waiting
     assert _fault(host) == 1
     monkeypatch.setattr(Journal, "rotate", create)
     disk.full = False
     host.accept(_trades(number + 20_000, 10))
     host.tend_journal(T0 + 10 * NS_PER_S)
-    assert (_fault(host), host.frames_in_memory, host.journal_lost) == (0, 0, False)
+    assert (_fault(host), host.spilling.waiting, host.spilling.lost) == (0, 0, False)
     expected = host.state_hash()
     host.close()
     assert ReplayedRun(tmp_path).state_hash == expected
@@ -156,7 +157,7 @@ def test_orders_are_held_until_both_the_disk_and_the_audit_trail_are_well_again(
     host.accept(_trades(number, 300))
     disk.full = False
     host.tend_journal(T0)
-    assert (host.frames_in_memory, _fault(host)) == (0, 1)
+    assert (host.spilling.waiting, _fault(host)) == (0, 1)
     host.hold_for_audit(False)
     assert _fault(host) == 0
     number = _fill_segment(host, number + 300)
@@ -188,13 +189,13 @@ def test_a_trail_that_stays_late_is_told_to_the_engine_once(tmp_path: Path) -> N
 def test_when_memory_is_full_too_orders_stay_stopped_until_a_restart(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(engine_host, "SpareFrames", lambda sequence: SpareFrames(sequence, 200))
+    monkeypatch.setattr(spilling_journal, "SpareFrames", lambda sequence: SpareFrames(sequence, 200))
     host = _host(tmp_path)
     number = _fill_segment(host)
     before = host.state_hash()
     disk.full = True
     host.accept(_trades(number, 1000))
-    assert host.journal_lost
+    assert host.spilling.lost
     assert int(host.state.counters["trades"][0]) == number + 999
     disk.full = False
     host.tend_journal(T0 + 60 * NS_PER_S)
@@ -218,8 +219,8 @@ def test_a_fault_that_was_journaled_does_not_outlive_its_process(
     disk.full = True
     host.accept(_trades(number, 50))
     disk.full = False
-    assert host._spare is not None
-    host._spare.hand_over(host.journal)
+    assert host.spilling._spare is not None
+    host.spilling._spare.hand_over(host.journal)
     host.journal.close()
     again = _host(tmp_path)
     assert int(again.state.counters["trades"][0]) == number + 49
@@ -253,11 +254,11 @@ def test_a_second_failure_while_frames_are_in_memory_loses_none_of_them(tmp_path
     host.snapshot()
     disk.full = True
     host.accept(_trades(number, 100))
-    waiting = host.frames_in_memory
+    waiting = host.spilling.waiting
     assert waiting == 101
     host.finish_store_job()
-    assert host.frames_in_memory == waiting
-    assert host.journal_faults == 1
+    assert host.spilling.waiting == waiting
+    assert host.spilling.faults == 1
     assert _fault(host) == 1
     host.close()
 

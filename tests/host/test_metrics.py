@@ -32,7 +32,7 @@ class Watched:
         self.card: Any = None
         self.audit: Any = None
         self.latency = new_latency_table()
-        self.frames_in_memory = 0
+        self.spilling = SimpleNamespace(waiting=0)
         self.world.state.symbols["bbo_t"][0] = START_NS
         self.reader = MetricsReader(self, lambda: self.monotonic_ns)
 
@@ -191,6 +191,6 @@ def test_a_card_counts_once_it_is_in_trouble_or_permits_nothing(watched: Watched
 def test_the_trails_backlog_and_the_journals_waiting_frames_are_passed_on(watched: Watched) -> None:
     assert watched.read()["audit_backlog_ms"] is None
     watched.audit = SimpleNamespace(backlog_ns=1_234 * NS_PER_MS, late=True)
-    watched.frames_in_memory = 8
+    watched.spilling.waiting = 8
     found = watched.read()
     assert (found["audit_backlog_ms"], found["audit_late"], found["journal_frames_waiting"]) == (1_234, 1, 8)

@@ -177,9 +177,9 @@ def test_nobody_arms_by_hand_while_the_required_alarm_process_is_silent(tmp_path
     _armed(daemon)
     daemon.host.control(Command.KILL, daemon.clock.now_ns(), value=int(Control.OPERATOR))
     with pytest.raises(ControlError, match="alarm process"):
-        daemon.arm_by_hand(1)
+        daemon.arm_switch.arm_by_hand(1)
     Heartbeat(tmp_path).beat(daemon.host.epoch)
-    daemon.arm_by_hand(1)
+    daemon.arm_switch.arm_by_hand(1)
     assert _state(daemon) == TradingState.ACTIVE
     daemon.host.close()
 
@@ -196,7 +196,7 @@ def test_a_planned_stop_is_told_as_one_and_new_exposure_ends_all_the_same(
     assert daemon.watched.alarm_process() == "watching"
     beat.stop()
     with pytest.raises(ControlError, match="stopped in order"):
-        daemon.arm_by_hand(1)
+        daemon.arm_switch.arm_by_hand(1)
     later(5.1)
     _tick(daemon)
     assert _state(daemon) == TradingState.REDUCE_ONLY

@@ -9,11 +9,11 @@ from numba import njit
 from sentinel.engine.day import roll_day
 from sentinel.engine.emit import emit_signal
 from sentinel.engine.frame import counters, glob, params, symbol
+from sentinel.engine.order_watch import want_cancels, watch_orders
 from sentinel.engine.portfolio import equity, profit
 from sentinel.engine.risk.approval import forget_approvals
 from sentinel.engine.risk.exposure import drawdown, hard_daily_loss, loss_reaches, loss_velocity, note_profit
 from sentinel.engine.risk.rates import trades_per_minute, venue_errors
-from sentinel.engine.settle import want_cancels, watch_orders
 from sentinel.native import INNER, JIT
 from sentinel.wire import NO_SYMBOL, Control, SignalCode, TradingState
 

@@ -5,7 +5,7 @@ To add one: give it a StrategyId, write a module with ``on_decision``, ``on_advi
 A strategy reads the state through the frame ``f``, keeps its own fields in the symbol's record, sets ``watch``
 on symbols whose market it wants to see, and appends to the proposals (at most 16 a step). It places nothing
 itself: the gate turns each proposal into an intent or a RISK_REJECT. A proposal with ``t_rest_end`` (engine time, ns) rests
-in the book until then, or until ``settle.cancel_resting``. All of it is compiled code on integers.
+in the book until then, or until ``order_watch.cancel_resting``. All of it is compiled code on integers.
 """
 
 from __future__ import annotations

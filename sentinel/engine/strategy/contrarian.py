@@ -17,24 +17,25 @@ import numpy as np
 from numba import njit
 
 from sentinel.engine.emit import emit_advice_request, emit_signal, scaled_e8
-from sentinel.engine.frame import counters, decision, glob, order, params, proposal, reference_price, symbol, vector_start
-from sentinel.engine.layout import MAX_PROPOSALS, Market, Setup, StrategyId
-from sentinel.engine.portfolio import write_off
-from sentinel.engine.settle import cancel_resting
+from sentinel.engine.frame import counters, decision, glob, order, params, reference_price, symbol, vector_start
+from sentinel.engine.layout import Market, Setup
 from sentinel.engine.strategy.alarm import raises_alarm, stays_open
 from sentinel.engine.strategy.decision import push_direction, read_decision
+from sentinel.engine.strategy.exits import look_for_exit, nothing_left, settle_rest
+from sentinel.engine.strategy.proposals import propose
+from sentinel.engine.strategy.setups import end_setup, refuse, watch
 from sentinel.engine.strategy.sizing import (
-    exit_slice,
     has_filters,
     has_quote,
+    mark_price,
     resting_price,
     size_for_margin,
     taking_price,
     tradable_qty,
 )
 from sentinel.native import INNER, JIT
-from sentinel.units import BPS, E8, NS_PER_S, mul_div_wide_nb, notional_nb, notional_up_nb, product_less_nb
-from sentinel.wire import Control, OrderState, OrderType, Reason, Refusal, Side, SignalCode, TimeInForce, TradingState
+from sentinel.units import BPS, NS_PER_S, mul_div_wide_nb, notional_up_nb, product_less_nb
+from sentinel.wire import Control, OrderState, Reason, Refusal, Side, SignalCode
 
 #: After this much silence past the deadline the engine stops waiting for an analyst by itself.
 ADVICE_GRACE_NS = NS_PER_S
@@ -74,7 +75,7 @@ def on_decision(f: Any, s: int) -> None:
     y.setup_seq = g.decision_seq
     y.setup_refusals = y.retry_t = y.entry_t = y.exit_reason = y.advice_id = 0
     y.trip_realised = y.trip_fees = 0
-    _watch(g, y, True)
+    watch(g, y, True)
     if g.now < y.news_expiry:
         if p.analyst != 0:
             _ask_analyst(f, s)
@@ -83,13 +84,6 @@ def on_decision(f: Any, s: int) -> None:
         emit_signal(f, SignalCode.NEWS_FALLBACK, s, call.side, 0, 0, 0, y.last_price, call.lead, y.news_sentiment, 0)
     _arm(f, s)
     _look_for_entry(f, s)
-
-
-@njit(**JIT)
-def _watch(g: Any, y: Any, on: bool) -> None:
-    if on != (y.watch != 0):
-        y.watch = 1 if on else 0
-        g.watched += 1 if on else -1
 
 
 @njit(**INNER)
@@ -124,7 +118,7 @@ def on_advice(f: Any, advice_id: int, verdict: int, timed_out: bool) -> None:
             if not timed_out and verdict < 0:
                 c.refusals += 1
                 emit_signal(f, SignalCode.REFUSED, s, y.setup_side, Refusal.ADVICE, 0, 0, y.last_price, 0, verdict, 0)
-                _end(f, y)
+                end_setup(f, y)
             else:
                 _arm(f, s)
                 _look_for_entry(f, s)
@@ -146,35 +140,18 @@ def on_market(f: Any, s: int) -> None:
             _arm(f, s)
         if g.now - y.setup_t >= p.setup_expiry_ns:
             emit_signal(f, SignalCode.SETUP_EXPIRED, s, y.setup_side, 0, 0, 0, y.last_price, 0, y.setup_base, y.setup_extreme)
-            _end(f, y)
+            end_setup(f, y)
         elif y.setup == Setup.ARMED:
             _look_for_entry(f, s)
     elif y.setup == Setup.IN_POSITION:
-        _look_for_exit(f, s)
-
-
-@njit(**INNER)
-def _end(f: Any, y: Any) -> None:
-    """The setup is over; the symbol rests for the cool-down."""
-    g = glob(f)
-    y.setup = Setup.NONE
-    y.cooldown_until = g.now + params(f).cooldown_ns
-    _watch(g, y, False)
-
-
-@njit(**JIT)
-def _mark(g: Any, p: Any, y: Any) -> int:
-    """Last price, moved into the quoted spread where there is a quote: what the position could really be worth."""
-    if not has_quote(g, p, y):
-        return y.last_price
-    return min(max(y.last_price, y.bid), y.ask)
+        look_for_exit(f, s)
 
 
 @njit(**JIT)
 def _entry_reason(g: Any, p: Any, y: Any) -> int:
     if p.entry_immediate != 0:
         return Reason.ENTRY_IMMEDIATE
-    mark = _mark(g, p, y)
+    mark = mark_price(g, p, y)
     sell = y.setup_side == Side.SELL
     move = y.setup_extreme - y.setup_base if sell else y.setup_base - y.setup_extreme
     back = y.setup_extreme - mark if sell else mark - y.setup_extreme
@@ -194,11 +171,11 @@ def _look_for_entry(f: Any, s: int) -> None:
         return
     side = y.setup_side
     if not has_filters(y):
-        _refuse(f, s, Refusal.NOT_TRADING, True)
+        refuse(f, s, Refusal.NOT_TRADING, True)
     elif not has_quote(g, p, y):
-        _refuse(f, s, Refusal.NO_QUOTE, False)
+        refuse(f, s, Refusal.NO_QUOTE, False)
     elif y.live > 0:
-        _refuse(f, s, Refusal.BUSY, False)
+        refuse(f, s, Refusal.BUSY, False)
     else:
         price = resting_price(y, side) if p.entry_rest_ns > 0 else taking_price(y, side, p.slippage_bps)
         edge = y.setup_base - price if side == Side.BUY else price - y.setup_base
@@ -206,7 +183,7 @@ def _look_for_entry(f: Any, s: int) -> None:
             qty = _entry_qty(f, s, side, price)
             if qty > 0:
                 edge_bps = min(mul_div_wide_nb(edge, BPS, price), EDGE_BPS_CAP)
-                _propose(f, s, side, price, qty, reason, 0, y.setup_base, edge_bps)
+                propose(f, s, side, price, qty, reason, 0, y.setup_base, edge_bps)
 
 
 @njit(**INNER)
@@ -218,167 +195,16 @@ def _entry_qty(f: Any, s: int, side: int, price: int) -> int:
     if p.market == Market.SPOT and side == Side.SELL:
         owned = max(y.inventory - y.open_sell, 0)
         if tradable_qty(y, owned, price) == 0:
-            _refuse(f, s, Refusal.NO_INVENTORY, True)
+            refuse(f, s, Refusal.NO_INVENTORY, True)
             return 0
         qty = min(qty, owned)
     qty = tradable_qty(y, qty, price)
     if qty == 0:
-        _refuse(f, s, Refusal.TOO_SMALL, True)
+        refuse(f, s, Refusal.TOO_SMALL, True)
     elif p.market == Market.SPOT and side == Side.BUY and notional_up_nb(price, qty) > g.cash - g.open_notional:
-        _refuse(f, s, Refusal.NO_CASH, True)
+        refuse(f, s, Refusal.NO_CASH, True)
         return 0
     return qty
-
-
-@njit(**INNER)
-def _refuse(f: Any, s: int, refusal: int, final: bool) -> None:
-    """Say once per setup why the strategy does not trade; a final reason ends the setup, another is tried again later."""
-    g, c = glob(f), counters(f)
-    y = symbol(f, s)
-    bit = np.int64(1) << refusal
-    if y.setup_refusals & bit == 0:
-        y.setup_refusals |= bit
-        c.refusals += 1
-        side = y.setup_side
-        emit_signal(f, SignalCode.REFUSED, s, side, refusal, 0, 0, y.last_price, y.setup_margin, y.inventory, 0)
-    y.retry_t = g.now + params(f).exit_retry_ns
-    if final:
-        _end(f, y)
-
-
-@njit(**INNER)
-def _exit_reason(f: Any, y: Any) -> int:
-    g, p = glob(f), params(f)
-    if g.flatten != 0:
-        return Reason.EXIT_KILL
-    worth = notional_nb(_mark(g, p, y), abs(y.position))
-    if y.position > 0:
-        if not product_less_nb(y.cost, BPS - p.stop_loss_bps, worth, BPS):
-            return Reason.EXIT_STOP_LOSS
-        if not product_less_nb(worth, BPS, y.cost, BPS + p.take_profit_bps):
-            return Reason.EXIT_TAKE_PROFIT
-    else:
-        if not product_less_nb(worth, BPS, y.cost, BPS + p.stop_loss_bps):
-            return Reason.EXIT_STOP_LOSS
-        if not product_less_nb(y.cost, max(BPS - p.take_profit_bps, 0), worth, BPS):
-            return Reason.EXIT_TAKE_PROFIT
-    return Reason.EXIT_HORIZON if g.now - y.entry_t >= p.horizon_ns else Reason.NONE
-
-
-@njit(**INNER)
-def _look_for_exit(f: Any, s: int) -> None:
-    g, p = glob(f), params(f)
-    y = symbol(f, s)
-    if g.trading_state < TradingState.REDUCE_ONLY:
-        return
-    if y.live > 0 and (p.entry_rest_ns == 0 or y.position == 0 or y.exit_reason != Reason.NONE):
-        return
-    if y.exit_reason == Reason.NONE:
-        y.exit_reason = _exit_reason(f, y)
-        if y.exit_reason == Reason.NONE:
-            return
-        y.retry_t = 0
-        y.setup_refusals = 0
-        side = Side.SELL if y.position > 0 else Side.BUY
-        emit_signal(f, SignalCode.EXIT, s, side, y.exit_reason, 0, 0, _mark(g, p, y), 0, y.position, y.cost)
-        if y.live > 0:
-            cancel_resting(f, s)
-            return
-    if g.now < y.retry_t:
-        return
-    if not has_filters(y):
-        _refuse(f, s, Refusal.NOT_TRADING, False)
-    elif not has_quote(g, p, y):
-        _refuse(f, s, Refusal.NO_QUOTE, False)
-    else:
-        _propose_exit(f, s)
-
-
-@njit(**INNER)
-def _propose_exit(f: Any, s: int) -> None:
-    g, p = glob(f), params(f)
-    y = symbol(f, s)
-    side = Side.SELL if y.position > 0 else Side.BUY
-    # The collar may have been set narrower than the slippage while running.
-    price = taking_price(y, side, min(p.slippage_bps, min(p.price_collar_bps, y.price_collar_bps)))
-    if price <= 0:
-        return
-    if tradable_qty(y, abs(y.position), price) == 0:
-        _settle_rest(f, s)
-        return
-    qty = tradable_qty(y, exit_slice(p, y, abs(y.position), price), price)
-    if qty == 0:
-        # Our own limits leave nothing to trade: the position stays, and is left once they do.
-        _refuse(f, s, Refusal.TOO_SMALL, False)
-        return
-    if p.market == Market.SPOT:
-        if side == Side.SELL:
-            available, lack = y.inventory - y.open_sell, Refusal.NO_INVENTORY
-        else:
-            available, lack = mul_div_wide_nb(max(g.cash - g.open_notional, 0), E8, price), Refusal.NO_CASH
-        qty = tradable_qty(y, min(qty, max(available, 0)), price)
-        if qty == 0:
-            _refuse(f, s, lack, False)
-            return
-    _propose(f, s, side, price, qty, y.exit_reason, 1, price, 0)
-
-
-@njit(**INNER)
-def _settle_rest(f: Any, s: int) -> None:
-    """Close the round trip: nothing is left of the position, or a rest too small to trade, which is written off."""
-    g, c, p = glob(f), counters(f), params(f)
-    y = symbol(f, s)
-    if y.position != 0:
-        write_off(g, p, y)
-    c.round_trips += 1
-    emit_signal(
-        f,
-        SignalCode.ROUND_TRIP,
-        s,
-        y.setup_side,
-        y.exit_reason,
-        0,
-        0,
-        y.last_price,
-        y.setup_margin,
-        y.trip_realised,
-        y.trip_fees,
-    )
-    y.trip_realised = y.trip_fees = 0
-    _end(f, y)
-
-
-@njit(**INNER)
-def _propose(
-    f: Any, s: int, side: int, price: int, qty: int, reason: int, reduce_only: int, fair_value: int, edge_bps: int
-) -> None:
-    g, c, p = glob(f), counters(f), params(f)
-    if g.proposals == MAX_PROPOSALS:
-        return
-    y = symbol(f, s)
-    # Not twice in one step: the gate has yet to answer.
-    y.retry_t = g.now + p.exit_retry_ns
-    q = proposal(f, g.proposals)
-    g.proposals += 1
-    c.proposals += 1
-    q.symbol = s
-    q.side = side
-    q.price = price
-    q.qty = qty
-    q.order_type = OrderType.LIMIT
-    rests = reduce_only == 0 and p.entry_rest_ns > 0
-    q.tif = TimeInForce.GTC if rests else TimeInForce.IOC
-    q.t_rest_end = g.now + p.entry_rest_ns if rests else 0
-    q.reason = reason
-    q.reduce_only = reduce_only
-    q.strategy = StrategyId.CONTRARIAN
-    q.setup_id = y.setup_id
-    q.t_signal = g.now if reduce_only else y.setup_t
-    q.decision_seq = y.setup_seq
-    q.margin = y.setup_margin
-    q.fair_value = fair_value
-    q.ref_price = y.ask if side == Side.BUY else y.bid
-    q.edge_bps = edge_bps
 
 
 @njit(**INNER)
@@ -397,7 +223,7 @@ def on_rejected(f: Any, s: int, control: int) -> None:
     y = symbol(f, s)
     y.retry_t = glob(f).now + params(f).exit_retry_ns
     if y.setup == Setup.ARMED and not _may_pass(control):
-        _end(f, y)
+        end_setup(f, y)
 
 
 @njit(**JIT)
@@ -430,17 +256,11 @@ def on_order(f: Any, i: int) -> None:
         y.setup = Setup.IN_POSITION
         y.entry_t = g.now
         y.exit_reason = Reason.NONE
-        _watch(g, y, True)
+        watch(g, y, True)
     if o.state <= OrderState.UNKNOWN or y.live > 0:
         return
     if y.setup == Setup.ENTERING:
         y.setup = Setup.ARMED
         y.retry_t = g.now + p.exit_retry_ns
-    elif y.setup == Setup.IN_POSITION and _nothing_left(y):
-        _settle_rest(f, s)
-
-
-@njit(**JIT)
-def _nothing_left(y: Any) -> bool:
-    """The position is flat, or too small for the venue to trade at the last price."""
-    return y.position == 0 or (has_filters(y) and tradable_qty(y, abs(y.position), y.last_price) == 0)
+    elif y.setup == Setup.IN_POSITION and nothing_left(y):
+        settle_rest(f, s)

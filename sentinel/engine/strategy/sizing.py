@@ -26,6 +26,14 @@ def has_quote(g: Any, p: Any, y: Any) -> bool:
 
 
 @njit(**JIT)
+def mark_price(g: Any, p: Any, y: Any) -> int:
+    """Last price, moved into the quoted spread where there is a quote: what the position could really be worth."""
+    if not has_quote(g, p, y):
+        return y.last_price
+    return min(max(y.last_price, y.bid), y.ask)
+
+
+@njit(**JIT)
 def taking_price(y: Any, side: int, beyond_bps: int) -> int:
     """Limit price that takes the other side up to ``beyond_bps`` beyond the touch, on the tick grid.
 

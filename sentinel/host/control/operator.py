@@ -54,8 +54,14 @@ class EngineHost(Protocol):
     def control(self, command: Command, t: int, **fields: int) -> None: ...
 
 
+class ArmSwitch(Protocol):
+    """Where an operator arms. ``arm_by_hand`` raises ControlError."""
+
+    def arm_by_hand(self, actor: int) -> None: ...
+
+
 class Operated(Protocol):
-    """What of the daemon is needed. ``arm_by_hand`` raises ControlError."""
+    """What of the daemon is needed."""
 
     @property
     def host(self) -> EngineHost: ...
@@ -69,7 +75,8 @@ class Operated(Protocol):
     @property
     def watched(self) -> Watched | None: ...
 
-    def arm_by_hand(self, actor: int) -> None: ...
+    @property
+    def arm_switch(self) -> ArmSwitch: ...
 
 
 class Operator:
@@ -252,7 +259,7 @@ class Operator:
             self._refuse_armed()
             require_unchanged(terms, self._live.now(self._state, self._kills_asked))
             self._live.require_fine()
-        self._daemon.arm_by_hand(actor)
+        self._daemon.arm_switch.arm_by_hand(actor)
         if self._live is not None:
             left_s = self._live.arming.left_s()
             _log.warning("LIVE, ARMED by user %d, asked for by user %d, for %d s", actor, self._asked_by, left_s)

@@ -31,10 +31,6 @@ class MortalDaemon(Daemon):
         # Rehearsed orders warm caches and change nothing: a tenth of a seed's time.
         vars(self.gateway)["rehearse"] = lambda: None
 
-    def _end_tasks(self) -> None:
-        if not self.dead:
-            super()._end_tasks()
-
     async def close(self) -> None:
         if not self.dead:
             await super().close()

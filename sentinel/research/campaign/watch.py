@@ -95,7 +95,7 @@ class Watch:
         why = {
             "the kill switch was tripped": killed or bool(account["killed"]),
             f"the trading state was {state.name}": state < TradingState.REDUCE_ONLY,
-            "there was no journal": bool(account["journal_fault"]) or daemon.host.frames_in_memory > 0,
+            "there was no journal": bool(account["journal_fault"]) or daemon.host.spilling.waiting > 0,
         }
         self.violations += [f"an order left while {reason}" for reason, wrong in why.items() if wrong]
 

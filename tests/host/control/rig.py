@@ -35,6 +35,10 @@ class Rig:
         return self
 
     @property
+    def arm_switch(self) -> Rig:
+        return self
+
+    @property
     def state(self) -> EngineState:
         return self.world.state
 

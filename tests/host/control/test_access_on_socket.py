@@ -169,9 +169,9 @@ def test_a_user_who_holds_every_connection_he_gets_keeps_nobody_else_out(tmp_pat
 def test_a_journal_in_memory_keeps_the_records_until_the_disk_takes_them(tmp_path: Path) -> None:
     place = Place(tmp_path)
     keeper = Gatekeeper(place.answer, place.access, place.host, place.clock)
-    place.host._lose_journal(OSError(28, "full"))
+    place.host.spilling.lose(OSError(28, "full"))
     for _ in range(3):
         asyncio.run(keeper.answer(Orders(), Peer(1, UIDS["dave"])))
-    assert place.host.frames_in_memory >= 3
+    assert place.host.spilling.waiting >= 3
     place.host.close()
     assert [one["person"] for one in place.trail()] == ["dave"] * 3

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sentinel.errors import AuditError, JournalError
-from sentinel.host.engine_host import control_record
+from sentinel.host.control_record import control_record
 from sentinel.host.store.audit_position import AuditWatch, RunStart, read_position
 from sentinel.host.store.journal import Journal
 from sentinel.host.store.journal_reader import read_segments
