@@ -51,6 +51,11 @@ class AlarmsConfig(Section):
         "live it is true unless it is set",
     )
     silence_ms: int = Field(default=5_000, ge=1_000, le=60_000, description="how long the alarm process may be silent")
+    silence_action: Literal["reduce_only", "kill"] = Field(
+        default="reduce_only",
+        description="what an armed daemon does that misses a required alarm process for silence_ms; "
+        "after a stop in order it only reduces positions",
+    )
     status_every_ms: int = Field(
         default=200, ge=100, le=1_000, description="time between two status reports of the daemon to the alarm process"
     )

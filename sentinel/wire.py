@@ -328,8 +328,20 @@ class AccessRequest(IntEnum):
     APPROVALS = 9
     APPROVE = 10
     ALARM = 11
+    ALARM_ACK = 12  # of the alarm process
     REARM = 20  # of the kill process, by the first person
     REARM_CONFIRM = 21  # by the second
+    KILL_STATUS = 22
+    # What the kill process has done, asked or not; always NOTED.
+    KILL_STORED = 30
+    KILL_REARMED = 31
+    KILL_EMPTY = 32  # the exchange lists no open order any more
+    KILL_LATE = 33  # orders that came after that, and were cancelled
+    KILL_SLICE = 34  # an order of flattening, before it is sent
+    KILL_SLICE_ENDED = 35
+    KILL_FLATTENED = 36  # or not: the line says
+    KILL_DISCONNECTED = 37
+    KILL_NOTE = 38  # anything else in its log
     OTHER = 255
 
 
@@ -339,6 +351,7 @@ class AccessResult(IntEnum):
     GRANTED = 1  # recorded before it is done
     DENIED = 2  # by the role, or because nobody knows who asks
     FAILED = 3  # granted, then refused as things stand
+    NOTED = 4  # nobody's request: it was done
 
 
 class Role(IntEnum):

@@ -26,6 +26,9 @@ from sentinel.ops.audit.verify import Verification, verify_trail
 from sentinel.ops.clock.looks import clock_looks
 from sentinel.wire import parse_client_order_id
 
+#: Of the fills, signals and audit records of an order so many are shown, the first and the last.
+_FIRST, _LAST = 6, 2
+
 
 def follow(console: Console, *, config: Path | None, store: Path | None, out: Path | None, once: bool) -> dict[str, Any]:
     """Raises AuditError or JournalError for whatever keeps the trail from being whole."""
@@ -111,8 +114,7 @@ def trace(console: Console, *, order: str, config: Path | None, store: Path | No
         found = trace_order(Path(settings.store.directory), settings.audit_directory, key)
     for title, part in found.items():
         if isinstance(part, list):
-            for row in part:
-                _print(console, f"{title:>16}  {_line(row)}")
+            _print_some(console, title, part)
         elif part is not None:
             _print(console, f"{title:>16}  {_line(part) if isinstance(part, dict) else part}")
     return found
@@ -167,6 +169,17 @@ def _whole(result: Verification) -> str:
         f"whole: {result.records} records in {result.segments} segments ({result.closed} closed, {result.signed} signed), "
         f"{result.unsigned} records behind the last signature, {result.anchors} anchors; {kinds}"
     )
+
+
+def _print_some(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
+    """The first and last of ``rows``: an order may have hundreds of fills."""
+    left_out = len(rows) - _FIRST - _LAST
+    for k, row in enumerate(rows):
+        if k == _FIRST and left_out > 0:
+            _print(console, f"{title:>16}  ... {left_out} more, by --json")
+        if k < _FIRST or k >= len(rows) - _LAST:
+            # Of an audit record: where it is and its digest; what is recorded was said before.
+            _print(console, f"{title:>16}  {_line({name: value for name, value in row.items() if name != 'record'})}")
 
 
 def _line(row: dict[str, Any]) -> str:

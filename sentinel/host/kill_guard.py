@@ -19,7 +19,7 @@ from sentinel.host.engine_host import EngineHost, account_words
 from sentinel.host.gateway import Gateway
 from sentinel.host.heartbeat import Heartbeat, HeartbeatWriter
 from sentinel.host.holdings import HoldingsWriter
-from sentinel.host.kill_log import KillLogNotes
+from sentinel.host.kill_log import ACKS_LOG_NAME, ACKS_POSITION_NAME, KillLogNotes
 from sentinel.host.kill_word import KILL_WORD_NAME, KillLevel, KillTrigger
 from sentinel.units import NS_PER_S
 from sentinel.wire import Command, Control, TradingState
@@ -64,7 +64,10 @@ class KillGuard:
         self._holdings = HoldingsWriter(self._directory, host.config.feed.symbols)
         self._held: NDArray[np.int64] = np.zeros((2, len(host.state.symbols)), np.int64)
         self._held_ns = 0
-        self._log = KillLogNotes(host.config.killswitch_directory, self._directory, host.note)
+        self._logs = (
+            KillLogNotes(host.config.killswitch_directory, self._directory, host.note),
+            KillLogNotes(self._directory, self._directory, host.note, ACKS_LOG_NAME, ACKS_POSITION_NAME),
+        )
 
     @property
     def must_disconnect(self) -> bool:
@@ -105,7 +108,8 @@ class KillGuard:
             epoch = int(self._host.state.glob["arm_epoch"][0]) + 1
             self._host.control(Command.ARM, now_ns, id=epoch, value=int(TradingState.REDUCE_ONLY))
         self._publish()
-        self._log.tick(now_ns)
+        for log in self._logs:
+            log.tick(now_ns)
 
     def fail(self) -> None:
         """This daemon ends by a fault, whatever it has open: if it was armed, its silence is for the kill process to see."""
@@ -117,6 +121,8 @@ class KillGuard:
     def close(self) -> None:
         """Say that this daemon has ended in order: its silence from now on means nothing. Idempotent."""
         if self._page is not None:
+            for log in self._logs:
+                log.take()
             self._publish(ended=True)
             self._page.close()
             self._holdings.close()

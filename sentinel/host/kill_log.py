@@ -1,14 +1,16 @@
-"""What the kill process has logged of who asked it for what, taken into the journal: from there it is in the audit trail.
+"""What kill and alarm process have logged of who asked them for what, and of what the kill process did, taken into the journal:
+from there it is in the audit trail.
 
-The kill process depends on no daemon, so it logs by itself. A daemon that runs takes what is new, one that starts takes what
-was logged meanwhile. A record holds person, role, request and result, and as ``subject`` the begin of the SHA-256 of the line,
-which has the reason: a line that is changed afterwards is not the one the trail knows.
+Either depends on no daemon, so it logs by itself. A daemon that runs takes what is new, one that starts takes what was logged
+meanwhile. A record holds person, role, request and result, and as ``subject`` the begin of the SHA-256 of the line, which has
+the reason, or what was done: a line that is changed afterwards is not the one the trail knows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -25,10 +27,23 @@ from sentinel.wire import AccessRequest, AccessResult, Role
 
 _log = logging.getLogger(__name__)
 
-LOG_NAME = "log.jsonl"
+LOG_NAME, ACKS_LOG_NAME = "log.jsonl", "alarm-acks.jsonl"
 #: ``what`` of a line that tells of a request.
 ACCESS_LINE = "access"
-POSITION_NAME = "kill_log.position"
+POSITION_NAME, ACKS_POSITION_NAME = "kill_log.position", "alarm_acks.position"
+#: ``what`` of a line that tells of something done, and its number.
+DONE = {
+    "kill": AccessRequest.KILL_STORED,
+    "recovered": AccessRequest.KILL_STORED,
+    "rearm": AccessRequest.KILL_REARMED,
+    "verified empty": AccessRequest.KILL_EMPTY,
+    "late orders": AccessRequest.KILL_LATE,
+    "slice": AccessRequest.KILL_SLICE,
+    "slice ended": AccessRequest.KILL_SLICE_ENDED,
+    "flat": AccessRequest.KILL_FLATTENED,
+    "not flat": AccessRequest.KILL_FLATTENED,
+    "disconnected": AccessRequest.KILL_DISCONNECTED,
+}
 _POSITION = struct.Struct("<q")
 _MAX_BYTES = 1 << 20
 _PERSON_BYTES = 24
@@ -49,15 +64,24 @@ _decode = msgspec.json.Decoder(_Line).decode
 
 
 class KillLogNotes:
-    """Takes the log of the kill process in ``directory`` into the journal; how far is remembered in ``store``.
+    """Takes the log ``name`` in ``directory`` into the journal; how far is remembered in ``store``.
 
-    ``note`` takes ACCESS records (int64[n, 8]). A crash between note and position takes a line twice, never none.
+    ``note`` takes ACCESS records (int64[n, 8]). A crash between note and position takes a line twice, never none. What was done
+    without being asked for counts as done by the user who owns the log.
     """
 
-    def __init__(self, directory: Path, store: Path, note: Callable[[NDArray[Any]], None]) -> None:
-        self._path = directory / LOG_NAME
-        self._position_path = store / POSITION_NAME
+    def __init__(
+        self,
+        directory: Path,
+        store: Path,
+        note: Callable[[NDArray[Any]], None],
+        name: str = LOG_NAME,
+        position_name: str = POSITION_NAME,
+    ) -> None:
+        self._path = directory / name
+        self._position_path = store / position_name
         self._note = note
+        self._owner_uid = 0
         self._taken = self._read_position()
         self._due_ns = self._seq = 0
         self._failed = False
@@ -67,6 +91,10 @@ class KillLogNotes:
         if now_ns < self._due_ns:
             return
         self._due_ns = now_ns + NS_PER_S
+        self.take()
+
+    def take(self) -> None:
+        """Take what is new now."""
         try:
             self._take()
             self._failed = False
@@ -74,17 +102,18 @@ class KillLogNotes:
             return
         except OSError as error:
             if not self._failed:
-                _log.error("log of the kill process: %s; who asked it for what is not in the audit trail", error)
+                _log.error("%s: %s; who asked for what is not in the audit trail", self._path, error)
             self._failed = True
 
     def _take(self) -> None:
         size = self._path.stat().st_size
         if size < self._taken:
-            _log.error("log of the kill process: %d bytes of %d; it was cut or exchanged, and is taken anew", size, self._taken)
+            _log.error("%s: %d bytes of %d; it was cut or exchanged, and is taken anew", self._path, size, self._taken)
             self._taken = 0
         if size == self._taken:
             return
         with open(self._path, "rb") as file:
+            self._owner_uid = os.fstat(file.fileno()).st_uid
             file.seek(self._taken)
             raw = file.read(_MAX_BYTES)
         whole = raw.rfind(b"\n") + 1 or (len(raw) if len(raw) == _MAX_BYTES else 0)
@@ -98,15 +127,25 @@ class KillLogNotes:
         try:
             found = _decode(line)
             if found.what != ACCESS_LINE:
+                self._take_done(line, found)
                 return
             person = Person(found.person.encode("ascii", "replace")[:_PERSON_BYTES].decode(), Role[found.role])
             number, result = AccessRequest[found.request], AccessResult[found.result]
         except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
-            _log.error("log of the kill process: a line that is none: %r", error)
+            _log.error("%s: a line that is none: %r", self._path, error)
             return
+        self._record(line, found.t_ns, person, Peer(found.pid, found.uid), number, result)
+
+    def _take_done(self, line: bytes, found: _Line) -> None:
+        number = DONE.get(found.what, AccessRequest.KILL_NOTE)
+        self._record(line, found.t_ns, None, Peer(0, self._owner_uid), number, AccessResult.NOTED)
+
+    def _record(
+        self, line: bytes, t_ns: int, person: Person | None, peer: Peer, number: AccessRequest, result: AccessResult
+    ) -> None:
         self._seq += 1
         subject = int.from_bytes(hashlib.sha256(line).digest()[:8], "little")
-        self._note(access_record(self._seq, found.t_ns, person, Peer(found.pid, found.uid), number, result, subject))
+        self._note(access_record(self._seq, t_ns, person, peer, number, result, subject))
 
     def _read_position(self) -> int:
         try:

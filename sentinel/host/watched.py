@@ -79,9 +79,8 @@ class Watched:
         """Look at everything; ten times a second."""
         self._tend_clock(now_ns)
         state = self._daemon.host.state
-        if self._heartbeat is not None and self._heartbeat.silent() and trading_state(state) == TradingState.ACTIVE:
-            _log.error("the alarm process: %s; positions are only reduced", self._heartbeat_said())
-            self.raise_alarm(ALARMS_SILENT, WANTS_REDUCE_ONLY, now_ns, planned=self._heartbeat.stopped)
+        if self._heartbeat is not None and self._heartbeat.silent():
+            self._miss_alarms(self._heartbeat.stopped, now_ns)
         monotonic_ns = time.monotonic_ns()
         if self._status is not None and monotonic_ns >= self._due_ns:
             self._due_ns = monotonic_ns + self._every_ns
@@ -122,6 +121,15 @@ class Watched:
         if self._status is not None:
             self._status.close()
             self._status = None
+
+    def _miss_alarms(self, planned: bool, now_ns: int) -> None:
+        state = trading_state(self._daemon.host.state)
+        if self._daemon.config.alarms.silence_action == "kill" and not planned and state >= TradingState.REDUCE_ONLY:
+            _log.error("the alarm process: silent; killed")
+            self.raise_alarm(ALARMS_SILENT, WANTS_KILL, now_ns)
+        elif state == TradingState.ACTIVE:
+            _log.error("the alarm process: %s; positions are only reduced", self._heartbeat_said())
+            self.raise_alarm(ALARMS_SILENT, WANTS_REDUCE_ONLY, now_ns, planned=planned)
 
     def _heartbeat_said(self) -> str:
         return "stopped in order" if self._heartbeat is not None and self._heartbeat.stopped else "silent"

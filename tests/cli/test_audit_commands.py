@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import signal
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from sentinel.cli import audit
 from sentinel.cli.main import app
 from sentinel.config_watch import ClockConfig
 from sentinel.host.clock import ClockLook
@@ -169,3 +172,13 @@ def test_follow_once_of_settings_takes_everything_and_again_nothing(tmp_path: Pa
     assert first["records"] == first["last_index"] + 1 > 10
     again = _json("audit", "follow", "--config", settings, "--once")
     assert (again["records"], again["last_index"], again["root"]) == (0, first["last_index"], first["root"])
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 9, 300])
+def test_of_many_rows_the_first_and_the_last_are_shown_and_how_many_are_left_out(count: int) -> None:
+    console = Console(record=True, quiet=False, file=io.StringIO(), width=200)
+    audit._print_some(console, "events", [{"k": k, "record": {"said": "before"}} for k in range(count)])
+    said = console.export_text().split("\n")[:-1]
+    rows = list(range(count)) if count <= 8 else [*range(6), None, count - 2, count - 1]
+    more = f"          events  ... {count - 8} more, by --json"
+    assert said == [more if k is None else f"          events  k={k}" for k in rows]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sentinel.host.store.audit_position import AuditWatch, read_position
 from sentinel.host.store.journal_reader import frame_slots, read_segments
 from sentinel.ops.audit.fields import read_trail
 from sentinel.ops.audit.follower import AuditFollower
+from sentinel.ops.audit.records import AuditKind
 from sentinel.ops.audit.verify import verify_trail
 from sentinel.wire import Command, Control, FrameType, Kind, client_order_id, record_views
 from tests.e2e.hostile_market import PUMPED, Outcome, Scene, trade
@@ -181,6 +183,12 @@ def test_one_command_leads_from_an_order_to_its_market_event_and_its_audit_recor
     intent = next(row for row in traced["audit"] if row["kind"] == "INTENT")
     assert intent["journal_sequence"] == traced["intent_sequence"]
     assert {row["sequence"] for row in traced["events"]} <= {row["journal_sequence"] for row in traced["audit"]}
+    (stated,) = read_trail(traded.store / "audit", frozenset((AuditKind.SETTINGS,)))
+    assert traced["settings"] == {"audit_index": stated["index"], **stated["record"]}
+    shown = runner.invoke(app, ["trace", order, "--store", str(traded.store)]).stdout.splitlines()
+    titles = Counter(line.split()[0] for line in shown)
+    assert titles["audit"] == min(len(traced["audit"]), 9)
+    assert {"order", "market_event", "features", "decision", "intent", "settings", "events"} <= titles.keys()
 
 
 def test_a_changed_trail_of_the_run_is_named(traded: Outcome, tmp_path: Path) -> None:

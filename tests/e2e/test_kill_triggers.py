@@ -98,6 +98,17 @@ def _alarm(rule: str) -> Callable[[Scene, Beside], None]:
     return pull
 
 
+def _silent_alarm_process(scene: Scene, beside: Beside) -> None:
+    alarms = scene.daemon.config.alarms.model_copy(update={"required": True, "silence_action": "kill"})
+    # Both as if the settings had said so from the begin; the alarm process has been silent ever since.
+    scene.daemon.config = scene.daemon.config.model_copy(update={"alarms": alarms})
+    watched = Watched(scene.daemon, None)
+    assert watched._heartbeat is not None
+    watched._heartbeat._since_ns = 0
+    watched.tick(scene.daemon.clock.now_ns())
+    watched.close()
+
+
 #: By hand, from outside, and which trigger the kill process records.
 PULLED: dict[str, tuple[Callable[[Scene, Beside], None], KillTrigger]] = {
     "file": (_file, KillTrigger.FILE),
@@ -110,6 +121,7 @@ PULLED: dict[str, tuple[Callable[[Scene, Beside], None], KillTrigger]] = {
     "clock step": (_alarm("clock_step"), KillTrigger.DAEMON),
     "audit": (_alarm("audit_backlog"), KillTrigger.DAEMON),
     "journal": (_alarm("journal"), KillTrigger.DAEMON),
+    "monitor silence": (_silent_alarm_process, KillTrigger.DAEMON),
 }
 #: Limits that this market exceeds while orders are under way, and the control that trips.
 LIMITS: dict[str, tuple[dict[str, Any], Control]] = {

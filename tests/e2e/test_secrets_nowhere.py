@@ -125,7 +125,7 @@ def place(tmp_path: Path, aws: dict[str, str]) -> Iterator[Place]:
         process.stdin.close()
 
 
-def _spellings(secret: str) -> Iterator[bytes]:
+def spellings(secret: str) -> Iterator[bytes]:
     raw = secret.encode()
     yield from (raw, base64.b64encode(raw), raw.hex().encode(), json.dumps(secret)[1:-1].encode())
     yield raw[4:-4]
@@ -193,5 +193,5 @@ def test_no_secret_of_any_source_is_in_anything_a_run_or_a_failing_start_leaves(
     # The search finds what is there.
     assert any(b"positions" in raw for _, raw in searched)
     for secret in (KEY, SECRET, *WRONG.values(), body, person):
-        for spelling in _spellings(secret):
+        for spelling in spellings(secret):
             assert [name for name, raw in searched if spelling in raw] == []

@@ -15,9 +15,10 @@ from sentinel.host.gateway import Gateway
 from sentinel.host.heartbeat import read_heartbeat
 from sentinel.host.holdings import Holding, read_holdings
 from sentinel.host.kill_guard import KILL_FILE_NAME, KillGuard
+from sentinel.host.kill_log import LOG_NAME
 from sentinel.host.kill_word import KILL_WORD_NAME, KillLevel, KillState, KillTrigger, KillWordWriter
 from sentinel.units import E8, NS_PER_S
-from sentinel.wire import Command, Control, TradingState
+from sentinel.wire import ACCESS, AccessRequest, Command, Control, TradingState
 from tests.host.plain_config import plain_config
 from tests.host.venues.offline_session import ManualClock
 
@@ -171,6 +172,20 @@ def test_a_daemon_that_slept_through_kill_and_rearming_stays_killed_until_it_is_
     bench.host.control(Command.ARM, NOW, id=2)
     bench.guard.tick(NOW)
     assert bench.host.permits(2, False)
+
+
+def test_what_the_kill_process_logged_last_is_in_the_journal_of_a_daemon_that_ends(bench: Bench) -> None:
+    noted: list[Any] = []
+    bench.guard.tick(NOW)
+    for log in bench.guard._logs:
+        log._note = noted.append
+    own = bench.host.config.killswitch_directory
+    own.mkdir(exist_ok=True)
+    (own / LOG_NAME).write_bytes(b'{"t_ns":1,"what":"kill"}\n')
+    bench.guard.tick(NOW)
+    assert noted == []
+    bench.guard.close()
+    assert [int(record.view(ACCESS)["request"][0, 0]) for record in noted] == [AccessRequest.KILL_STORED]
 
 
 def test_a_daemon_that_ends_by_a_fault_is_missed(bench: Bench) -> None:

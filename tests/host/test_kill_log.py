@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sentinel.host.kill_log import LOG_NAME, KillLogNotes
+from sentinel.host.kill_log import ACKS_LOG_NAME, ACKS_POSITION_NAME, DONE, LOG_NAME, KillLogNotes
 from sentinel.units import NS_PER_S
 from sentinel.wire import ACCESS, AccessRequest, AccessResult, Kind, Role
 
@@ -82,10 +83,32 @@ def test_a_line_half_written_waits_for_its_end(bench: Bench) -> None:
     assert bench.tick() == [("alice", "REARM")]
 
 
-def test_lines_of_anything_else_and_nonsense_are_passed_over(bench: Bench) -> None:
-    other = msgspec.json.encode({"t_ns": 1, "what": "rearm", "record": {"level": 0}})
-    bench.write(b"", b"nonsense", b"[]", other, _line("alice", "NO_SUCH"), b"\xff\xfe", _line("x" * 40), _line("bob"))
+def test_nonsense_is_passed_over(bench: Bench) -> None:
+    bench.write(b"", b"nonsense", b"[]", _line("alice", "NO_SUCH"), b"\xff\xfe", _line("x" * 40), _line("bob"))
     assert bench.tick() == [("x" * 24, "REARM"), ("bob", "REARM")]
+
+
+@pytest.mark.parametrize(("what", "request_"), [*DONE.items(), ("anything else", AccessRequest.KILL_NOTE)])
+def test_what_was_done_unasked_is_a_record_of_its_own_under_the_user_who_owns_the_log(
+    what: str, request_: AccessRequest, bench: Bench
+) -> None:
+    line = msgspec.json.encode({"t_ns": 9, "what": what, "record": {"level": 3}})
+    bench.write(line)
+    assert bench.tick() == [("", request_.name)]
+    row = bench.noted[0].view(ACCESS)[0, 0]
+    assert (int(row["t"]), int(row["result"]), int(row["role"])) == (9, AccessResult.NOTED, Role.NONE)
+    assert (int(row["uid"]), int(row["pid"])) == (os.geteuid(), 0)
+    assert int(row["subject"]).to_bytes(8, "little") == hashlib.sha256(line).digest()[:8]
+
+
+def test_a_log_of_another_name_has_a_place_of_its_own(bench: Bench) -> None:
+    bench.write(_line("alice"))
+    (bench.store / ACKS_LOG_NAME).write_bytes(_line("bob", "ALARM_ACK") + b"\n")
+    others: list[NDArray[Any]] = []
+    for _ in range(2):
+        KillLogNotes(bench.store, bench.store, others.append, ACKS_LOG_NAME, ACKS_POSITION_NAME).take()
+    assert [AccessRequest(int(record.view(ACCESS)["request"][0, 0])) for record in others] == [AccessRequest.ALARM_ACK]
+    assert bench.tick() == [("alice", "REARM")]
 
 
 def test_a_log_that_was_cut_is_said_and_taken_anew(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

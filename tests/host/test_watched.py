@@ -164,6 +164,43 @@ def test_an_armed_daemon_that_misses_the_alarm_process_only_reduces(tmp_path: Pa
     assert _journaled(daemon, Command.ALARM) == [(WANTS_REDUCE_ONLY, 0, ALARMS_SILENT)]
 
 
+@pytest.mark.parametrize("state", [TradingState.ACTIVE, TradingState.REDUCE_ONLY])
+def test_where_the_settings_say_so_a_silent_alarm_process_kills_whatever_is_armed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: TradingState
+) -> None:
+    daemon = _daemon(tmp_path, required=True, silence_action="kill")
+    later, beat = _later(monkeypatch, daemon), Heartbeat(tmp_path)
+    later(60.0)
+    _tick(daemon)
+    assert int(daemon.host.state.glob["killed"][0]) == 0, "nothing is armed yet"
+    beat.beat(daemon.host.epoch)
+    _tick(daemon)
+    _armed(daemon)
+    if state == TradingState.REDUCE_ONLY:
+        daemon.host.control(Command.ARM, daemon.clock.now_ns(), id=2, value=int(state))
+    later(4.9)
+    _tick(daemon)
+    assert _state(daemon) == state
+    later(0.2)
+    for _ in range(3):
+        _tick(daemon)
+    assert _state(daemon) == TradingState.HALTED
+    assert int(daemon.host.state.glob["kill_cause"][0]) == Control.ALARM
+    assert _journaled(daemon, Command.ALARM) == [(WANTS_KILL, 0, ALARMS_SILENT)]
+
+
+def test_a_stop_in_order_is_no_silence_that_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = _daemon(tmp_path, required=True, silence_action="kill")
+    later, beat = _later(monkeypatch, daemon), Heartbeat(tmp_path)
+    _armed(daemon)
+    beat.beat(daemon.host.epoch)
+    beat.stop()
+    later(5.1)
+    _tick(daemon)
+    assert _state(daemon) == TradingState.REDUCE_ONLY
+    assert _journaled(daemon, Command.ALARM) == [(WANTS_REDUCE_ONLY, 1, ALARMS_SILENT)]
+
+
 def test_where_no_alarm_process_is_required_its_silence_changes_nothing(tmp_path: Path) -> None:
     daemon = _daemon(tmp_path)
     assert daemon.watched is not None

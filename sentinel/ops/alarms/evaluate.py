@@ -127,6 +127,11 @@ class Evaluator:
             return Transition(rule, Change.REPEATED, state.value, t_ns, state.since_ns)
         return None
 
+    def stands(self, rule_id: str) -> bool:
+        """Whether the alarm of a rule is firing."""
+        state = self.states.get(rule_id)
+        return state is not None and state.firing
+
     def acknowledge(self, rule_id: str, user: int, reason: str) -> bool:
         """Somebody has taken an alarm on: it is told no more, and no action follows from it until it has cleared."""
         state = self.states.get(rule_id)

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,9 @@ from typing import NamedTuple
 import msgspec
 
 from sentinel.errors import AlarmError
+from sentinel.host.kill_log import ACCESS_LINE, ACKS_LOG_NAME
 from sentinel.ops.alarms.evaluate import AlarmState
+from sentinel.wire import AccessRequest, AccessResult, Role
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +88,25 @@ def take_acknowledgements(directory: Path) -> Iterator[Acknowledgement]:
                 _log.warning("acknowledgement of %s cannot be read: %s", name, error)
                 continue
             yield Acknowledgement(name, user, ack.reason[:MAX_REASON])
+
+
+def log_acknowledgement(directory: Path, ack: Acknowledgement, stood: bool) -> bool:
+    """Write who acknowledged what, and why, onto the disk, for the daemon's audit trail. False where the disk takes nothing.
+
+    ``stood``: there was such an alarm.
+    """
+    result = AccessResult.GRANTED if stood else AccessResult.FAILED
+    asked = {"request": AccessRequest.ALARM_ACK.name, "result": result.name, "person": "", "role": Role.NONE.name}
+    line = {"t_ns": time.time_ns(), "what": ACCESS_LINE, **asked, "uid": ack.user, "pid": 0, "rule": ack.rule}
+    try:
+        with open(directory / ACKS_LOG_NAME, "ab") as file:
+            file.write(msgspec.json.encode({**line, "reason": ack.reason}) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        _log.error("acknowledgement of %s is not taken, it cannot be recorded: %s", ack.rule, error)
+        return False
+    return True
 
 
 def _replace(path: Path, raw: bytes) -> None:

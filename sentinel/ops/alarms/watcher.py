@@ -21,7 +21,13 @@ from sentinel.ops.alarms.evaluate import Evaluator
 from sentinel.ops.alarms.machine import Machine
 from sentinel.ops.alarms.rules import DEFAULT_RULES, rules_of
 from sentinel.ops.alarms.sinks.chosen import Sink
-from sentinel.ops.alarms.states import ACKS_NAME, load_states, save_states, take_acknowledgements
+from sentinel.ops.alarms.states import (
+    ACKS_NAME,
+    load_states,
+    log_acknowledgement,
+    save_states,
+    take_acknowledgements,
+)
 from sentinel.units import NS_PER_MS, NS_PER_S
 
 _log = logging.getLogger(__name__)
@@ -70,10 +76,11 @@ class AlarmWatcher:
         self.metrics = self._read(status, monotonic_ns)
         changed = False
         for ack in take_acknowledgements(self.directory):
-            taken = self.evaluator.acknowledge(ack.rule, ack.user, ack.reason)
-            _log.warning(
-                "alarm %s %s by user %d: %s", ack.rule, "acknowledged" if taken else "does not stand", ack.user, ack.reason
-            )
+            stands = self.evaluator.stands(ack.rule)
+            # What nobody could prove is not done: the alarm goes on.
+            recorded = log_acknowledgement(self.directory, ack, stands)
+            taken = recorded and self.evaluator.acknowledge(ack.rule, ack.user, ack.reason)
+            _log.warning("alarm %s %s by user %d: %s", ack.rule, _became(taken, stands), ack.user, ack.reason)
             changed = changed or taken
         transitions = self.evaluator.evaluate(self.metrics, monotonic_ns, t_ns)
         alerts = [alert_of(transition, self._name) for transition in transitions]
@@ -118,6 +125,12 @@ class AlarmWatcher:
         if status is not None and age_ms is not None and age_ms <= _SILENT_MS:
             found |= dict.fromkeys(self._daemons) | status.metrics
         return found
+
+
+def _became(taken: bool, stands: bool) -> str:
+    if taken:
+        return "acknowledged"
+    return "not acknowledged" if stands else "does not stand"
 
 
 def _lock(directory: Path) -> int:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.wire import SLOT_BYTES, Command, Kind, OrderEventKind, SignalCode, Verdict
+from sentinel.wire import SLOT_BYTES, AccessRequest, Command, Kind, OrderEventKind, SignalCode, Verdict
 
 RECORD_VERSION = 1
 RECORD_BYTES = 256
@@ -65,7 +65,7 @@ class AuditKind(IntEnum):
     OTHER = 16  # a slot of a kind this version does not know
     MARK = 17  # only that much of the journal went by
     RECOVERY = 18  # bytes of an unfinished write were set aside
-    ACCESS = 19  # who asked for what at the control socket, granted or not
+    ACCESS = 19  # who asked for what at a control socket, granted or not
 
 
 _SIGNALS: dict[Any, int] = {
@@ -95,13 +95,14 @@ _COMMANDS: dict[Any, int] = {
     Command.JOURNAL_FAULT: AuditKind.FAULT,
 }
 _ORDER_EVENTS: dict[Any, int] = {OrderEventKind.TRADE: AuditKind.FILL, OrderEventKind.NOT_SENT: AuditKind.REJECT}
+#: What the kill process has done, in its own words.
+_DONE = tuple(number for number in AccessRequest if AccessRequest.KILL_STORED <= number <= AccessRequest.KILL_NOTE)
 _FIRST_EFFECT = 32
 _KINDS: dict[Any, int] = {
     **dict.fromkeys(range(_FIRST_EFFECT), 0),
     Kind.STATUS: AuditKind.SESSION,
     **dict.fromkeys((Kind.PLACE, Kind.CANCEL, Kind.QUERY), AuditKind.INTENT),
     **dict.fromkeys((Kind.ADVICE_REQUEST, Kind.DECISION), AuditKind.DECISION),
-    Kind.ACCESS: AuditKind.ACCESS,
 }
 _PAIRED = np.isin(np.arange(256), [int(kind) for kind in (Kind.PLACE, Kind.CANCEL, Kind.QUERY, Kind.ORDER_EVENT)])
 # Where each slot has the byte that says more than its kind.
@@ -120,6 +121,7 @@ _BY_BYTE = [
     (int(Kind.SIGNAL), _CODE, _table(_SIGNALS, AuditKind.REPORT)),
     (int(Kind.CONTROL), _COMMAND, _table(_COMMANDS, AuditKind.CONTROL)),
     (int(Kind.ORDER_EVENT), _EVENT, _table(_ORDER_EVENTS, AuditKind.ORDER_EVENT)),
+    (int(Kind.ACCESS), _COMMAND, _table(dict.fromkeys(_DONE, AuditKind.KILL), AuditKind.ACCESS)),
     (int(Kind.PERMIT), _COMMAND, _table({Verdict.PERMIT: AuditKind.PERMIT}, AuditKind.REJECT)),
 ]
 

@@ -46,8 +46,18 @@ def trace_order(store: Path, trail: Path, key: int) -> dict[str, Any]:
         "intent_sequence": found.intent_sequence,
         "caused_by": found.caused_by,
         "events": found.events,
+        "settings": _settings(trail, records),
         "audit": records,
     }
+
+
+def _settings(trail: Path, records: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The SHA-256 of settings and model under which the order was decided on; None where the trail does not have the order."""
+    if not records:
+        return None
+    index = records[0]["settings"]
+    stated = next((row for row in read_trail(trail, _STATED) if row["index"] == index), None)
+    return None if stated is None else {"audit_index": index, **stated["record"]}
 
 
 def _approval(trail: Path, signals: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -74,6 +84,7 @@ def _approval(trail: Path, signals: list[dict[str, Any]]) -> dict[str, Any] | No
     return found
 
 
+_STATED = frozenset((AuditKind.SETTINGS,))
 _ASKED_OR_ANSWERED = frozenset((AuditKind.ACCESS, AuditKind.OVERRIDE, AuditKind.DECISION))
 
 

@@ -125,7 +125,7 @@ class Evidence:
             self._granted[request] = (record, 0)
         elif result == "failed":
             self._granted.pop(request, None)
-        else:
+        elif result == "denied":
             self._add(
                 "access_denied",
                 iso(record["t"]),

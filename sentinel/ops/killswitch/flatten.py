@@ -82,6 +82,8 @@ class Flattening:
         pause_s: between two slices.
         anchors: symbol -> price at the first begin, int64 e8; ``keep_anchor`` puts a new one onto the disk before it is used.
         name: makes the client id of the next slice.
+        note: puts a line of the kill process's log onto the disk, behind the caller's back: each slice before it is sent, and how
+            it ended.
         without: said of a symbol that has no share.
     """
 
@@ -91,6 +93,7 @@ class Flattening:
     anchors: dict[str, int]
     keep_anchor: Callable[[str, int], None]
     name: Callable[[], str]
+    note: Callable[..., None]
     without: str = NO_BASELINE
     reports: list[SymbolReport] = field(default_factory=list)
 
@@ -153,9 +156,12 @@ class Flattening:
     async def _send(self, symbol: str, chosen: Slice, report: SymbolReport) -> tuple[int, str]:
         client_id = self.name()
         report.slices += 1
+        amounts = {"qty": format_e8(chosen.qty), "price": format_e8(chosen.price)}
+        self.note("slice", id=client_id, symbol=symbol, side=chosen.side, **amounts)
         placed = await self.market.place(symbol, chosen.side, chosen.qty, chosen.price, client_id)
         if placed.status not in FINAL:
             placed = await self._resolve(symbol, client_id)
+        self.note("slice ended", id=client_id, status=placed.status, executed=format_e8(placed.executed))
         report.traded += placed.executed
         report.why = f"{chosen.side} {format_e8(chosen.qty)} at {format_e8(chosen.price)}: {placed.status} {placed.text}".rstrip()
         return placed.executed, placed.text or placed.status

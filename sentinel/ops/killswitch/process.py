@@ -31,14 +31,17 @@ from sentinel.ops.killswitch.triggers import Told, Watch
 from sentinel.ops.killswitch.venue import KillVenue
 from sentinel.ops.killswitch.work import KillWork
 from sentinel.units import NS_PER_MS
-from sentinel.wire import AccessRequest, AccessResult, TradingState
+from sentinel.wire import AccessRequest, AccessResult, Role, TradingState
 
 _log = logging.getLogger(__name__)
 
 _LOOK_S = 0.02
 #: A refused client waits so long for its answer: nobody fills the log with refusals.
 _REFUSED_WAIT_S = 0.1
+#: Who looks again and again is recorded once, of the last so many processes that looked.
+_LOOKERS = 64
 _NUMBERS: dict[type[KillRequest], AccessRequest] = {
+    Status: AccessRequest.KILL_STATUS,
     KillTo: AccessRequest.KILL,
     Rearm: AccessRequest.REARM,
     Confirm: AccessRequest.REARM_CONFIRM,
@@ -90,8 +93,10 @@ class KillProcess:
             self._admit,
             decode=decode_kill_request,
             admits=self._authority.admits,
+            turned_away=self._turned_away,
             everybody=self._authority.has_roles,
         )
+        self._lookers: set[Peer] = set()
         self._card: dict[str, str] | None = None
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -167,7 +172,8 @@ class KillProcess:
             self._record(request, peer, AccessResult.DENIED)
             await asyncio.sleep(_REFUSED_WAIT_S)
             raise
-        self._record(request, peer, AccessResult.GRANTED)
+        if not isinstance(request, Status) or self._looks_first(peer):
+            self._record(request, peer, AccessResult.GRANTED)
         try:
             return await self._answer(request, peer)
         except SentinelError:
@@ -175,15 +181,27 @@ class KillProcess:
             raise
 
     def _record(self, request: KillRequest, peer: Peer, result: AccessResult) -> None:
-        if isinstance(request, Status):
-            return
         person = self._authority.who(request, peer.uid)
-        reason = self.switch.reason_asked if isinstance(request, Confirm) else request.reason
+        reason = self.switch.reason_asked if isinstance(request, Confirm) else getattr(request, "reason", "")
         named = person.name or f"user {peer.uid}"
         number = _NUMBERS[type(request)]
         _log.warning("%s (process %d): %s %s: %s", named, peer.pid, number.name, result.name, reason)
         asked = {"request": number.name, "result": result.name, "person": person.name, "role": person.role.name}
         self.switch.note(ACCESS_LINE, **asked, uid=peer.uid, pid=peer.pid, reason=reason)
+
+    def _looks_first(self, peer: Peer) -> bool:
+        if peer in self._lookers:
+            return False
+        if len(self._lookers) == _LOOKERS:
+            self._lookers.clear()
+        self._lookers.add(peer)
+        return True
+
+    async def _turned_away(self, peer: Peer) -> None:
+        """Somebody nobody knows has connected."""
+        asked = {"request": AccessRequest.CONNECT.name, "result": AccessResult.DENIED.name, "person": "", "role": Role.NONE.name}
+        self.switch.note(ACCESS_LINE, **asked, uid=peer.uid, pid=peer.pid, reason="")
+        await asyncio.sleep(_REFUSED_WAIT_S)
 
     async def _answer(self, request: KillRequest, peer: Peer) -> dict[str, Any]:
         if isinstance(request, KillTo):

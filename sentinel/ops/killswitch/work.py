@@ -170,7 +170,8 @@ class KillWork:
             )
             limits = FlattenLimits(settings.flatten_bound_bps, settings.flatten_slice_bps, settings.flatten_slice_notional)
             anchors, pause_s = dict(record.anchors), settings.flatten_pause_ms / 1000
-            self.flattening = Flattening(self._venue, limits, pause_s, anchors, self._keep_anchor, self._name, without)
+            note = self._switch.note
+            self.flattening = Flattening(self._venue, limits, pause_s, anchors, self._keep_anchor, self._name, note, without)
             await self.flattening.run(self.instruments, shares, after_restart)
         finally:
             looking.cancel()

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from numpy.typing import NDArray
 
 from sentinel.errors import AlarmError
 from sentinel.host.alarm_heartbeat import HeartbeatWatch
+from sentinel.host.kill_log import ACKS_LOG_NAME, ACKS_POSITION_NAME, KillLogNotes
 from sentinel.host.status import StatusFile
 from sentinel.ops.alarms.alert import Alert
 from sentinel.ops.alarms.sinks.log import LogSink
 from sentinel.ops.alarms.states import acknowledge
 from sentinel.ops.alarms.watcher import AlarmWatcher
+from sentinel.wire import ACCESS, AccessRequest, AccessResult
 from tests.host.plain_config import plain_config
 
 #: What a daemon reports that is well.
@@ -109,6 +113,33 @@ def test_an_acknowledgement_is_taken_at_the_next_look_and_survives_a_restart(
     scene.watcher.close()
     scene.watcher = scene.start()
     assert scene.watcher.evaluator.states["killed"].reason == "drill"
+
+
+def test_who_acknowledged_what_and_why_is_logged_for_the_audit_trail(scene: Scene) -> None:
+    scene.look(killed=1)
+    for rule in ("killed", "mismatch"):
+        acknowledge(scene.directory, rule, "drill")
+        scene.look(killed=1)
+    lines = [json.loads(line) for line in (scene.directory / ACKS_LOG_NAME).read_text().splitlines()]
+    assert [(line["rule"], line["result"], line["reason"]) for line in lines] == [
+        ("killed", "GRANTED", "drill"),
+        ("mismatch", "FAILED", "drill"),
+    ]
+    records: list[NDArray[Any]] = []
+    KillLogNotes(scene.directory, scene.directory, records.append, ACKS_LOG_NAME, ACKS_POSITION_NAME).take()
+    rows = [record.view(ACCESS)[0, 0] for record in records]
+    assert [(int(row["request"]), int(row["result"]), int(row["uid"])) for row in rows] == [
+        (AccessRequest.ALARM_ACK, AccessResult.GRANTED, os.geteuid()),
+        (AccessRequest.ALARM_ACK, AccessResult.FAILED, os.geteuid()),
+    ]
+
+
+def test_an_acknowledgement_that_cannot_be_recorded_is_not_taken(scene: Scene) -> None:
+    scene.look(killed=1)
+    (scene.directory / ACKS_LOG_NAME).mkdir()
+    acknowledge(scene.directory, "killed", "drill")
+    scene.look(killed=1)
+    assert scene.watcher.evaluator.states["killed"].acknowledged_by is None
 
 
 def test_each_look_is_a_sign_of_life_for_the_start_whose_status_was_read(scene: Scene) -> None:

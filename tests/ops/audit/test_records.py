@@ -78,6 +78,11 @@ def test_only_ticks_are_left_out_of_control_events(command: int) -> None:
 
 def _named() -> Iterator[tuple[Kind, int, int, AuditKind]]:
     yield Kind.ACCESS, 25, AccessRequest.ARM, AuditKind.ACCESS
+    yield Kind.ACCESS, 25, AccessRequest.KILL, AuditKind.ACCESS
+    yield Kind.ACCESS, 25, AccessRequest.KILL_STATUS, AuditKind.ACCESS
+    yield Kind.ACCESS, 25, AccessRequest.KILL_STORED, AuditKind.KILL
+    yield Kind.ACCESS, 25, AccessRequest.KILL_SLICE, AuditKind.KILL
+    yield Kind.ACCESS, 25, AccessRequest.KILL_NOTE, AuditKind.KILL
     yield Kind.CONTROL, 25, Command.APPROVE, AuditKind.OVERRIDE
     yield Kind.CONTROL, 25, Command.KILL, AuditKind.KILL
     yield Kind.CONTROL, 25, Command.LIMITS, AuditKind.LIMITS

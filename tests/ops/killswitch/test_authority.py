@@ -188,7 +188,8 @@ def test_each_request_is_in_the_log_with_person_role_result_and_reason(bench: Be
     nonce = bench.ask(Rearm("alice", REASON), peer("alice"))["nonce"]
     bench.refused(Confirm("alice", nonce), peer("alice"))
     bench.ask(Confirm("bob", nonce), peer("bob"))
-    bench.ask(Status(), peer("dave"))
+    for _ in range(3):
+        bench.ask(Status(), peer("dave"))
     lines = [line for line in bench.log() if line["what"] == "access"]
     assert [(line["request"], line["person"], line["role"], line["result"], line["reason"]) for line in lines] == [
         ("KILL", "carol", "TRADER", "GRANTED", "strange prices"),
@@ -197,4 +198,18 @@ def test_each_request_is_in_the_log_with_person_role_result_and_reason(bench: Be
         ("REARM_CONFIRM", "alice", "RISK", "GRANTED", REASON),
         ("REARM_CONFIRM", "alice", "RISK", "FAILED", REASON),
         ("REARM_CONFIRM", "bob", "RISK", "GRANTED", REASON),
+        # Who looks again and again is there once.
+        ("KILL_STATUS", "dave", "VIEWER", "GRANTED", ""),
     ]
+
+
+def test_who_looks_is_in_the_log_for_each_process_and_a_stranger_at_every_attempt(bench: Bench) -> None:
+    for pid in (*range(100, 170), 100):
+        bench.ask(Status(), Peer(pid, ROOT))
+    for _ in range(2):
+        asyncio.run(bench.process._turned_away(Peer(7, 4_000_000)))
+    assert bench.process._server._turned_away == bench.process._turned_away
+    lines = [(line["request"], line["uid"], line["pid"], line["result"]) for line in bench.log() if line["what"] == "access"]
+    # The first has been forgotten by then.
+    assert lines[:-2] == [("KILL_STATUS", ROOT, pid, "GRANTED") for pid in (*range(100, 170), 100)]
+    assert lines[-2:] == [("CONNECT", 4_000_000, 7, "DENIED")] * 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -16,17 +16,21 @@ from sentinel.ops.killswitch import flatten as flatten_module
 from sentinel.ops.killswitch.flatten import Flattening
 from sentinel.ops.killswitch.share import Share
 from sentinel.ops.killswitch.venue import Placed, Quote, Refused
-from sentinel.units import E8
+from sentinel.units import E8, parse_e8
 from tests.ops.killswitch.fake_account import FakeAccount, no_answer
 from tests.ops.killswitch.test_reduce_gate import LIMITS, PLAIN
 
 
 def _flatten(
-    account: FakeAccount, baselines: Mapping[str, int], anchors: dict[str, int] | None = None, after_restart: bool = False
+    account: FakeAccount,
+    baselines: Mapping[str, int],
+    anchors: dict[str, int] | None = None,
+    after_restart: bool = False,
+    note: Callable[..., None] = lambda what, **fields: None,
 ) -> Flattening:
     numbers = itertools.count()
     kept: dict[str, int] = {}
-    work = Flattening(account, LIMITS, 0.0, dict(anchors or {}), kept.__setitem__, lambda: f"STK-{next(numbers)}")
+    work = Flattening(account, LIMITS, 0.0, dict(anchors or {}), kept.__setitem__, lambda: f"STK-{next(numbers)}", note)
     shares = {symbol: Share(amount) for symbol, amount in baselines.items()}
     asyncio.run(asyncio.wait_for(work.run([PLAIN], shares, after_restart), 60))
     return work
@@ -39,6 +43,19 @@ def test_what_is_too_much_is_sold_in_slices() -> None:
     assert account.held["AAA"] == 2 * E8
     assert [side for _, side, *_ in account.placed] == ["SELL"] * 4
     assert len({client_id for *_, client_id in account.placed}) == 4
+
+
+def test_each_slice_is_in_the_log_before_it_is_sent_and_how_it_ended_after() -> None:
+    account = FakeAccount(held={"AAA": 10 * E8})
+    said: list[tuple[str, int, dict[str, Any]]] = []
+    _flatten(account, {"AAAUSDT": 2 * E8}, note=lambda what, **fields: said.append((what, len(account.placed), fields)))
+    assert [(what, sent) for what, sent, _ in said] == [
+        (what, k + (what != "slice")) for k in range(4) for what in ("slice", "slice ended")
+    ]
+    ids = [client_id for *_, client_id in account.placed for _ in range(2)]
+    assert [fields["id"] for *_, fields in said] == ids
+    assert {fields["side"] for what, _, fields in said if what == "slice"} == {"SELL"}
+    assert sum(parse_e8(fields["executed"]) for what, _, fields in said if what == "slice ended") == 8 * E8
 
 
 def test_what_is_missing_is_bought_back() -> None:
