@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from sentinel.cli.operator import ask_daemon
 from sentinel.config import load_config
@@ -62,7 +62,7 @@ def show(console: Console, *, config: Path) -> dict[str, Any]:
     """Raises ControlError."""
     answer = ask_daemon(load_config(config), LimitsShow())
     columns = ("symbol", "limit", "in_force", "settings", "signed", "pending")
-    table = Table(*columns)
+    table = Table(*(Column(name, overflow="fold") for name in columns))
     for row in answer["limits"]:
         table.add_row(*("" if row[name] is None else escape(str(row[name])) for name in columns))
     console.print(table)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from sentinel.cli.shared import live_prefix
 from sentinel.config import Config, load_config
@@ -148,7 +148,8 @@ def _print_table(console: Console, columns: tuple[str, ...], rows: list[dict[str
     if not rows:
         _print(console, nothing)
         return
-    table = Table(*columns)
+    # Folded, not cut: of a quantity that is cut nobody knows the size.
+    table = Table(*(Column(name, overflow="fold") for name in columns))
     for row in rows:
         cells = (", ".join(row[name]) if isinstance(row[name], list) else str(row[name]) for name in columns)
         table.add_row(*(escape(cell) for cell in cells))

@@ -108,7 +108,7 @@ def show_plan(console: Console, symbol: str, found: Plan, missing: Mapping[str, 
     head = f"{order.side.name} {format_e8_short(order.qty)} {symbol}, limit {format_e8_short(order.limit)}; nothing is sent"
     table = Table(title=head, title_justify="left")
     for column in ("venue", "order", "price", "quantity", "expected notional", "fee"):
-        table.add_column(column, justify="left" if column in ("venue", "order") else "right")
+        table.add_column(column, justify="left" if column in ("venue", "order") else "right", overflow="fold")
     for child in found.children:
         numbers = (child.price, child.qty, child.notional, child.fee)
         table.add_row(child.venue, f"{child.order_type.name} {child.tif.name}", *map(format_e8_short, numbers))

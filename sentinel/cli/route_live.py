@@ -100,7 +100,7 @@ def _show(console: Console, result: dict[str, Any]) -> None:
     head = f"{result['side'].upper()} {result['qty']} {result['symbol']}, limit {result['limit']}: filled {result['filled']}"
     table = Table(title=head, title_justify="left")
     for column in ("venue", "order", "state", "quantity", "filled", "notional", "fees"):
-        table.add_column(column, justify="left" if column in ("venue", "order", "state") else "right")
+        table.add_column(column, justify="left" if column in ("venue", "order", "state") else "right", overflow="fold")
     for row in result["legs"]:
         fees = ", ".join(f"{fee} {asset}" for asset, fee in row["fees"].items())
         table.add_row(row["venue"], row["client_order_id"], row["state"], row["qty"], row["filled"], row["notional"], fees)
