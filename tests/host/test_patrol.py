@@ -49,6 +49,7 @@ class Watched:
     def __init__(self, instruments_s: int = 0, **config: int) -> None:
         self.world = World().start(quote=MILLION)
         self.truth = Truth(base=[1_000 * E8, 1_000 * E8])
+        self.truth.now_ns = lambda: self.world.now
         self.clock = ManualClock()
         self.clock.ns = self.world.now
         engine = Engine(self.world)

@@ -31,6 +31,7 @@ class Truth:
     during_balances: list[Callable[[], object]] = field(default_factory=list)
     after_listing: list[Callable[[], object]] = field(default_factory=list)
     after_look: list[Callable[[], object]] = field(default_factory=list)
+    now_ns: Callable[[], int] = int
     trading: list[bool] = field(default_factory=lambda: [True, True])
 
     def recall(self, orders: Iterable[VenueOrder]) -> None:
@@ -99,7 +100,7 @@ class Truth:
         assert reload
         batch = RecordBatch(self.venue)
         for symbol, trading in enumerate(self.trading):
-            batch.control(Command.INSTRUMENT, 0, symbol=symbol, value=int(trading), field=int(InstrumentField.TRADING))
+            batch.control(Command.INSTRUMENT, self.now_ns(), symbol=symbol, value=int(trading), field=InstrumentField.TRADING)
         return batch.take()
 
     async def balances(self) -> Any:
