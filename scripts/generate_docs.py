@@ -281,7 +281,7 @@ def controls_page() -> str:
             ["id", "control", "what", "setting, default", "unit, allowed", "action", "where", "anchor"], list(_control_rows())
         ),
         "\n## Tests\n\nThe acceptance tests of each control.\n\n",
-        _table(["id", "tests"], [[entry.id, "<br>".join(tests.get(entry.id, ["none: not applicable"]))] for entry in CONTROLS]),
+        _table(["id", "tests"], [[entry.id, "<br>".join(tests.get(entry.id, [f"none: {entry.where}"]))] for entry in CONTROLS]),
     ]
     return "".join(parts).rstrip() + "\n"
 

@@ -110,7 +110,8 @@ class RiskConfig(Section):
         default=0,
         ge=0,
         le=86_400,
-        description="age of the venue's filters beyond which no entry is sent; 0: they are read at start",
+        description="age of the venue's status and filters beyond which no entry is sent; they are read anew twice within it; "
+        "0: not asked, and read at a start and a reconnect only",
     )
     duplicate_window_ms: int = Field(
         default=500,

@@ -19,6 +19,11 @@ def build_hash() -> str:
     return tree_hash(_PACKAGE)
 
 
+def build_on_disk() -> str:
+    """The same hash of what lies on the disk now, and would run after a restart."""
+    return tree_hash(_PACKAGE)
+
+
 def tree_hash(directory: Path) -> str:
     """SHA-256 (hex) over every file under ``directory``, by its relative name in order."""
     whole = hashlib.sha256()

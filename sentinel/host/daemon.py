@@ -258,8 +258,10 @@ class Daemon:
             return
         self.session = session
         self.gateway.session = session
-        reconciling = self.config.reconcile
-        self.patrol = Patrol(session, self.host, self.ingress, SOURCE_ORDERS, self.clock, reconciling, self.recovery)
+        reconciling, orders = self.config.reconcile, SOURCE_ORDERS
+        # Twice within the age that is asked of them.
+        anew_ns = self.config.risk.max_instrument_age_s * NS_PER_S // 2
+        self.patrol = Patrol(session, self.host, self.ingress, orders, self.clock, reconciling, self.recovery, anew_ns)
         for _ in range(_REHEARSALS):
             self.gateway.rehearse()
 

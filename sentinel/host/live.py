@@ -35,12 +35,15 @@ STATED_LIMITS = (
     "max_drawdown_bps",
     "max_trades_per_minute",
 )
+#: Controls that ask nothing unless set. Live trading takes that from the settings only, too: 0 is an answer, silence is none.
+STATED_SWITCHES = ("max_source_gap_bps", "max_restricted_age_s", "max_instrument_age_s", "max_exit_minutes")
 _HOUR_NS = 3600 * NS_PER_S
 
 
 def check_mode(config: Config) -> None:
     """Raise ConfigError for settings that ``config.mode`` does not allow: keys or a store of the other mode, and, live,
-    addresses without TLS that are not loopback, no address for orders, no role file, or a limit left to its default.
+    addresses without TLS that are not loopback, no address for orders, no role file, a limit left to its default, or a control
+    that is off and not said to be.
     """
     venue, live = config.venue, config.mode == "live"
     names = {"api_key_env": venue.api_key_env} | ({} if venue.api_secret_file else {"api_secret_env": venue.api_secret_env})
@@ -72,6 +75,10 @@ def check_mode(config: Config) -> None:
         if limit not in config.risk.model_fields_set:
             remedy = f"write {limit} under [risk]"
             raise ConfigError(f"risk.{limit}", None, "a value stated in the settings: mode is live", remedy)
+    for switch in STATED_SWITCHES:
+        if switch not in config.risk.model_fields_set:
+            remedy = f"write {switch} under [risk]; 0 leaves the control off"
+            raise ConfigError(f"risk.{switch}", None, "a value or 0 stated in the settings: mode is live", remedy)
 
 
 def settings_hash(config: Config) -> str:

@@ -58,6 +58,7 @@ class Check(Enum):
     ACCOUNT_ORDERS = 1
     TRADES = 2  # of one symbol, in turn
     BALANCES = 3
+    INSTRUMENTS = 4  # read anew: status and filters
 
 
 class Patrol:
@@ -70,6 +71,7 @@ class Patrol:
         clock: time of records.
         config: how often.
         recovery: whose turns the patrol's own reconciliations wait for.
+        instruments_ns: how often status and filters of the instruments are read anew; 0: at a start and a reconnect only.
 
     ``pending_requests`` is 1 while a check is under way, for lock-step. ``counters``: checks made, ``postponed`` for want of
     room or with orders in doubt, ``failures`` of the venue to answer, ``told`` differences, ``unexplained`` ones,
@@ -85,17 +87,20 @@ class Patrol:
         clock: Clock,
         config: ReconcileConfig,
         recovery: Recovery | None = None,
+        instruments_ns: int = 0,
     ) -> None:
         self._recovery = recovery or Recovery()
         self._session = session
         self._engine = engine
+        self._sink = sink
+        self._source = source
         self._clock = clock
         self._every_ns = {
             Check.OPEN_ORDERS: config.open_orders_every_ms * NS_PER_MS,
             Check.ACCOUNT_ORDERS: config.account_orders_every_ms * NS_PER_MS,
             Check.TRADES: config.trades_every_ms * NS_PER_MS,
             Check.BALANCES: config.balances_every_s * NS_PER_S,
-        }
+        } | ({Check.INSTRUMENTS: instruments_ns} if instruments_ns else {})
         self._due_ns = {check: clock.now_ns() + every for check, every in self._every_ns.items()}
         self._handovers = session.handovers
         self._failing: set[Check] = set()
@@ -128,7 +133,7 @@ class Patrol:
             self._turns.out_of_turn = deque(self._turns.traded())
             self._again_soon(Check.ACCOUNT_ORDERS)
             self._again_soon(Check.TRADES)
-        due = [check for check in Check if now_ns >= self._due_ns[check]]
+        due = [check for check, due_ns in self._due_ns.items() if now_ns >= due_ns]
         if not due:
             return
         for check in due:
@@ -190,6 +195,8 @@ class Patrol:
                     await self._trades_of_next()
                 elif check is Check.BALANCES:
                     await self._balances()
+                elif check is Check.INSTRUMENTS:
+                    self._sink.deliver(self._source, await self._session.instruments(reload=True))
                 else:
                     await self._orders(whole=check is Check.ACCOUNT_ORDERS)
             except VenueError as error:

@@ -161,6 +161,7 @@ ACTIONS = [
 ]
 
 
+@pytest.mark.control("E1")
 @pytest.mark.parametrize(("action", "latched"), ACTIONS)
 def test_errors_of_the_venue_lead_to_an_alert_a_latch_that_outlasts_a_restart_and_a_person_who_ends_it(
     tmp_path: Path, action: str, latched: str

@@ -135,6 +135,7 @@ def test_who_did_what_is_named(report: dict[str, Any]) -> None:
     assert report["figures"]["kills"] == len(report["evidence"]["kills"]) == 2
 
 
+@pytest.mark.control("E9")
 def test_the_order_record_has_every_event_of_every_order(said: dict[str, Any], records: list[dict[str, Any]]) -> None:
     with open(said["orders"], newline="") as file:
         rows = list(csv.DictReader(file))
@@ -153,6 +154,7 @@ def test_the_order_record_has_every_event_of_every_order(said: dict[str, Any], r
     assert {row["state"] for row in rows if row["event"] == "TRADE"} <= {"FILLED", "PARTIAL"}
 
 
+@pytest.mark.control("E16")
 def test_conduct_figures_are_those_of_the_orders(report: dict[str, Any], records: list[dict[str, Any]]) -> None:
     conduct = report["conduct"]
     placed = Counter(row["record"]["symbol"] for row in records if row["record"].get("kind") == "PLACE")
@@ -165,6 +167,7 @@ def test_conduct_figures_are_those_of_the_orders(report: dict[str, Any], records
     assert conduct["pinging_not_computed"] == []
 
 
+@pytest.mark.control("E14")
 def test_the_same_trail_gives_the_same_bytes(traded: Outcome, said: dict[str, Any], tmp_path: Path) -> None:
     again = _sentinel("compliance", "report", traded.store / "audit", "--out", tmp_path / "again")
     for name in ("report", "data", "orders"):
@@ -182,6 +185,7 @@ def test_the_order_record_comes_in_three_formats(traded: Outcome, report: dict[s
     assert refused["error"]["field"] == "--out"
 
 
+@pytest.mark.control("E14")
 def test_a_changed_trail_gives_a_report_that_says_so_and_nothing_else(traded: Outcome, tmp_path: Path) -> None:
     trail, out = tmp_path / "audit", tmp_path / "review"
     shutil.copytree(traded.store / "audit", trail)

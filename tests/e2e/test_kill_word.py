@@ -119,6 +119,7 @@ def test_stored_after_an_order_left_no_other_follows(number: int, tmp_path: Path
     assert killer.sent_after == 0
 
 
+@pytest.mark.control("A1")
 @pytest.mark.parametrize("number", [1, 60, 400])
 def test_stored_between_two_steps_no_order_leaves_and_open_ones_are_cancelled(number: int, tmp_path: Path) -> None:
     killer = Killer("stepped", number)

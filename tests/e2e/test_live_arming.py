@@ -48,6 +48,10 @@ RISK = {
     "max_gross_notional": "100000",
     "max_drawdown_bps": 2000,
     "max_trades_per_minute": 1000,
+    "max_source_gap_bps": 0,
+    "max_restricted_age_s": 0,
+    "max_instrument_age_s": 0,
+    "max_exit_minutes": 0,
     "max_clock_error_us": 0,
 }
 

@@ -42,6 +42,7 @@ def config(tmp_path: Path) -> Iterator[Path]:
         lines += ['api_key_env = "SENTINEL_LIVE_API_KEY"', 'api_secret_env = "SENTINEL_LIVE_API_SECRET"']
         lines += ["[feed]", f"symbols = {json.dumps(urls['symbols'])}"]
         lines += ["[risk]", 'max_order_notional = "20"', 'max_position_notional = "40"', 'max_gross_notional = "60"']
+        lines += ["max_source_gap_bps = 0", "max_restricted_age_s = 0", "max_instrument_age_s = 0", "max_exit_minutes = 0"]
         lines += ["max_drawdown_bps = 300", "max_trades_per_minute = 10", "max_clock_error_us = 0", "[live]", "arming_hours = 1"]
         lines += ["[alarms]", "required = false"]
         roles = write_roles(tmp_path, {"alice": os.geteuid()})

@@ -42,15 +42,17 @@ class Engine:
 class Watched:
     """An engine whose account is in step with the venue, and a patrol over both."""
 
-    def __init__(self, **config: int) -> None:
+    def __init__(self, instruments_s: int = 0, **config: int) -> None:
         self.world = World().start(quote=MILLION)
         self.truth = Truth(base=[1_000 * E8, 1_000 * E8])
+        self.truth.now_ns = lambda: self.world.now
         self.clock = ManualClock()
         self.clock.ns = self.world.now
         engine = Engine(self.world)
         self.recovery = Recovery()
         settings = ReconcileConfig(**config)  # type: ignore[arg-type]
-        self.patrol = Patrol(self.truth, engine, engine, 3, self.clock, settings, self.recovery)  # type: ignore[arg-type]
+        anew_ns = instruments_s * NS_PER_S
+        self.patrol = Patrol(self.truth, engine, engine, 3, self.clock, settings, self.recovery, anew_ns)  # type: ignore[arg-type]
 
     async def turn(self, seconds: float = 1.0) -> None:
         """Time passes, and what became due is checked."""

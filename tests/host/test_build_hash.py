@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import sentinel
-from sentinel.host.build_hash import build_hash, tree_hash
+from sentinel.host.build_hash import build_hash, build_on_disk, tree_hash
 
 
 def _tree(directory: Path) -> Path:
@@ -48,6 +50,11 @@ def test_compiled_files_do_not_count(tmp_path: Path) -> None:
     (directory / "__pycache__" / "a.cpython-312.pyc").write_bytes(b"x")
     (directory / "host" / "a.nbi").write_bytes(b"x")
     assert tree_hash(directory) == before
+
+
+@pytest.mark.control("E12")
+def test_the_program_on_the_disk_is_the_one_that_runs_until_somebody_replaces_it() -> None:
+    assert build_on_disk() == build_hash()
 
 
 def test_the_hash_is_that_of_the_package_that_runs() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from sentinel.config import Config, parse_config
 from sentinel.errors import ConfigError
-from sentinel.host.live import STATED_LIMITS, LiveArming, check_mode, settings_hash
+from sentinel.host.live import STATED_LIMITS, STATED_SWITCHES, LiveArming, check_mode, settings_hash
 from sentinel.host.store.run_files import save_run_files
 from sentinel.model.artifact import load_model
 from sentinel.units import NS_PER_S
@@ -18,6 +18,13 @@ from tests.engine.world import World
 from tests.host.venues.offline_session import ManualClock
 
 HOUR_NS = 3600 * NS_PER_S
+PAPER_VENUE: dict[str, Any] = {
+    "rest_url": "http://127.0.0.1:9",
+    "stream_url": "ws://127.0.0.1:9",
+    "api_url": "ws://127.0.0.1:9",
+    "api_key_env": None,
+    "api_secret_env": None,
+}
 LIVE: dict[str, Any] = {
     "mode": "live",
     "access": {"roles": "roles.toml"},
@@ -35,6 +42,10 @@ LIVE: dict[str, Any] = {
         "max_gross_notional": "60",
         "max_drawdown_bps": 300,
         "max_trades_per_minute": 10,
+        "max_source_gap_bps": 0,
+        "max_restricted_age_s": 0,
+        "max_instrument_age_s": 0,
+        "max_exit_minutes": 0,
     },
 }
 
@@ -83,6 +94,16 @@ def test_live_trading_needs_a_role_file_and_paper_does_not() -> None:
 def test_a_limit_left_to_its_default_is_refused(limit: str) -> None:
     error = _refused(_settings(risk={limit: None}))
     assert (error.field, error.value) == (f"risk.{limit}", None)
+
+
+@pytest.mark.control("A6")
+@pytest.mark.parametrize("switch", STATED_SWITCHES)
+def test_a_control_is_left_off_by_saying_so_and_not_by_silence(switch: str) -> None:
+    error = _refused(_settings(risk={switch: None}))
+    assert (error.field, error.value) == (f"risk.{switch}", None)
+    check_mode(_settings(risk={switch: 0}))
+    check_mode(_settings(risk={switch: 30}))
+    check_mode(_settings(mode="paper", venue=PAPER_VENUE, risk={switch: None}))
 
 
 @pytest.mark.parametrize(

@@ -273,3 +273,54 @@ def test_cancel_all_asks_for_every_live_order_of_ours_whatever_the_state(armed: 
     assert again["client_key"] == place["client_key"]
     world.order(place["client_key"], OrderEventKind.CANCELED).run()
     assert not world.of(Kind.CANCEL, world.wait(2 * NS_PER_S).tick().run())
+
+
+@pytest.mark.control("A5")
+def test_a_symbol_the_venue_stops_is_found_at_the_next_reading_and_so_is_its_return() -> None:
+    async def scenario(watched: Watched) -> None:
+        def states() -> list[int]:
+            return watched.world.state.symbols["trading"].tolist()
+
+        watched.truth.trading[1] = False
+        await watched.turns(4)
+        assert states() == [1, 1]
+        await watched.turns(1)
+        assert states() == [1, 0]
+        watched.truth.trading[1] = True
+        await watched.turns(5)
+        assert states() == [1, 1]
+
+    assert no_alarm(watch(scenario, instruments_s=5))
+
+
+@pytest.mark.control("A5")
+def test_what_the_venue_says_of_instruments_grows_old_only_while_it_does_not_answer() -> None:
+    async def scenario(watched: Watched) -> None:
+        def oldest() -> int:
+            return (watched.world.now - int(watched.world.state.symbols["instrument_t"].min())) // NS_PER_S
+
+        for _ in range(10):
+            await watched.turn()
+            assert oldest() < 5
+        answers = watched.truth.instruments
+
+        async def silent(reload: bool = False) -> Any:
+            raise VenueError("exchangeInfo", "no answer", "an answer", "wait")
+
+        watched.truth.instruments = silent  # type: ignore[method-assign]
+        await watched.turns(10)
+        assert oldest() >= 10
+        watched.truth.instruments = answers  # type: ignore[method-assign]
+        await watched.turns(5)
+        assert oldest() < 5
+
+    assert watch(scenario, instruments_s=5).found["failures"] == 2
+
+
+def test_instruments_are_not_read_anew_where_no_age_is_asked() -> None:
+    async def scenario(watched: Watched) -> None:
+        watched.truth.trading[1] = False
+        await watched.turns(30)
+        assert watched.world.state.symbols["trading"].tolist() == [1, 1]
+
+    watch(scenario)

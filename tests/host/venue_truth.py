@@ -9,7 +9,7 @@ from typing import Any
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
 from sentinel.host.venues.order_events import RecordBatch
 from sentinel.units import E8
-from sentinel.wire import Command, FeeAsset, OrderState, Side, Venue, client_order_id
+from sentinel.wire import Command, FeeAsset, InstrumentField, OrderState, Side, Venue, client_order_id
 
 SYMBOLS = ["AAAUSDT", "BBBUSDT"]
 
@@ -31,6 +31,8 @@ class Truth:
     during_balances: list[Callable[[], object]] = field(default_factory=list)
     after_listing: list[Callable[[], object]] = field(default_factory=list)
     after_look: list[Callable[[], object]] = field(default_factory=list)
+    now_ns: Callable[[], int] = int
+    trading: list[bool] = field(default_factory=lambda: [True, True])
 
     def recall(self, orders: Iterable[VenueOrder]) -> None:
         self.recalled = list(orders)
@@ -92,6 +94,14 @@ class Truth:
             for t in self.trades
             if self.symbols[t.symbol] == symbol and t.trade_id >= (from_id or 0) and venue_order_id in (None, t.venue_order_id)
         ]
+
+    async def instruments(self, reload: bool = False) -> Any:
+        """The status of each symbol alone, read anew."""
+        assert reload
+        batch = RecordBatch(self.venue)
+        for symbol, trading in enumerate(self.trading):
+            batch.control(Command.INSTRUMENT, self.now_ns(), symbol=symbol, value=int(trading), field=InstrumentField.TRADING)
+        return batch.take()
 
     async def balances(self) -> Any:
         batch = RecordBatch(Venue.BINANCE_SPOT)

@@ -27,6 +27,7 @@ class Where(StrEnum):
     PROCESS = "own process"
     CARD = "card"
     DEPLOY = "deploy"
+    FIRM = "left to the firm"
     NOWHERE = "not applicable"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sentinel.errors import ControlError, LimitsError
-from sentinel.host.build_hash import build_hash
+from sentinel.host.build_hash import build_hash, build_on_disk
 from sentinel.host.control.limits_desk import LimitsDesk
 from sentinel.host.watched import ALARMS_FINE, ALARMS_REMEDY, ALARMS_WANTED
 from sentinel.units import NS_PER_S
@@ -34,7 +34,8 @@ class ArmingChecks:
         clock_bound_ns: the largest error of the clock, `risk.max_clock_error_us`; 0: not asked.
 
     ``alarm_process`` says how that is, as ``Watched.alarm_process``; None in virtual time, which has none.
-    A part that is there and does not know refuses; a part that is not there is shown as such.
+    ``build_on_disk`` hashes the program as it is installed: where its files were replaced under a running daemon, nobody arms
+    the one that still runs. A part that is there and does not know refuses; a part that is not there is shown as such.
     """
 
     def __init__(
@@ -53,13 +54,13 @@ class ArmingChecks:
         self.kill_word = kill_word
         self.alarm_process: Callable[[], str] | None = None
         self.clock_bound_ns = clock_bound_ns
-        # Now, at the start, and not when somebody asks: files may be replaced under a running daemon.
         self._build = build_hash()
+        self.build_on_disk: Callable[[], str] = build_on_disk
 
     def look(self) -> list[Check]:
         """Every check, in the order shown."""
         return [
-            Check("build_hash", self._build),
+            self._look_at_build(),
             Check("model_sha256", self._model_sha256),
             self._look_at_limits(),
             self._look_at_clock(),
@@ -67,6 +68,13 @@ class ArmingChecks:
             self._look_at_kill_word(),
             self._look_at_alarm_process(),
         ]
+
+    def _look_at_build(self) -> Check:
+        found = self.build_on_disk()
+        if found == self._build:
+            return Check("build_hash", self._build)
+        remedy = "its files were replaced: find out by whom, then restart the daemon"
+        return Check("build_hash", self._build, f"{found}, the program as it is installed", remedy)
 
     def _look_at_limits(self) -> Check:
         limits = self._limits

@@ -128,7 +128,7 @@ RTS_6 = (
         "Art. 15",
         "Pre-trade controls",
         "Price collars, value, quantity, message and order limits, throttles that a person "
-        "ends, limits of capital and loss; overrides for one order only.",
+        "ends, limits of capital and loss. No control can be overridden; an approval is for one order.",
         "The limits' values, their derivation from capital and risk tolerance, and their review.",
         ("approvals_asked", "approvals_granted", "approvals_refused"),
         ("B1", "B2", "B3", "B4", "B5", "B11", "C1", "C2", "C3", "C4", "D1", "D2", "D3", "D5", "D6", "D7", "H1"),

@@ -112,6 +112,7 @@ def play(scenario: Any) -> None:
     uvloop.run(run())
 
 
+@pytest.mark.control("C4")
 @pytest.mark.control("E15")
 def test_what_a_user_may_is_done_what_he_may_not_refused_and_all_of_it_is_in_the_trail(tmp_path: Path) -> None:
     place = Place(tmp_path)

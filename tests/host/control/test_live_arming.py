@@ -236,6 +236,7 @@ def test_nothing_is_armed_before_the_account_was_read() -> None:
         rig.operator._patrol()
 
 
+@pytest.mark.control("A6")
 def test_who_asks_does_not_confirm_and_the_nonce_stays_good_for_somebody_else() -> None:
     rig = LiveRig()
     given = rig.offer()["nonce"]
@@ -261,6 +262,10 @@ def test_program_model_limits_clock_card_kill_word_and_alarm_process_are_shown()
     for found in ("watching", "not required"):
         rig.checks.alarm_process = partial(str, found)
         assert rig.offer()["checks"]["alarm_process"] == found
+
+
+def _other_program(rig: LiveRig) -> None:
+    rig.checks.build_on_disk = lambda: "cd" * 32
 
 
 def _no_limits(rig: LiveRig) -> None:
@@ -299,6 +304,7 @@ def _stopped_alarms(rig: LiveRig) -> None:
 
 
 WRONG: dict[str, tuple[str, Callable[[LiveRig], None]]] = {
+    "another program": ("build_hash", _other_program),
     "no limits": ("limits", _no_limits),
     "expired limits": ("limits", _expired_limits),
     "unknown clock": ("clock", _unknown_clock),
@@ -310,6 +316,9 @@ WRONG: dict[str, tuple[str, Callable[[LiveRig], None]]] = {
 }
 
 
+@pytest.mark.control("A3")
+@pytest.mark.control("A6")
+@pytest.mark.control("E12")
 @pytest.mark.parametrize("what", WRONG)
 def test_whatever_is_not_in_order_refuses_both_calls_by_name(what: str) -> None:
     name, spoil = WRONG[what]
@@ -330,6 +339,17 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
     _kill_word(rig)
     with pytest.raises(ControlError, match="also wrong: clock, kill_word"):
         rig.offer()
+
+
+@pytest.mark.control("A3")
+def test_another_program_or_model_than_was_shown_is_seen() -> None:
+    for name, other in (("_build", "cd" * 32), ("_model_sha256", "cd" * 32)):
+        rig = LiveRig()
+        given = rig.offer()["nonce"]
+        setattr(rig.checks, name, other)
+        rig.checks.build_on_disk = partial(str, rig.checks._build)
+        assert rig.refuses(given).field == "checks"
+        assert rig.trading_state == TradingState.HALTED
 
 
 def test_other_limits_than_were_shown_are_seen_though_every_value_is_the_same() -> None:

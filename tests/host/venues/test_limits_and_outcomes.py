@@ -108,6 +108,7 @@ def test_what_is_counted_twice_for_caution_takes_no_room_from_cancels() -> None:
     assert [budget.for_cancel(T0) for _ in range(1001)] == [LocalCode.NONE] * 1000 + [LocalCode.WEIGHT_BUDGET]
 
 
+@pytest.mark.control("C1")
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 400)), max_size=40))
 def test_the_weight_limit_holds_and_cancels_keep_their_tenth_in_whatever_order_answers_come(
     steps: list[tuple[int, int]],
@@ -150,6 +151,7 @@ def test_429_stops_orders_until_retry_after_but_not_cancels() -> None:
     assert budget.for_order(T0 + 3 * NS_PER_S, 0) == LocalCode.NONE
 
 
+@pytest.mark.control("C8")
 def test_429_without_a_time_pauses_to_the_end_of_the_minute_and_a_shorter_pause_does_not_shorten_it() -> None:
     budget = RateBudget()
     budget.pause(429, None, T0 + 1)
@@ -175,6 +177,7 @@ def test_rows_that_make_no_sense_change_nothing() -> None:
     assert budget.for_order(T0, 0) == LocalCode.NONE
 
 
+@pytest.mark.control("C1")
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30_000)), max_size=60))
 def test_the_order_limit_is_never_exceeded_whatever_is_answered_when(steps: list[tuple[int, int]]) -> None:
     limit, budget = 5, RateBudget()

@@ -220,6 +220,7 @@ def _kill(process: BaseProcess) -> None:
     process.join()
 
 
+@pytest.mark.control("E3")
 def test_kill_9_of_either_side_leaves_neither_gap_nor_double(tmp_path: Path) -> None:
     random = Random(8)
     writer = _child(write_for_ever, tmp_path, 1)

@@ -122,6 +122,7 @@ def test_every_row_of_the_order_record_has_every_column(tmp_path: Path) -> None:
     assert all(row[name] == "" for row in rows for name in EMPTY_COLUMNS)
 
 
+@pytest.mark.control("E14")
 def test_no_map_claims_conformity() -> None:
     words = " ".join(one.sentinel + one.firm for articles in MAPS.values() for one in articles).lower()
     assert "compliant" not in words
@@ -163,6 +164,7 @@ def _layers(count: int, end_ms: int = 2_000, **changes: Any) -> list[OwnOrder]:
     return [_filled(100, Side.SELL, 1_000, 7), *bids]
 
 
+@pytest.mark.control("E16")
 def test_layers_that_vanish_after_a_fill_on_the_other_side_are_an_episode() -> None:
     (episode,) = layering(_layers(3))
     assert episode.pattern == "M2"
@@ -209,6 +211,7 @@ def test_exits_of_the_least_size_are_no_pings() -> None:
     assert pinging([_filled(k, Side.BUY, k, k + 1) for k in range(40)], 0, 200 * E8) != []
 
 
+@pytest.mark.control("E16")
 def test_both_sides_of_one_trade_are_an_episode() -> None:
     (episode,) = self_trades([_filled(1, Side.BUY, 5, 9), _filled(2, Side.SELL, 5, 9)])
     assert episode.orders == ["order 1", "order 2"]
