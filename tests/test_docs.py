@@ -148,6 +148,7 @@ def test_example_settings_are_valid() -> None:
         "alarms cloudwatch",
         "approvals",
         "approve",
+        "limits draft",
         "limits sign",
         "limits show",
         "limits apply",

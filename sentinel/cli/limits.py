@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,19 @@ from rich.table import Column, Table
 from sentinel.cli.operator import ask_daemon
 from sentinel.config import load_config
 from sentinel.errors import LimitsError
+from sentinel.host.control.limits_draft import draft_limits
 from sentinel.host.control.limits_file import parse_limits, read_signing_key, shown, sign_limits, symbol_and_name
 from sentinel.host.control.protocol import MAX_LIMITS_FILE, LimitsApply, LimitsShow
 from sentinel.host.control.roles import PERSON_NAME
 from sentinel.units import NS_PER_S
+
+
+def draft(console: Console, *, config: Path, version: int, days: int) -> dict[str, Any]:
+    """Raises ConfigError for the settings."""
+    settings = load_config(config)
+    text = draft_limits(settings, version, time.time_ns(), days)
+    console.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+    return {"version": version, "mode": settings.mode, "file": text}
 
 
 def sign(console: Console, *, file: Path, person: str, key: Path) -> dict[str, Any]:

@@ -11,10 +11,27 @@ from rich.console import Console
 from sentinel.cli.shared import ConfigFile, Json, Result, execute, group
 
 limits_app = group(
-    "Signed limits of a running daemon: sign, apply, show.", "sentinel limits show --config examples/binance-live.toml"
+    "Signed limits of a running daemon: draft, sign, apply, show.", "sentinel limits show --config examples/binance-live.toml"
 )
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Limits file, TOML; docs/access.md describes it.")]
+
+
+@limits_app.command("draft", epilog="Example: sentinel limits draft --config examples/binance-live.toml > limits.toml")
+def draft(
+    config: ConfigFile,
+    version: Annotated[int, typer.Option("--version", metavar="N", min=1, help="Version of the file.")] = 1,
+    days: Annotated[int, typer.Option("--days", metavar="N", min=1, max=366, help="How long it is to hold.")] = 30,
+    as_json: Json = False,
+) -> None:
+    """Print a limits file that says what the settings say, to be tightened and signed."""
+
+    def job(console: Console) -> Result:
+        from sentinel.cli import limits as implementation
+
+        return implementation.draft(console, config=config, version=version, days=days)
+
+    execute(as_json, job)
 
 
 @limits_app.command("sign", epilog="Example: sentinel limits sign limits.toml --person alice --key alice.pem")

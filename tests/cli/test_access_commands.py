@@ -118,6 +118,23 @@ def test_limits_are_tightened_at_once_shown_and_widened_after_the_wait(tmp_path:
         assert "signed: version 2, by alice, bob" in text
 
 
+def test_a_draft_is_signed_and_taken_in_as_it_was_printed(tmp_path: Path) -> None:
+    settings = _settings(tmp_path, "alice")
+    answer = _json("limits", "draft", "--config", settings, "--version", "3", "--days", "2")
+    assert set(answer) == documented_keys("limits draft")
+    assert (answer["version"], answer["mode"]) == (3, "paper")
+    printed = _run("limits", "draft", "--config", settings, "--version", "3", "--days", "2").stdout
+    assert [row for row in printed.splitlines() if "valid_from" not in row and "expires" not in row] == [
+        row for row in answer["file"].splitlines() if "valid_from" not in row and "expires" not in row
+    ]
+    path = tmp_path / "drafted.toml"
+    path.write_text(printed)
+    _json("limits", "sign", path, "--person", "alice", "--key", write_key(tmp_path, "alice"))
+    with _desk(settings):
+        answer = _json("limits", "apply", path, "--config", settings)
+    assert (answer["changes"], answer["version"]) == ([], 3)
+
+
 @pytest.mark.parametrize("damage", ["a changed byte", "no signature", "another's signature"])
 def test_a_file_that_was_not_signed_so_is_refused_with_status_2(tmp_path: Path, damage: str) -> None:
     settings = _settings(tmp_path, "alice")

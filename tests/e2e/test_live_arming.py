@@ -25,6 +25,7 @@ from sentinel.engine.readout import trading_state
 from sentinel.errors import ControlError
 from sentinel.host.control import client
 from sentinel.host.control.endpoint import Peer
+from sentinel.host.control.limits_draft import draft_limits
 from sentinel.host.control.protocol import Arm, Kill, LimitsApply
 from sentinel.host.live import settings_hash
 from sentinel.research.run_data import ReplayedRun
@@ -34,7 +35,7 @@ from sentinel.wire import IntentFlag, Kind, TradingState, client_order_id, recor
 from tests.e2e.hostile_market import PUMP_S, SYMBOLS, Outcome, Scene, trade, two_lives
 from tests.e2e.lockstep_rig import ACCOUNT, SECRET, run
 from tests.e2e.test_kill_and_restart import _write_toml
-from tests.host.control.persons import limits_text, peer, signatures, write_roles
+from tests.host.control.persons import peer, signatures, write_roles
 
 #: Who asks: the user of this process, as for the commands. Who confirms: somebody else.
 FIRST, SECOND = Peer(77, os.geteuid()), peer("bob")
@@ -109,7 +110,7 @@ def _ask(scene: Scene, nonce: str = "") -> Awaitable[dict[str, Any]]:
     """Without the socket: as few virtual moments as the exchange's answers take. Limits are signed first."""
     desk = scene.daemon.desk
     if not desk.limits.expires_ns:
-        text = limits_text(1, scene.daemon.clock.now_ns())
+        text = draft_limits(scene.daemon.config, 1, scene.daemon.clock.now_ns(), 30)
         desk.limits.apply(text, signatures(text, "alice"), FIRST.uid)
     return desk.server._answer(Arm(nonce, settings_hash(scene.daemon.config)), SECOND if nonce else FIRST)
 
@@ -152,7 +153,7 @@ def test_orders_flow_once_an_operator_has_armed_by_the_commands(tmp_path: Path) 
         _write_toml(scene.daemon.config, path)
         console = Console(file=out, width=300)
 
-        text = limits_text(1, scene.start_ns)
+        text = draft_limits(scene.daemon.config, 1, scene.start_ns, 30)
 
         def operate() -> list[dict[str, Any]]:
             client.ask(scene.daemon.host.directory, LimitsApply(text, signatures(text, "alice")))

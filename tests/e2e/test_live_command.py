@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.control.persons import limits_text, write_key, write_roles
+from tests.host.control.persons import write_key, write_roles
 from tests.json_keys import documented_keys
 
 MAIN = [sys.executable, "-c", "from sentinel.cli.main import main; main()"]
@@ -83,10 +83,11 @@ def _start(config: Path) -> subprocess.Popen[str]:
 
 
 def _apply_limits(config: Path, directory: Path) -> None:
-    """Sign limits by the command and give them to the daemon."""
-    stated: dict[str, Any] = {"max_order_notional": '"20"', "max_position_notional": '"40"', "max_gross_notional": '"60"'}
+    """Limits as the commands draft, sign and take them in."""
     file, key = directory / "limits.toml", write_key(directory, "alice")
-    file.write_text(limits_text(1, time.time_ns(), **stated, max_drawdown_bps=300, max_trades_per_minute=10))
+    draft = [*MAIN, "limits", "draft", "--config", str(config)]
+    drafted = subprocess.run(draft, capture_output=True, text=True, timeout=240, check=True, env=_environment({}))
+    file.write_text(drafted.stdout)
     sign = [*MAIN, "limits", "sign", str(file), "--person", "alice", "--key", str(key), "--json"]
     apply = [*MAIN, "limits", "apply", str(file), "--config", str(config), "--json"]
     for command, keys in ((sign, documented_keys("limits sign")), (apply, documented_keys("limits apply"))):

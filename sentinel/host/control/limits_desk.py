@@ -17,6 +17,7 @@ from sentinel.config import Config
 from sentinel.engine.layout import NO_LIMIT, SYMBOL_LIMITS, LimitField
 from sentinel.engine.state import EngineState
 from sentinel.errors import LimitsError
+from sentinel.host.control.limits_draft import settings_limits
 from sentinel.host.control.limits_file import (
     LIMITS,
     LISTED,
@@ -34,7 +35,6 @@ from sentinel.host.control.limits_file import (
 )
 from sentinel.host.control.limits_store import LimitsStore, SignedText
 from sentinel.host.control.roles import Persons
-from sentinel.host.live import STATED_LIMITS
 from sentinel.host.ports import Clock
 from sentinel.units import NS_PER_S
 from sentinel.wire import Command
@@ -89,8 +89,7 @@ class LimitsDesk:
         self._store = LimitsStore(store)
         self._mode = config.mode
         self._symbols = {symbol: k for k, symbol in enumerate(config.feed.symbols)}
-        settings = {name: counted(name, min(int(getattr(config.risk, name)), LIMITS[name].high)) for name in LIMITS}
-        self._settings = settings | _own_limits(config)
+        self._settings = settings_limits(config) | _own_limits(config)
         self._max_list_age_s = config.risk.max_restricted_age_s
         self._wait_ns = config.access.limits_cool_down_s * NS_PER_S
         self._persons = persons
@@ -210,9 +209,12 @@ class LimitsDesk:
         if self._current is None:
             raise LimitsError("limits", "none", "a signed limits file", "sign one and take it in: sentinel limits apply")
         self._require_valid(self._current.limits)
-        missing = [name for name in STATED_LIMITS if name not in self._current.limits.firm]
+        # What the settings alone say, one person widens by a restart.
+        asked = [limit for limit, value in self._settings.items() if value not in (NOT_ASKED, NO_LIMIT)]
+        missing = [limit for limit in asked if limit not in self._current.limits.values]
         if missing:
-            raise LimitsError(f"limits.firm.{missing[0]}", None, "a value: mode is live", "state it in the next version")
+            allowed = "every limit of the settings: mode is live"
+            raise LimitsError("limits", f"without {', '.join(missing)}", allowed, "state them: sentinel limits draft writes all")
 
     @property
     def _version_in_force(self) -> int:

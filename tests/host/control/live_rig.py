@@ -12,6 +12,7 @@ from sentinel.errors import ControlError
 from sentinel.host.control.arming_checks import ArmingChecks
 from sentinel.host.control.endpoint import Peer
 from sentinel.host.control.limits_desk import LimitsDesk
+from sentinel.host.control.limits_draft import draft_limits
 from sentinel.host.control.live_terms import LiveTerms
 from sentinel.host.control.operator import Operator
 from sentinel.host.control.protocol import Arm, OperatorRequest
@@ -19,7 +20,7 @@ from sentinel.host.live import LiveArming, settings_hash
 from sentinel.host.patrol import Patrol
 from sentinel.units import E8, NS_PER_S
 from sentinel.wire import Command, TradingState
-from tests.host.control.persons import PERSONS, limits_text, peer, signatures
+from tests.host.control.persons import PERSONS, peer, signatures
 from tests.host.control.rig import Rig
 from tests.host.venue_truth import SYMBOLS, Truth
 
@@ -63,7 +64,7 @@ class LiveRig(Rig):
         self.arming = LiveArming(self, self.clock, SETTINGS.live.arming_hours)
         self.store = tempfile.TemporaryDirectory()
         self.limits = LimitsDesk(self, self.clock, Path(self.store.name), SETTINGS, lambda: PERSONS)
-        text = limits_text(1, self.clock.ns)
+        text = draft_limits(SETTINGS, 1, self.clock.ns, 30)
         self.limits.apply(text, signatures(text, "alice"), FIRST.uid)
         self.checks = ArmingChecks(self.limits, "ab" * 32)
         self.live = LiveTerms(SETTINGS, "...wxyz", 0xC0FFEE, self.arming, self.checks)

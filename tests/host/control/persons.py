@@ -19,7 +19,7 @@ UIDS = {"alice": 61_000, "bob": 61_001, "carol": 61_002, "dave": 61_003, "erin":
 ROLES = {"alice": Role.RISK, "bob": Role.RISK, "carol": Role.TRADER, "dave": Role.VIEWER, "erin": Role.ADMIN}
 KEYS = {name: Ed25519PrivateKey.generate() for name in UIDS}
 PERSONS = Persons(tuple(Person(name, ROLES[name], uid, KEYS[name].public_key().public_bytes_raw()) for name, uid in UIDS.items()))
-#: What the start of a live run wants stated.
+#: What the start of a live run wants stated in its settings.
 FIRM = {
     "max_order_notional": '"25000"',
     "max_position_notional": '"25000"',
@@ -60,11 +60,13 @@ def write_key(directory: Path, name: str) -> Path:
     return path
 
 
-def limits_text(version: int, now_ns: int, mode: str = "live", days: float = 30.0, more: str = "", **firm: str | int) -> str:
-    """A limits file that holds from an hour ago; ``firm`` over FIRM, in TOML; ``more``: further tables."""
+def limits_text(
+    version: int, now_ns: int, mode: str = "live", days: float = 30.0, more: str = "", **firm: str | int | None
+) -> str:
+    """A limits file that holds from an hour ago; ``firm`` over FIRM, in TOML, None for none; ``more``: further tables."""
     begin = datetime.datetime.fromtimestamp(now_ns // NS_PER_S - 3_600, datetime.UTC)
     end = begin + datetime.timedelta(hours=1, days=days)
-    rows = "\n".join(f"{name} = {value}" for name, value in {**FIRM, **firm}.items())
+    rows = "\n".join(f"{name} = {value}" for name, value in {**FIRM, **firm}.items() if value is not None)
     return (
         f'version = {version}\nmode = "{mode}"\nvalid_from = {begin:%Y-%m-%dT%H:%M:%SZ}\nexpires = {end:%Y-%m-%dT%H:%M:%SZ}\n\n'
         f"[firm]\n{rows}\n{more}"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sentinel.engine.layout import GLOBAL, NO_LIMIT, PARAMS, SYMBOL, SYMBOL_LIMITS, LimitField
 from sentinel.errors import LimitsError
 from sentinel.host.control.limits_desk import LimitsDesk
+from sentinel.host.control.limits_draft import draft_limits
 from sentinel.host.control.limits_file import LIMITS
 from sentinel.host.control.roles import Persons
 from sentinel.host.engine_host import EngineHost
@@ -40,6 +41,11 @@ TIGHT: dict[str, Any] = {
     "max_drawdown_bps": 500,
     "max_trades_per_minute": 50,
 }
+#: And every other limit of theirs, as live trading wants it signed.
+WHOLE = dict(
+    row.split(" = ")
+    for row in draft_limits(plain_config(Path("unused"), risk=RISK), 1, START_NS, 30).split("[firm]\n")[1].splitlines()
+)
 
 
 class Life:
@@ -58,7 +64,7 @@ class Life:
     def apply(
         self, version: int, *names: str, mode: str = "paper", days: float = 30.0, more: str = "", **firm: Any
     ) -> dict[str, Any]:
-        text = limits_text(version, START_NS, mode, days, more, **{**TIGHT, **firm})
+        text = limits_text(version, START_NS, mode, days, more, **{**WHOLE, **TIGHT, **firm})
         return self.desk.apply(text, signatures(text, *names), 61_000)
 
     def refuses(self, version: int, *names: str, **firm: Any) -> LimitsError:
@@ -352,6 +358,27 @@ def test_a_disk_that_takes_nothing_refuses_the_file(tmp_path: Path, monkeypatch:
     life.die()
 
 
+@pytest.mark.control("E10")
+@pytest.mark.parametrize("name", [*WHOLE, "BTCUSDT.max_open_orders", "BTCUSDT.restricted"])
+def test_live_nothing_is_armed_while_the_settings_alone_say_a_limit_because_a_restart_would_widen_it(
+    tmp_path: Path, name: str
+) -> None:
+    risk = RISK | {"symbols": {"BTCUSDT": {"max_open_orders": 3}}, "restricted_symbols": ["BTCUSDT"]}
+    tables = {
+        "BTCUSDT.max_open_orders": own_limits("BTCUSDT", max_open_orders=3),
+        "BTCUSDT.restricted": restricted_list(START_NS, "BTCUSDT"),
+    }
+    life = Life(tmp_path, risk)
+    some = "".join(text for limit, text in tables.items() if limit != name)
+    left_out: dict[str, Any] = {} if name in tables else {name: None}
+    life.apply(1, "alice", "bob", more=some, **left_out)
+    with pytest.raises(LimitsError, match=f"without {name}"):
+        life.desk.require_signed()
+    life.apply(2, "alice", more="".join(tables.values()))
+    life.desk.require_signed()
+    life.die()
+
+
 def test_live_trading_wants_every_stated_limit_signed_and_in_time(tmp_path: Path) -> None:
     life = Life(tmp_path)
     with pytest.raises(LimitsError, match="signed limits file"):
@@ -374,15 +401,16 @@ def test_a_file_turns_on_what_the_settings_do_not_ask_and_no_file_turns_it_off(t
     assert (row()["in_force"], row()["settings"], row()["signed"]) == (0, 0, None)
     low: dict[str, Any] = {name: 20}
     high: dict[str, Any] = {name: 30}
+    left_out: dict[str, Any] = {name: None}
     changes = life.apply(1, "alice", **high)["changes"]
     assert {"symbol": None, "limit": name, "before": 0, "after": 30, "when": "now"} in changes
     assert (life[name], row()["in_force"], row()["signed"]) == (30, 30, 30)
     life.refuses(2, "alice", **{name: 40})
-    life.refuses(2, "alice")
+    life.refuses(2, "alice", **left_out)
     life.apply(2, "alice", **low)
     assert life[name] == 20
     # Left out by two persons it is in no file any more, and still asked for: only a start makes the settings' 0 count.
-    changes = life.apply(3, "alice", "bob")["changes"]
+    changes = life.apply(3, "alice", "bob", **left_out)["changes"]
     assert name not in {change["limit"] for change in changes}
     life.waits(WAIT_S)
     assert (life[name], row()["in_force"], row()["signed"]) == (20, 20, None)

@@ -12,12 +12,13 @@ from sentinel.engine.layout import HALT_RECONCILE, LimitField
 from sentinel.errors import ControlError, VenueError
 from sentinel.host.build_hash import build_hash
 from sentinel.host.control import operator
+from sentinel.host.control.limits_draft import draft_limits
 from sentinel.host.control.protocol import Arm, CancelAll, Kill, Orders, Positions
 from sentinel.host.live import LiveArming, settings_hash
 from sentinel.units import E8, NS_PER_S, format_e8
 from sentinel.wire import Command, Control, Kind, OrderEventKind, OrderState, TradingState
 from tests.host.control.live_rig import FIRST, SECOND, SETTINGS, LiveRig
-from tests.host.control.persons import limits_text, signatures
+from tests.host.control.persons import signatures
 from tests.host.control.rig import Rig
 from tests.host.venues.offline_session import ManualClock
 from tests.json_keys import documented_keys
@@ -355,7 +356,7 @@ def test_another_program_or_model_than_was_shown_is_seen() -> None:
 def test_other_limits_than_were_shown_are_seen_though_every_value_is_the_same() -> None:
     rig = LiveRig()
     given = rig.offer()["nonce"]
-    text = limits_text(2, rig.clock.ns)
+    text = draft_limits(SETTINGS, 2, rig.clock.ns, 30)
     rig.limits.apply(text, signatures(text, "bob"), 0)
     assert rig.refuses(given).field == "checks"
 
