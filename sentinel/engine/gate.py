@@ -83,6 +83,7 @@ def _warn_of_ratio(f: Any, q: Any) -> None:
 def _reject(f: Any, q: Any, control: int, observed: int, limit: int) -> None:
     c = counters(f)
     c.risk_rejects += 1
+    c.duplicate_orders += control == Control.DUPLICATE
     emit_signal(f, SignalCode.RISK_REJECT, q.symbol, q.side, q.reason, control, 0, q.price, q.margin, observed, limit)
     strategy.on_rejected(f, q.symbol, control)
 

@@ -171,7 +171,7 @@ COUNTERS = record_dtype(
     """
     events trades bbos levels gaps statuses controls ticks order_events
     decisions decider_failures decider_fallbacks anomalies setups advice_requests advice_late news_fallbacks
-    proposals intents risk_rejects refusals fills duplicate_fills round_trips kills arms_refused queries cancels
+    proposals intents risk_rejects duplicate_orders refusals fills duplicate_fills round_trips kills arms_refused queries cancels
     unknown_orders foreign_orders contradictions late_order_events ignored_order_events
     bad_input unknown_kind crossed_quotes ignored_levels ignored_trades limits_changed
     """

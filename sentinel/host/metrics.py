@@ -71,6 +71,7 @@ class _Sample(NamedTuple):
     messages: int
     malformed: int
     rejects: int
+    duplicates: int
     positions: NDArray[np.int64]
 
 
@@ -98,6 +99,7 @@ class MetricsReader:
             "feed_error_pct": _share_pct(now.malformed - then.malformed, now.messages - then.messages),
             "position_delta_per_min": _position_delta(state, now.positions - then.positions),
             "risk_rejects_per_min": now.rejects - then.rejects,
+            "duplicate_orders_per_min": now.duplicates - then.duplicates,
             "feed_age_ms": self._feed_age_ms(state),
             "unknown_order_age_ms": _unknown_order_age_ms(state, daemon.clock.now_ns()),
             "clock_error_us": None if look is None or look.bound_ns < 0 else -(-look.bound_ns // NS_PER_US),
@@ -119,6 +121,7 @@ class MetricsReader:
             feed.get("messages", 0),
             feed.get("malformed", 0),
             int(host.state.counters["risk_rejects"][0]),
+            int(host.state.counters["duplicate_orders"][0]),
             host.state.symbols["position"].copy(),
         )
         if not self._samples or now_ns - self._samples[-1].t_ns >= NS_PER_S:

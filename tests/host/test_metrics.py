@@ -149,7 +149,9 @@ def test_rejects_of_the_gate_are_counted_over_a_minute(watched: Watched) -> None
     watched.read()
     watched.pass_s(1)
     watched.state.counters["risk_rejects"] = 130
+    watched.state.counters["duplicate_orders"] = 4
     assert watched.read()["risk_rejects_per_min"] == 30
+    assert watched.read()["duplicate_orders_per_min"] == 4
 
 
 @pytest.mark.parametrize(

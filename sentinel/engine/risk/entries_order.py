@@ -148,7 +148,7 @@ ORDER_CONTROLS = (
         "B8",
         "Duplicate",
         "The symbol's last order again, same side, price, quantity and setup, too soon; an exit is held back no longer than its "
-        "own pace, strategy.exit_retry_ms. Ids never repeat.",
+        "own pace, strategy.exit_retry_ms. Ids never repeat. More than three a minute alert.",
         Where.ENGINE,
         _ORDER,
         "15c3-5(c)(1)(ii)",

@@ -109,6 +109,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     _rule(17, "reject_rate", "risk_rejects_per_min", ">", 20, "per_min", "the gate refuses many orders", clear=10, **_WARNING),
     _rule(18, "journal", "journal_frames_waiting", ">=", 1, "count", "the disk does not take the journal"),
     _rule(19, "sinks", "sinks_failing", ">=", 1, "count", "alerts do not reach somebody", **_WARNING),
+    _rule(20, "duplicates", "duplicate_orders_per_min", ">", 3, "per_min", "the gate refuses the same order again", **_WARNING),
 )
 
 

@@ -118,6 +118,7 @@ def test_of_a_storm_of_resends_one_order_leaves() -> None:
     offers.ends(offers.passes())
     assert {offers.refused() for _ in range(100)} == {Control.DUPLICATE}
     assert len(offers.places()) == 1
+    assert int(offers.c["duplicate_orders"]) == 100
 
 
 @pytest.mark.control("B8")
