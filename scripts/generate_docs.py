@@ -278,10 +278,10 @@ def controls_page() -> str:
         "below `sentinel/`, settings are in [settings](config.md#risk), wire codes in [records](records.md#control).\n"
         "The anchors are the rules a control is modelled on; no conformity is claimed.\n\n"
         "Some defaults are wider than where firms usually begin. What is traded here are thin symbols in a pump: they jump by\n"
-        "percents within a spread (B3), are quiet for seconds (B5), and a purchase of what was sold needs most of the cash (D3).\n"
-        "The drawdown (D6) is the last of five losses that stop, behind those of a minute and a day. Of the venue's request limits\n"
-        "a tenth is kept for cancels (C1); orders themselves are far below them. For major symbols set the collar to 50 basis\n"
-        "points and the age of a quote to 250 ms.\n\n",
+        "percents within a spread (B3), are quiet for seconds (B5), and buying back what was sold needs most of the cash (D3).\n"
+        "The drawdown (D6) is the widest of four losses that stop: within a minute, two of the day, from the peak. Of the\n"
+        "venue's request limits a tenth is kept for cancels (C1); orders themselves are far below them. For major symbols set\n"
+        "the collar to 50 basis points and the age of a quote to 250 ms.\n\n",
         _table(
             ["id", "control", "what", "setting, default", "unit, allowed", "action", "where", "anchor"], list(_control_rows())
         ),
