@@ -8,7 +8,7 @@ from numba import njit
 
 from sentinel.engine.frame import glob, loss_high, order, params, symbol
 from sentinel.engine.layout import LOSS_BUCKETS, ORDER_NOTIONAL_CAP, ORDER_SLOTS, Market
-from sentinel.engine.orders import is_live
+from sentinel.engine.orders import SLOT_MASK, is_live
 from sentinel.engine.portfolio import equity, profit
 from sentinel.engine.risk.verdict import Verdict, passes, verdict_if
 from sentinel.native import INNER, JIT
@@ -56,12 +56,14 @@ def open_value(f: Any) -> int:
 
     A fill of which nobody has heard yet is worth the last price, whatever that was when the order was sent.
     """
-    left = glob(f).live_orders
+    g = glob(f)
+    left = g.live_orders
     total = 0
-    for i in range(ORDER_SLOTS):
+    for k in range(ORDER_SLOTS):
         if left == 0:
             break
-        o = order(f, i)
+        # From the newest on: what is live is mostly young, and few rows are read.
+        o = order(f, (g.sequence - k) & SLOT_MASK)
         if is_live(o.state):
             left -= 1
             price = max(o.price, symbol(f, o.symbol).last_price)
