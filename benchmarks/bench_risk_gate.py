@@ -169,6 +169,7 @@ def desk() -> Args:
         "permit_count": PERMITS,
         "order_count": PERMITS,
         "live_orders": LIVE,
+        "sequence": LIVE,
     }
     quote = {"bid": E8 - 10_000, "ask": E8 + 10_000, "bbo_t": T0, "last_price": E8, "trading": 1, "instrument_t": T0}
     moves = {"book_t": T0, "trade_t": T0, "second_end": T0 + NS_PER_S}
@@ -199,7 +200,8 @@ def desk() -> Args:
     state.permits[:PERMITS] = state.order_times[:PERMITS] = T0 - 59 * NS_PER_S + np.arange(PERMITS) * (NS_PER_S // 10)
     state.permit_notes["notional"][:PERMITS] = E8
     state.features.symbols["ref_60"], state.features.symbols["hour_volume"] = E8, 1_000_000 * E8
-    live = state.orders[:LIVE]
+    # As the engine puts them: at the slots of their keys, the last of which it gave out last.
+    live = state.orders[1 : LIVE + 1]
     live["key"], live["state"], live["symbol"], live["side"], live["price"] = (
         np.arange(LIVE) + 1,
         OrderState.ACKED,
