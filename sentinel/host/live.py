@@ -43,7 +43,7 @@ _HOUR_NS = 3600 * NS_PER_S
 def check_mode(config: Config) -> None:
     """Raise ConfigError for settings that ``config.mode`` does not allow: keys or a store of the other mode, and, live,
     addresses without TLS that are not loopback, no address for orders, no role file, a limit left to its default, or a control
-    that is off and not said to be.
+    or a kill process that is off and not said to be.
     """
     venue, live = config.venue, config.mode == "live"
     names = {"api_key_env": venue.api_key_env} | ({} if venue.api_secret_file else {"api_secret_env": venue.api_secret_env})
@@ -79,6 +79,9 @@ def check_mode(config: Config) -> None:
         if switch not in config.risk.model_fields_set:
             remedy = f"write {switch} under [risk]; 0 leaves the control off"
             raise ConfigError(f"risk.{switch}", None, "a value or 0 stated in the settings: mode is live", remedy)
+    if "enabled" not in config.killswitch.model_fields_set:
+        allowed, remedy = "true or false stated in the settings: mode is live", "write enabled = true under [killswitch]"
+        raise ConfigError("killswitch.enabled", None, allowed, remedy)
 
 
 def settings_hash(config: Config) -> str:

