@@ -17,7 +17,7 @@ from sentinel.cli.main import app
 from sentinel.config import ReconcileConfig
 from sentinel.host.control.server import ControlServer
 from sentinel.host.patrol import Patrol
-from sentinel.units import E8, NS_PER_S, format_e8
+from sentinel.units import E8, NS_PER_MS, NS_PER_S, format_e8
 from tests.host.control.rig import Rig
 from tests.host.venue_truth import Truth
 from tests.json_keys import documented_keys
@@ -36,8 +36,8 @@ def _settings(directory: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _daemon(directory: Path, rig: Rig) -> Iterator[Path]:
-    """What answers in ``directory``'s store while time passes for it; gives the settings file."""
+def _daemon(directory: Path, rig: Rig, step_ns: int = NS_PER_S) -> Iterator[Path]:
+    """What answers in ``directory``'s store while time passes for it, ``step_ns`` at a time; gives the settings file."""
     (directory / "store").mkdir()
     loop, up = asyncio.new_event_loop(), threading.Event()
     over = asyncio.Event()
@@ -48,7 +48,7 @@ def _daemon(directory: Path, rig: Rig) -> Iterator[Path]:
         up.set()
         while not over.is_set():
             await asyncio.sleep(0.002)
-            rig.world.wait(NS_PER_S)
+            rig.world.wait(step_ns)
             rig.clock.ns = rig.world.now
             if rig.patrol is not None:
                 rig.patrol.tick(rig.world.now)
@@ -104,7 +104,7 @@ def test_tables_are_for_people_and_money_is_exact(tmp_path: Path) -> None:
     rig = Rig()
     place = rig.entered()
     rig.world.fill(place, 100, 100, trade_id=1).run()
-    with _daemon(tmp_path, rig) as settings:
+    with _daemon(tmp_path, rig, NS_PER_MS) as settings:
         orders, positions = _invoke("orders", settings), _invoke("positions", settings)
         rows = _json(_invoke("orders", settings, "--json"))["orders"]
     assert rows[0]["price"] == format_e8(place["price"])
@@ -140,7 +140,7 @@ def test_reconcile_says_what_it_found_and_accept_lifts_the_halt(tmp_path: Path) 
 def test_cancel_all_reports_each_order_within_its_time(tmp_path: Path) -> None:
     rig = Rig()
     place = rig.entered()
-    with _daemon(tmp_path, rig) as settings:
+    with _daemon(tmp_path, rig, NS_PER_MS) as settings:  # an IOC order without an end is in doubt after minutes
         answer = _json(_invoke("cancel-all", settings, "--within", "0.2", "--json"))
         assert [(row["symbol"], row["state"], row["final"]) for row in answer["orders"]] == [("AAAUSDT", "ACKED", False)]
         assert answer["left"] == 1
