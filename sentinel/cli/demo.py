@@ -23,6 +23,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from sentinel.cli.compiling import told_of_compiling
 from sentinel.cli.deciders import DeciderChoice
 from sentinel.cli.venue_process import VenueProcess
 from sentinel.config import Config, parse_config
@@ -88,7 +89,7 @@ def execute(console: Console, *, seed: int, minutes: float, speed: float, out: P
     """Run the demo and report. Raises ConfigError for an output directory that is not the demo's."""
     prepare_directory(out)
     started = time.perf_counter()
-    with DeciderChoice(decider, console, gate) as choice:
+    with DeciderChoice(decider, console, gate) as choice, told_of_compiling(console):
         daemon_seconds, latency, counters = uvloop.run(_trade(console, seed, minutes, speed, out, choice))
     # The CPU decides anew here, whoever decided then.
     run = ReplayedRun(out / "journal")

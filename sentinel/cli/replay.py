@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from sentinel.cli.compiling import told_of_compiling
 from sentinel.cli.deciders import DeciderChoice
 from sentinel.config import load_config
 from sentinel.engine.readout import counters
@@ -26,13 +27,13 @@ def execute(
         for option, value in (("--config", config), ("--model", model)):
             if value is not None:
                 raise ConfigError(option, str(value), "nothing for a journal", "leave it out: a journal carries its own")
-        with DeciderChoice(decider, console) as choice:
+        with DeciderChoice(decider, console) as choice, told_of_compiling(console):
             return _journal(console, source, out, choice)
     if not source.exists():
         raise CaptureError("source", str(source), "a capture file or a journal directory", "check the path")
     if out is not None:
         raise ConfigError("--out", str(out), "nothing for a capture", "leave it out: nothing is traded, so there is no report")
-    with DeciderChoice(decider, console) as choice:
+    with DeciderChoice(decider, console) as choice, told_of_compiling(console):
         return _capture(console, source, config, model, choice)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import uvloop
 from rich.console import Console
 
+from sentinel.cli.compiling import told_of_compiling
 from sentinel.cli.deciders import DeciderChoice
 from sentinel.cli.shared import live_prefix
 from sentinel.cli.venue_process import VenueProcess
@@ -44,7 +45,7 @@ def execute(
     Raises ConfigError, or CardError for a card that cannot be had, before anything starts.
     """
     settings = load_config(config, chosen)
-    with DeciderChoice(settings.decider, console, settings.gate, settings.card) as choice:
+    with DeciderChoice(settings.decider, console, settings.gate, settings.card) as choice, told_of_compiling(console):
         return uvloop.run(_run(console, settings, seconds, lockstep_url, choice))
 
 
