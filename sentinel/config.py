@@ -347,6 +347,12 @@ class Config(Section):
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
+def settings_hash(config: Config) -> str:
+    """SHA-256 (hex) of all settings, addresses too; without decider and gate, which a command line may choose."""
+    kept = config.model_dump(mode="json", exclude={"decider", "gate"})
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
 def parse_config(data: dict[str, Any], source: str = "config") -> Config:
     """Validate a settings tree. Raises ConfigError naming the first bad key, its value and the remedy."""
     try:

@@ -18,7 +18,7 @@ import typer
 
 from sentinel.cli.main import app
 from sentinel.config import load_config
-from sentinel.host.live import check_mode
+from sentinel.host.mode import check_mode
 from tests.json_keys import documented_keys
 
 ROOT = Path(__file__).resolve().parent.parent

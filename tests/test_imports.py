@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ FOUNDATION_ORDER = [
     "native",
     "wire",
     "units",
+    "wide_money",
     "html_page",
     "config_venue",
     "config_risk",
@@ -45,6 +48,8 @@ MAY_IMPORT_HDL = ("cli", "image", "sim/card")
 HARDWARE = {"sentinel_hdl", "amaranth", "systemrdl", "pyverilator", "cocotb", "wavedrom"}
 
 PURE_ROOMS = ("engine", "model")
+# What must be there at once: the commands an operator types, and the processes that guard a daemon.
+AT_ONCE = ("operator", "killswitch", "kill_process", "alarms", "limits")
 IMPURE = {"time", "random", "uuid", "datetime", "os", "socket", "asyncio", "threading", "subprocess", "secrets", "select"}
 
 
@@ -152,6 +157,11 @@ def test_pure_room_has_no_clock_chance_disk_or_socket(room: str) -> None:
         if bad:
             wrong.append(f"{path.relative_to(PACKAGE.parent)} uses {sorted(bad)}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_commands_that_stop_a_daemon_load_no_compiler() -> None:
+    program = f"import sys; import {', '.join(f'sentinel.cli.{name}' for name in AT_ONCE)}; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=120, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

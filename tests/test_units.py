@@ -2,25 +2,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sentinel.errors import UnitError
-from sentinel.units import (
-    E8,
-    INT64_MAX,
-    format_e8,
-    format_e8_short,
-    mul_div_nb,
-    mul_div_wide_nb,
-    notional,
-    notional_nb,
-    notional_up_nb,
-    parse_e8,
-    product_less_nb,
-)
+from sentinel.units import E8, INT64_MAX, format_e8, format_e8_short, notional, parse_e8
 
 amounts = st.one_of(
     st.integers(0, INT64_MAX),
@@ -104,15 +91,6 @@ def test_order_parameter_has_no_needless_character(value: int) -> None:
 
 
 @given(amounts, amounts)
-@example(INT64_MAX, INT64_MAX)
-@example(E8, INT64_MAX)
-@example(E8 + 1, INT64_MAX)
-def test_compiled_products_equal_exact_ones_or_saturate(price: int, qty: int) -> None:
-    assert notional_nb(price, qty) == min(price * qty // E8, INT64_MAX)
-    assert notional_up_nb(price, qty) == min(-(-price * qty // E8), INT64_MAX)
-
-
-@given(amounts, amounts)
 def test_python_product_is_exact_or_an_error(price: int, qty: int) -> None:
     for round_up, exact in ((False, price * qty // E8), (True, -(-price * qty // E8))):
         if exact > INT64_MAX:
@@ -126,27 +104,3 @@ def test_python_product_is_exact_or_an_error(price: int, qty: int) -> None:
 def test_negative_magnitudes_are_refused(price: int, qty: int) -> None:
     with pytest.raises(UnitError, match="notional"):
         notional(price, qty)
-
-
-@given(amounts, amounts, st.integers(1, 2**31 - 1))
-@example(INT64_MAX, INT64_MAX, 1)
-@example(INT64_MAX, 2**31 - 1, 2**31 - 1)
-@example(2**62, 2, 1)
-def test_narrow_mul_div_is_exact_or_saturates(a: int, b: int, divisor: int) -> None:
-    assert mul_div_nb(a, b, divisor) == min(a * b // divisor, INT64_MAX)
-
-
-@given(amounts, amounts, amounts.filter(bool))
-@example(INT64_MAX, INT64_MAX, INT64_MAX)
-def test_wide_mul_div_is_exact_or_saturates(a: int, b: int, divisor: int) -> None:
-    assert mul_div_wide_nb(a, b, divisor) == min(a * b // divisor, INT64_MAX)
-
-
-@given(amounts, amounts, amounts, amounts)
-@example(2**62, 4, 4, 2**62)
-def test_products_compare_beyond_64_bits(a: int, b: int, c: int, d: int) -> None:
-    assert product_less_nb(a, b, c, d) == (a * b < c * d)
-
-
-def test_compiled_product_returns_an_integer_type() -> None:
-    assert isinstance(notional_nb(np.int64(E8), np.int64(E8)), (int, np.int64))

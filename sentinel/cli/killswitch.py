@@ -1,30 +1,25 @@
-"""``sentinel killswitch run|status|rearm|confirm``, and the way of ``sentinel kill`` to the kill process and to the daemon."""
+"""``sentinel killswitch status|rearm|confirm``, and the way of ``sentinel kill`` to the kill process and to the daemon.
+
+Nothing here loads the compiler, the engine or a venue: they would take longer than the kill.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import shlex
-import signal
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-import uvloop
 from rich.console import Console
 from rich.markup import escape
 
 from sentinel.cli.operator import ask_daemon, keeper_of
 from sentinel.config import Config, load_config
-from sentinel.errors import ConfigError, ControlError
+from sentinel.errors import ControlError
 from sentinel.host.control.client import ask
 from sentinel.host.control.endpoint import SOCKET_NAME
 from sentinel.host.control.protocol import Kill
-from sentinel.host.venues.binance_spot import Credentials
-from sentinel.host.venues.chosen import read_credentials
-from sentinel.ops.killswitch.persons import sign
-from sentinel.ops.killswitch.process import KillProcess, kill_venue_config
 from sentinel.ops.killswitch.protocol import Confirm, KillRequest, KillTo, Rearm, Status
 
 #: A daemon that hangs is not waited for.
@@ -33,25 +28,6 @@ _MARGIN_S = 5.0
 _HEAD_START_S = 1.0
 #: What a daemon alone does: it stops and cancels its own orders.
 _DAEMON_LEVEL = 2
-
-
-def run(console: Console, *, config: Path) -> dict[str, Any]:
-    """Until SIGTERM or Ctrl-C. Raises ConfigError, ControlError or VenueError before anything starts."""
-    settings = load_config(config)
-    credentials = read_credentials(kill_venue_config(settings))
-    if not isinstance(credentials, Credentials):
-        raise ConfigError("venue.name", settings.venue.name, "binance_spot", "see docs/killswitch.md")
-    return uvloop.run(_run(console, settings, credentials))
-
-
-async def _run(console: Console, settings: Config, credentials: Credentials) -> dict[str, Any]:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    process = KillProcess(settings, credentials)
-    _print(console, f"kill process {os.getpid()} for {settings.store.directory}; level {int(process.switch.level)}")
-    await process.run(stop)
-    return process.status()
 
 
 def status(console: Console, *, config: Path) -> dict[str, Any]:
@@ -72,7 +48,11 @@ def rearm(console: Console, *, config: Path, name: str, reason: str) -> dict[str
 
 
 def confirm(console: Console, *, config: Path, nonce: str, name: str, text: str, key: Path | None) -> dict[str, Any]:
-    signature = "" if key is None else sign(key, _to_sign(text).encode())
+    signature = ""
+    if key is not None:
+        from sentinel.ops.killswitch.persons import sign
+
+        signature = sign(key, _to_sign(text).encode())
     answer = _ask(load_config(config), Confirm(name, nonce, signature))
     _print_status(console, answer)
     return answer

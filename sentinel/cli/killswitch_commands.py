@@ -23,7 +23,7 @@ def run(config: ConfigFile, as_json: Json = False) -> None:
     """Watch over a daemon, by a venue session and a key of its own, until Ctrl-C."""
 
     def job(console: Console) -> Result:
-        from sentinel.cli import killswitch as implementation
+        from sentinel.cli import kill_process as implementation
 
         return implementation.run(console, config=config)
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from sentinel.cli.shared import live_prefix
-from sentinel.config import Config, load_config
+from sentinel.config import Config, load_config, settings_hash
 from sentinel.host.control.client import ask
 from sentinel.host.control.protocol import (
     Approvals,
@@ -22,7 +22,6 @@ from sentinel.host.control.protocol import (
     Reconcile,
     Request,
 )
-from sentinel.host.live import settings_hash
 
 _RECONCILE_TIMEOUT_S = 60.0
 _MARGIN_S = 5.0

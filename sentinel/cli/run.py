@@ -27,7 +27,7 @@ from sentinel.config import Config, VenueConfig, load_config
 from sentinel.engine.readout import equity_e8, trading_state
 from sentinel.host.daemon import Daemon
 from sentinel.host.latency import summarize_table
-from sentinel.host.live import check_mode
+from sentinel.host.mode import check_mode
 from sentinel.host.tuning import quiet_process
 from sentinel.host.venues.binance_spot import Credentials as BinanceCredentials
 from sentinel.host.venues.chosen import Credentials, read_credentials

@@ -16,7 +16,7 @@ from sentinel.engine.chain import mix
 from sentinel.engine.frame import glob, known_trade, order
 from sentinel.engine.layout import ACCEPTED, CANCEL, FOREIGN, ORDER_NOTIONAL_CAP, ORDER_SLOTS, TRADE_GENERATION, TRADE_TABLE
 from sentinel.native import INNER, JIT
-from sentinel.units import notional_up_nb
+from sentinel.wide_money import notional_up_nb
 from sentinel.wire import CLIENT_KEY_SEQUENCE_BITS, CLIENT_KEY_STRATEGY_BITS, OrderEventKind, OrderState, TimeInForce
 
 SLOT_MASK = ORDER_SLOTS - 1

@@ -17,7 +17,7 @@ from sentinel.engine.chain import mix
 from sentinel.engine.frame import glob, params, symbol
 from sentinel.engine.layout import Market
 from sentinel.native import INNER, JIT
-from sentinel.units import mul_div_wide_nb, notional_nb, notional_up_nb
+from sentinel.wide_money import mul_div_wide_nb, notional_nb, notional_up_nb
 from sentinel.wire import FeeAsset, Side
 
 

@@ -27,7 +27,8 @@ from sentinel.engine.orders import (
 )
 from sentinel.engine.portfolio import apply_fee, apply_fill
 from sentinel.native import INNER, JIT
-from sentinel.units import E8, mul_div_wide_nb, notional_nb
+from sentinel.units import E8
+from sentinel.wide_money import mul_div_wide_nb, notional_nb
 from sentinel.wire import (
     Control,
     OrderEventFlag,

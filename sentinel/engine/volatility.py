@@ -14,7 +14,8 @@ import numpy as np
 from numba import njit
 
 from sentinel.native import INNER, JIT
-from sentinel.units import NS_PER_S, mul_div_wide_nb, product_less_nb
+from sentinel.units import NS_PER_S
+from sentinel.wide_money import mul_div_wide_nb, product_less_nb
 
 WINDOW_S = 60
 PPM = 1_000_000

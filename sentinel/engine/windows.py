@@ -35,7 +35,8 @@ from sentinel.engine.window_state import (
     start_symbol,
 )
 from sentinel.native import JIT
-from sentinel.units import NS_PER_MS, notional_nb
+from sentinel.units import NS_PER_MS
+from sentinel.wide_money import notional_nb
 from sentinel.wire import Side
 
 BUY = int(Side.BUY)

@@ -29,8 +29,9 @@ from sentinel.host.feeds.chosen import MarketFeed, new_feed
 from sentinel.host.gateway import Gateway
 from sentinel.host.ingress import SOURCE_ORDERS, LiveIngress, LockstepIngress, TimedSink
 from sentinel.host.kill_guard import KillGuard
-from sentinel.host.live import LiveArming, check_mode
+from sentinel.host.live import LiveArming
 from sentinel.host.lockstep import VirtualClock
+from sentinel.host.mode import check_mode
 from sentinel.host.order_session import open_session
 from sentinel.host.patrol import Patrol
 from sentinel.host.ports import LockstepLink

@@ -20,7 +20,7 @@ from sentinel.host.gateway import Gateway
 from sentinel.host.heartbeat import Heartbeat, HeartbeatWriter
 from sentinel.host.holdings import HoldingsWriter
 from sentinel.host.kill_log import ACKS_LOG_NAME, ACKS_POSITION_NAME, KillLogNotes
-from sentinel.host.kill_word import KILL_WORD_NAME, KillLevel, KillTrigger
+from sentinel.host.kill_word import KILL_FILE_NAME, KILL_WORD_NAME, KillLevel, KillTrigger
 from sentinel.units import NS_PER_S
 from sentinel.wire import Command, Control, TradingState
 
@@ -29,9 +29,6 @@ _log = logging.getLogger(__name__)
 _TRADING_STATE, _KILLED, _KILL_CAUSE, _RECOVERED = (
     (GLOBAL.names or ()).index(name) for name in ("trading_state", "killed", "kill_cause", "recovered")
 )
-
-#: Touched in the store, it kills; while it is there nothing can be armed.
-KILL_FILE_NAME = "KILL"
 
 
 class KillGuard:

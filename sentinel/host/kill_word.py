@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sentinel.errors import ControlError
-from sentinel.host.store.segment import sync_directory
+from sentinel.host.store.sync import sync_directory
 
 KILL_WORD_NAME = "kill.word"
+#: Touched in the store, it kills; while it is there nothing can be armed.
+KILL_FILE_NAME = "KILL"
 #: In the kill process's directory. Where it is a kill process has run, and the word must be there too.
 LATCH_NAME = "latch.json"
 _BYTES = mmap.PAGESIZE

@@ -15,7 +15,8 @@ from sentinel.engine.step import step_many
 from sentinel.errors import JournalError
 from sentinel.host.decider import DeciderFactory, Deciders
 from sentinel.host.store.journal_reader import frame_slots, read_segments
-from sentinel.host.store.run_files import load_run_config, load_run_model
+from sentinel.host.store.run_files import load_run_model
+from sentinel.host.store.run_settings import load_run_config
 from sentinel.wire import FrameType, record_views
 
 #: Config digest and model CRC.

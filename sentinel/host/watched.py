@@ -12,6 +12,7 @@ from sentinel.engine.state import EngineState
 from sentinel.errors import AlarmError, ControlError
 from sentinel.host.alarm_heartbeat import ALARMS_SILENT, HeartbeatWatch
 from sentinel.host.clock import UNKNOWN, UNKNOWN_NS, ClockLook, ClockSource, LiveClock
+from sentinel.host.control.protocol import WANTS_KILL, WANTS_REDUCE_ONLY
 from sentinel.host.metrics import EngineHost as MeasuredHost
 from sentinel.host.metrics import Measured, MetricsReader
 from sentinel.host.ports import Clock
@@ -21,8 +22,6 @@ from sentinel.wire import Command, Control, TradingState
 
 _log = logging.getLogger(__name__)
 
-#: What an ALARM wants, its ``value``.
-WANTS_REDUCE_ONLY, WANTS_KILL = 1, 2
 #: What ``alarm_process`` says where nothing stands against arming, and what is to be done elsewhere.
 ALARMS_FINE = ("not required", "watching")
 ALARMS_WANTED, ALARMS_REMEDY = "one that watches this daemon", "start sentinel alarms run with the daemon's settings"

@@ -20,10 +20,10 @@ from sentinel.config_risk import RiskConfig
 from sentinel.errors import ControlError
 from sentinel.host.cards.attached import AttachedCard
 from sentinel.host.cards.registers import TripCause
+from sentinel.host.control.protocol import WANTS_KILL
 from sentinel.host.heartbeat import read_heartbeat
-from sentinel.host.kill_guard import KILL_FILE_NAME
-from sentinel.host.kill_word import KillLevel, KillTrigger
-from sentinel.host.watched import WANTS_KILL, Watched
+from sentinel.host.kill_word import KILL_FILE_NAME, KillLevel, KillTrigger
+from sentinel.host.watched import Watched
 from sentinel.ops.alarms.rules import DEFAULT_RULES
 from sentinel.ops.killswitch.persons import Person
 from sentinel.ops.killswitch.switch import KillSwitch

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from sentinel.host.kill_guard import KILL_FILE_NAME
-from sentinel.host.kill_word import KILL_WORD_NAME, KillLevel, KillState, KillTrigger, KillWordWriter
+from sentinel.host.kill_word import KILL_FILE_NAME, KILL_WORD_NAME, KillLevel, KillState, KillTrigger, KillWordWriter
 from sentinel.research.run_data import ReplayedRun
 from sentinel.wire import Control, TradingState
 from tests.e2e.hostile_market import PUMP_S, SYMBOLS, Outcome, Scene, trade

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from sentinel.cli import operator as cli
+from sentinel.config import settings_hash
 from sentinel.engine.readout import trading_state
 from sentinel.errors import ControlError
 from sentinel.host.control import client
 from sentinel.host.control.endpoint import Peer
 from sentinel.host.control.limits_draft import draft_limits
 from sentinel.host.control.protocol import Arm, Kill, LimitsApply
-from sentinel.host.live import settings_hash
 from sentinel.research.run_data import ReplayedRun
 from sentinel.sim.venue.lockstep import PaceConfig
 from sentinel.units import NS_PER_MS, NS_PER_S

@@ -20,10 +20,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sentinel.config import load_config
+from sentinel.config import load_config, settings_hash
 from sentinel.host.control import endpoint
 from sentinel.host.control.protocol import Arm, decode_answer, encode_request
-from sentinel.host.live import settings_hash
 from sentinel.host.store.journal_reader import frame_slots, read_segments
 from sentinel.ops.audit.fields import slot_fields
 from sentinel.wire import FrameType, Kind, record_views

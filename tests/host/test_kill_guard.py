@@ -14,9 +14,9 @@ from sentinel.host.engine_host import EngineHost
 from sentinel.host.gateway import Gateway
 from sentinel.host.heartbeat import read_heartbeat
 from sentinel.host.holdings import Holding, read_holdings
-from sentinel.host.kill_guard import KILL_FILE_NAME, KillGuard
+from sentinel.host.kill_guard import KillGuard
 from sentinel.host.kill_log import LOG_NAME
-from sentinel.host.kill_word import KILL_WORD_NAME, KillLevel, KillState, KillTrigger, KillWordWriter
+from sentinel.host.kill_word import KILL_FILE_NAME, KILL_WORD_NAME, KillLevel, KillState, KillTrigger, KillWordWriter
 from sentinel.units import E8, NS_PER_S
 from sentinel.wire import ACCESS, AccessRequest, Command, Control, TradingState
 from tests.host.plain_config import plain_config

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from sentinel.config import Config, parse_config
+from sentinel.config import Config, parse_config, settings_hash
 from sentinel.errors import ConfigError
-from sentinel.host.live import STATED_LIMITS, STATED_SWITCHES, LiveArming, check_mode, settings_hash
+from sentinel.host.live import LiveArming
+from sentinel.host.mode import STATED_LIMITS, STATED_SWITCHES, check_mode
 from sentinel.host.store.run_files import save_run_files
 from sentinel.model.artifact import load_model
 from sentinel.units import NS_PER_S

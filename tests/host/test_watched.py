@@ -14,10 +14,10 @@ from sentinel.errors import ControlError
 from sentinel.host import clock as clock_module
 from sentinel.host.alarm_heartbeat import ALARMS_SILENT, Heartbeat
 from sentinel.host.clock import UNKNOWN, ClockLook
+from sentinel.host.control.protocol import WANTS_KILL, WANTS_REDUCE_ONLY
 from sentinel.host.daemon import Daemon
 from sentinel.host.status import read_status
 from sentinel.host.store.journal_reader import frame_slots, read_segments
-from sentinel.host.watched import WANTS_KILL, WANTS_REDUCE_ONLY
 from sentinel.wire import Command, Control, FrameType, Kind, TradingState, record_views
 from tests.host.plain_config import plain_config
 

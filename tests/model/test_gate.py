@@ -21,7 +21,8 @@ from sentinel.model.gate import (
     loss_reached,
     outside_collar,
 )
-from sentinel.units import BPS, product_less_nb
+from sentinel.units import BPS
+from sentinel.wide_money import product_less_nb
 from sentinel.wire import (
     EQUITY_BEAT,
     HEARTBEAT_BEAT,

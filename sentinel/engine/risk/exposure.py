@@ -12,7 +12,8 @@ from sentinel.engine.orders import SLOT_MASK, is_live
 from sentinel.engine.portfolio import equity, profit
 from sentinel.engine.risk.verdict import Verdict, passes, verdict_if
 from sentinel.native import INNER, JIT
-from sentinel.units import BPS, NS_PER_S, notional_up_nb, product_less_nb
+from sentinel.units import BPS, NS_PER_S
+from sentinel.wide_money import notional_up_nb, product_less_nb
 from sentinel.wire import Control, Side
 
 LOSS_BUCKET_NS = 10 * NS_PER_S

@@ -13,7 +13,8 @@ from sentinel.engine.orders import is_live
 from sentinel.engine.risk.verdict import Verdict, passes, verdict_if
 from sentinel.engine.volatility import beyond_sigmas, quote_middle
 from sentinel.native import INNER, JIT
-from sentinel.units import BPS, INT64_MAX, mul_div_wide_nb, notional_nb, notional_up_nb, product_less_nb
+from sentinel.units import BPS, INT64_MAX
+from sentinel.wide_money import mul_div_wide_nb, notional_nb, notional_up_nb, product_less_nb
 from sentinel.wire import Control, OrderType, Side, TimeInForce
 
 MOST_TYPE, MOST_TIF = int(OrderType.LIMIT_MAKER), int(TimeInForce.FOK)

@@ -34,7 +34,8 @@ from sentinel.engine.strategy.sizing import (
     tradable_qty,
 )
 from sentinel.native import INNER, JIT
-from sentinel.units import BPS, NS_PER_S, mul_div_wide_nb, notional_up_nb, product_less_nb
+from sentinel.units import BPS, NS_PER_S
+from sentinel.wide_money import mul_div_wide_nb, notional_up_nb, product_less_nb
 from sentinel.wire import Control, OrderState, Reason, Refusal, Side, SignalCode
 
 #: After this much silence past the deadline the engine stops waiting for an analyst by itself.

@@ -18,7 +18,8 @@ from sentinel.engine.strategy.proposals import propose
 from sentinel.engine.strategy.setups import end_setup, refuse
 from sentinel.engine.strategy.sizing import exit_slice, has_filters, has_quote, mark_price, taking_price, tradable_qty
 from sentinel.native import INNER, JIT
-from sentinel.units import BPS, E8, mul_div_wide_nb, notional_nb, product_less_nb
+from sentinel.units import BPS, E8
+from sentinel.wide_money import mul_div_wide_nb, notional_nb, product_less_nb
 from sentinel.wire import Reason, Refusal, Side, SignalCode, TradingState
 
 

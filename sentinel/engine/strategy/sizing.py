@@ -9,7 +9,8 @@ from numba import njit
 from sentinel.engine.layout import AMOUNT_CAP, ORDER_NOTIONAL_CAP
 from sentinel.engine.portfolio import equity
 from sentinel.native import JIT
-from sentinel.units import BPS, E8, mul_div_nb, mul_div_wide_nb, notional_nb, notional_up_nb
+from sentinel.units import BPS, E8
+from sentinel.wide_money import mul_div_nb, mul_div_wide_nb, notional_nb, notional_up_nb
 from sentinel.wire import Side
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from sentinel.errors import LimitsError
-from sentinel.host.store.segment import sync_directory
+from sentinel.host.store.sync import sync_directory
 
 
 class SignedText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sentinel.config import Config
+from sentinel.config import Config, settings_hash
 from sentinel.engine.layout import HALT_MISMATCH, HALT_RECONCILE, NO_LIMIT, SYMBOL_LIMITS
 from sentinel.engine.readout import live_orders
 from sentinel.engine.risk.limits import LIMITS
 from sentinel.engine.state import EngineState
 from sentinel.errors import ControlError
 from sentinel.host.control.arming_checks import ArmingChecks, require_fine
-from sentinel.host.live import LiveArming, settings_hash
+from sentinel.host.live import LiveArming
 from sentinel.units import format_e8
 
 _MONEY_LIMITS = (

@@ -48,6 +48,10 @@ class Arm(msgspec.Struct, tag_field="do", tag="arm", forbid_unknown_fields=True)
     config_hash: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
+#: What an Alarm wants, its ``wanted``.
+WANTS_REDUCE_ONLY, WANTS_KILL = 1, 2
+
+
 class Alarm(msgspec.Struct, tag_field="do", tag="alarm", forbid_unknown_fields=True):
     """The alarm process wants trading stopped: alarm ``number``, ``wanted`` 1 REDUCE_ONLY, 2 kill."""
 

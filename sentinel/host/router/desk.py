@@ -18,7 +18,7 @@ from sentinel.engine.state import CLOCK_BOUND_NS
 from sentinel.errors import JournalError, RouteError, VenueError
 from sentinel.host.account_claim import AccountClaim
 from sentinel.host.clock import LiveClock
-from sentinel.host.live import check_mode
+from sentinel.host.mode import check_mode
 from sentinel.host.ports import Clock
 from sentinel.host.router.live import RouteSession, VenueSetup, open_session
 from sentinel.host.router.outcome import Outcome, OutcomeSink

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from sentinel.errors import JournalError
 from sentinel.host.store.epoch import bump_epoch
-from sentinel.host.store.segment import sync_directory
+from sentinel.host.store.sync import sync_directory
 from sentinel.wire import CLIENT_KEY_SEQUENCE_BITS, CLIENT_KEY_STRATEGY_BITS, client_key
 
 #: The strategy byte of client keys that the router uses.

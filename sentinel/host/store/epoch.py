@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 
 from sentinel.errors import JournalError
-from sentinel.host.store.segment import sync_directory
+from sentinel.host.store.sync import sync_directory
 from sentinel.wire import CLIENT_KEY_EPOCH_BITS
 
 MAX_EPOCH = (1 << CLIENT_KEY_EPOCH_BITS) - 1

@@ -42,9 +42,9 @@ from sentinel.host.store.segment import (
     list_segments,
     map_segment,
     name_segment,
-    sync_directory,
     sync_segment,
 )
+from sentinel.host.store.sync import sync_directory
 from sentinel.wire import FRAME_BYTES
 
 _log = logging.getLogger(__name__)

@@ -7,19 +7,13 @@ part of a config, only the names of the variables that hold them.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 
-from sentinel.config import Config, parse_config
+from sentinel.config import Config
 from sentinel.errors import JournalError
+from sentinel.host.store.run_settings import config_path
 from sentinel.model.artifact import ModelArtifact, load_model, save_model
-
-_SHORT = 16
-
-
-def _config_path(directory: Path, digest: str) -> Path:
-    return directory / f"config-{digest[:_SHORT]}.json"
 
 
 def _model_path(directory: Path, crc: int) -> Path:
@@ -31,7 +25,7 @@ def save_run_files(directory: str | Path, config: Config, artifact: ModelArtifac
     directory = Path(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        path = _config_path(directory, config.digest())
+        path = config_path(directory, config.digest())
         if not path.exists():
             temporary = path.with_suffix(".tmp")
             temporary.write_text(config.model_dump_json(indent=1), encoding="utf-8")
@@ -43,31 +37,6 @@ def save_run_files(directory: str | Path, config: Config, artifact: ModelArtifac
             os.replace(temporary, model)
     except OSError as error:
         raise JournalError("store.directory", str(directory), "a writable directory with room", f"check it ({error})") from None
-
-
-def modes_of(directory: str | Path) -> set[str]:
-    """Modes of the runs that were journaled here; "" for one whose settings cannot be read."""
-    modes = set()
-    for path in Path(directory).glob("config-*.json"):
-        try:
-            modes.add(str(json.loads(path.read_bytes())["mode"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            modes.add("")
-    return modes
-
-
-def load_run_config(directory: str | Path, digest: str) -> Config:
-    """The settings a segment was written under. Raises JournalError when they are missing or were changed."""
-    path = _config_path(Path(directory), digest)
-    try:
-        config = parse_config(json.loads(path.read_bytes()), str(path))
-    except (OSError, ValueError) as error:
-        raise JournalError(
-            "journal settings", str(path), "the file written with the journal", f"copy the whole directory ({error})"
-        ) from None
-    if config.digest() != digest:
-        raise JournalError("journal settings", str(path), f"settings with digest {digest}", "restore the file from a copy")
-    return config
 
 
 def load_run_model(directory: str | Path, crc: int) -> ModelArtifact:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from sentinel.errors import JournalError
 from sentinel.host.store.frames import FRAME_WORDS
+from sentinel.host.store.sync import sync_directory
 from sentinel.wire import FRAME_BYTES
 
 MAGIC = b"STLJRNL1"
@@ -216,12 +217,3 @@ def create_segment(directory: Path, header: JournalHeader, segment_bytes: int) -
     except OSError as error:
         raise JournalError("journal sync", str(segment.path), "a disk without errors", f"replace the disk ({error})") from None
     return segment
-
-
-def sync_directory(directory: Path) -> None:
-    """fsync a directory, so that a rename in it survives a power loss."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

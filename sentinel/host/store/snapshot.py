@@ -23,7 +23,7 @@ from numpy.lib.format import descr_to_dtype, dtype_to_descr
 from numpy.typing import NDArray
 
 from sentinel.errors import JournalError
-from sentinel.host.store.segment import sync_directory
+from sentinel.host.store.sync import sync_directory
 
 _log = logging.getLogger(__name__)
 

@@ -11,9 +11,8 @@ from typing import Any
 
 from sentinel.errors import ControlError
 from sentinel.host.control.client import ask
-from sentinel.host.control.protocol import Alarm, Request
+from sentinel.host.control.protocol import WANTS_KILL, WANTS_REDUCE_ONLY, Alarm, Request
 from sentinel.host.status import Status
-from sentinel.host.watched import WANTS_KILL, WANTS_REDUCE_ONLY
 from sentinel.ops.alarms.rules import Rule
 from sentinel.units import NS_PER_S
 

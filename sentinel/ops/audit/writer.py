@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.errors import AuditError
-from sentinel.host.store.segment import sync_directory
+from sentinel.host.store.sync import sync_directory
 from sentinel.ops.audit.records import AUDIT_RECORD, DIGEST_BYTES, RECORD_BYTES, AuditKind
 from sentinel.ops.audit.segment import (
     BODY_BYTES,

@@ -9,7 +9,7 @@ from typing import Any
 
 from sentinel.config import Config, load_config
 from sentinel.errors import AuditError, JournalError
-from sentinel.host.store.run_files import load_run_config
+from sentinel.host.store.run_settings import load_run_config
 from sentinel.ops.audit.fields import read_trail
 from sentinel.ops.audit.signing import load_public_key
 from sentinel.ops.audit.verify import Verification, verify_trail

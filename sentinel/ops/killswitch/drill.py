@@ -12,11 +12,10 @@ from typing import Any
 
 import msgspec
 
-from sentinel.config import Config
+from sentinel.config import Config, settings_hash
 from sentinel.errors import ConfigError, ControlError, VenueError
 from sentinel.host.clock import LiveClock
 from sentinel.host.control.client import ask
-from sentinel.host.live import settings_hash
 from sentinel.host.venues.binance_spot import Credentials
 from sentinel.host.venues.instrument import Instrument
 from sentinel.ops.killswitch.protocol import MAX_WAIT_S, KillRequest, KillTo, Status

@@ -17,7 +17,7 @@ import msgspec
 from sentinel.errors import ControlError
 from sentinel.host.kill_log import LOG_NAME
 from sentinel.host.kill_word import LATCH_NAME, MAX_GENERATION, KillLevel, KillState, KillTrigger
-from sentinel.host.store.segment import sync_directory
+from sentinel.host.store.sync import sync_directory
 
 
 class LatchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,19 +8,19 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sentinel.config import Config, VenueConfig
 from sentinel.errors import CardError, ConfigError, ControlError, SentinelError
-from sentinel.host.cards.kill_slot import kill_slot
-from sentinel.host.cards.slots import Tree, find_slot
+from sentinel.host.cards.slots import Slot, Tree, find_slot
 from sentinel.host.clock import LiveClock
 from sentinel.host.control.endpoint import Peer
 from sentinel.host.control.server import ControlServer
 from sentinel.host.kill_log import ACCESS_LINE
 from sentinel.host.kill_word import KillLevel, KillTrigger
-from sentinel.host.live import check_mode
+from sentinel.host.mode import check_mode
 from sentinel.host.venues.binance_spot import Credentials
 from sentinel.host.venues.key_files import masked
 from sentinel.ops.killswitch.authority import Authority
@@ -63,6 +63,15 @@ def kill_venue_config(config: Config) -> VenueConfig:
     return venue
 
 
+def _slot_killer(config: Config) -> Callable[[Slot], dict[str, str]] | None:
+    """What trips a card; None without one, for it brings the compiler into a process that must start at once."""
+    if not {config.decider, config.gate} & _CARDS:
+        return None
+    from sentinel.host.cards.kill_slot import kill_slot
+
+    return kill_slot
+
+
 class KillProcess:
     """Runs on its own, beside a daemon that may hang, be stopped or be gone.
 
@@ -98,6 +107,7 @@ class KillProcess:
         )
         self._lookers: set[Peer] = set()
         self._card: dict[str, str] | None = None
+        self._kill_slot = _slot_killer(config)
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -132,9 +142,9 @@ class KillProcess:
         if not self.switch.kill(level, trigger, actor, reason):
             return
         self.work.wake()
-        if self._card is None and {self.config.decider, self.config.gate} & _CARDS:
+        if self._card is None and self._kill_slot is not None:
             self._card = {}
-            self._tasks.append(asyncio.get_running_loop().create_task(self._trip_card()))
+            self._tasks.append(asyncio.get_running_loop().create_task(self._trip_card(self._kill_slot)))
 
     def _look(self) -> None:
         self.switch.hold(process_user())
@@ -155,7 +165,7 @@ class KillProcess:
         if again is not None:
             self._tasks.append(asyncio.get_running_loop().create_task(again()))
 
-    async def _trip_card(self) -> None:
+    async def _trip_card(self, kill_slot: Callable[[Slot], dict[str, str]]) -> None:
         try:
             slot = find_slot(Tree.from_environment(), self.config.card.slot)
             self._card = await asyncio.to_thread(kill_slot, slot)

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 from sentinel.errors import ControlError
 from sentinel.host.heartbeat import Heartbeat
-from sentinel.host.kill_guard import KILL_FILE_NAME
-from sentinel.host.kill_word import KillLevel, KillState, KillTrigger, KillWordWriter
+from sentinel.host.kill_word import KILL_FILE_NAME, KillLevel, KillState, KillTrigger, KillWordWriter
 from sentinel.ops.killswitch.latch import Latch, LatchRecord
 from sentinel.ops.killswitch.persons import KeyOf, Person, check_rearm, message, verified_key
 

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from sentinel.errors import ControlError
 from sentinel.host.heartbeat import Heartbeat, read_heartbeat
-from sentinel.host.kill_guard import KILL_FILE_NAME
-from sentinel.host.kill_word import KillLevel, KillTrigger
+from sentinel.host.kill_word import KILL_FILE_NAME, KillLevel, KillTrigger
 from sentinel.units import NS_PER_S
 from sentinel.wire import Control, TradingState
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from sentinel.config import ReconcileConfig, parse_config
+from sentinel.config import ReconcileConfig, parse_config, settings_hash
 from sentinel.errors import ControlError
 from sentinel.host.control.arming_checks import ArmingChecks
 from sentinel.host.control.endpoint import Peer
@@ -16,7 +16,7 @@ from sentinel.host.control.limits_draft import draft_limits
 from sentinel.host.control.live_terms import LiveTerms
 from sentinel.host.control.operator import Operator
 from sentinel.host.control.protocol import Arm, OperatorRequest
-from sentinel.host.live import LiveArming, settings_hash
+from sentinel.host.live import LiveArming
 from sentinel.host.patrol import Patrol
 from sentinel.units import E8, NS_PER_S
 from sentinel.wire import Command, TradingState

@@ -21,7 +21,7 @@ from sentinel.host.control.limits_file import (
     sign_limits,
     verified_signers,
 )
-from sentinel.host.live import STATED_LIMITS
+from sentinel.host.mode import STATED_LIMITS
 from sentinel.units import E8, NS_PER_S, format_e8
 from tests.host.control.persons import FIRM, KEYS, PERSONS, limits_text, own_limits, restricted_list, signatures, write_key
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from sentinel.config import settings_hash
 from sentinel.engine.layout import HALT_RECONCILE, LimitField
 from sentinel.errors import ControlError, VenueError
 from sentinel.host.build_hash import build_hash
 from sentinel.host.control import operator
 from sentinel.host.control.limits_draft import draft_limits
 from sentinel.host.control.protocol import Arm, CancelAll, Kill, Orders, Positions
-from sentinel.host.live import LiveArming, settings_hash
+from sentinel.host.live import LiveArming
 from sentinel.units import E8, NS_PER_S, format_e8
 from sentinel.wire import Command, Control, Kind, OrderEventKind, OrderState, TradingState
 from tests.host.control.live_rig import FIRST, SECOND, SETTINGS, LiveRig

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from sentinel.errors import JournalError, ModelError
-from sentinel.host.store.run_files import load_run_config, load_run_model, save_run_files
+from sentinel.host.store.run_files import load_run_model, save_run_files
+from sentinel.host.store.run_settings import load_run_config
 from sentinel.model.artifact import load_model
 from tests.host.plain_config import plain_config
 

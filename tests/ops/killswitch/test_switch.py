@@ -16,9 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from sentinel.errors import ControlError
 from sentinel.host.heartbeat import Heartbeat
-from sentinel.host.kill_guard import KILL_FILE_NAME
 from sentinel.host.kill_log import LOG_NAME
-from sentinel.host.kill_word import KILL_WORD_NAME, KillLevel, KillState, KillTrigger, KillWordReader, encode_word
+from sentinel.host.kill_word import KILL_FILE_NAME, KILL_WORD_NAME, KillLevel, KillState, KillTrigger, KillWordReader, encode_word
 from sentinel.ops.killswitch import latch as latch_module
 from sentinel.ops.killswitch.latch import LATCH_NAME, Latch
 from sentinel.ops.killswitch.persons import Person, registered_key, sign

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from sentinel.host.heartbeat import HEARTBEAT_NAME, Heartbeat, HeartbeatWriter
-from sentinel.host.kill_guard import KILL_FILE_NAME
-from sentinel.host.kill_word import KillLevel, KillTrigger
+from sentinel.host.kill_word import KILL_FILE_NAME, KillLevel, KillTrigger
 from sentinel.ops.killswitch.triggers import Told, Wanted, Watch
 from sentinel.units import NS_PER_S
 from sentinel.wire import Control, TradingState
