@@ -78,6 +78,7 @@ def _start(config: Path) -> subprocess.Popen[str]:
         if status == 0 and answer["trading_state"] != "RECOVERING":
             return process
         assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.3)
     process.kill()
     raise AssertionError(process.communicate()[1])
 

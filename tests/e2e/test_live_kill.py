@@ -90,6 +90,7 @@ class Machine:
             if all(said.get(name) == value for name, value in wanted.items()):
                 return said
             assert time.monotonic() < deadline, said
+            time.sleep(0.3)
 
     def confirm_as(self, name: str, nonce: str) -> dict[str, Any]:
         """``sentinel arm --confirm`` by another user of the machine."""

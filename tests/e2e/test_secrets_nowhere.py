@@ -140,6 +140,7 @@ def _trade(place: Place, settings: Path, env: dict[str, str]) -> None:
         if process.poll() is not None or time.monotonic() > until:
             process.kill()
             raise AssertionError(process.communicate()[1])
+        time.sleep(0.5)
     limits, key = place.directory / "limits.toml", write_key(place.directory / "keys", "alice")
     limits.write_text(limits_text(1, time.time_ns(), "paper", max_drawdown_bps=500))
     assert place.run("limits", "sign", limits, "--person", "alice", "--key", key) == 0

@@ -29,7 +29,7 @@ from sentinel_hdl.tools.proof import Mutation
 from sentinel_hdl.tools.prove import all_mutations
 
 #: Mutants per core in continuous integration and in the long run.
-SAMPLE, FULL = 16, 200
+SAMPLE, FULL = 12, 200
 SEED = 1
 #: As large a part of a core's mutants may be undecided: equal for reasons of arithmetic, or of what a memory holds.
 UNDECIDED_SHARE = 0.03
