@@ -275,9 +275,7 @@ def test_a_reconciliation_that_fails_is_tried_again_on_a_new_connection(failure:
 
         session.on_reconnect = reconcile
         venue.connections[-1].transport.abort()
-        await until(lambda: len(tries) == 3)
-        await asyncio.sleep(0.05)
-        assert session.ready
+        await until(lambda: len(tries) == 3 and session.ready)
 
     play(scenario)
     assert tries == [2, 3, 4]
