@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sentinel.cli.route import plan_rows, show_plan
+from sentinel.cli.route_plan import plan_rows, show_plan
 from sentinel.host.router.desk import Settled, summary
 from sentinel.host.router.execute import Leg
 from sentinel.host.router.live import VenueSetup, state_rows
