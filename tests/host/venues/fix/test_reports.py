@@ -11,7 +11,7 @@ from sentinel.host.venues.binance_spot import messages, translate
 from sentinel.host.venues.fix import BINANCE, COINBASE
 from sentinel.host.venues.fix.codec import Decoder, Field, FixMessage
 from sentinel.host.venues.fix.dialect import Dialect
-from sentinel.host.venues.fix.reports import UnknownReport, read_report, refusal, venue_order_number, write_report
+from sentinel.host.venues.fix.reports import UnknownReport, read_report, venue_order_number, write_report
 from sentinel.host.venues.order_events import RecordBatch, foreign_key
 from sentinel.units import E8, format_e8
 from sentinel.wire import FeeAsset, OrderEventFlag, OrderEventKind, OrderState, Venue, client_order_id
@@ -160,7 +160,7 @@ def test_fees_of_one_currency_add_up_and_of_two_are_refused() -> None:
     ],
 )
 def test_refusal_proves_only_what_the_rules_say(kind: str, fields: list[Field], expected: tuple[bool, int]) -> None:
-    assert refusal(message(*fields, kind=kind)) == expected
+    assert BINANCE.verdicts.request(message(*fields, kind=kind)) == expected
 
 
 def test_order_ids_of_both_venues_become_numbers() -> None:
