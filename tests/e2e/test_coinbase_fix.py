@@ -12,28 +12,36 @@ import pytest
 pytest.importorskip("quickfix")
 
 from sentinel.config import Config, parse_config
-from sentinel.engine.readout import known_trades
+from sentinel.engine.readout import known_trades, trading_state
 from sentinel.host.daemon import Daemon
 from sentinel.host.venues.coinbase import Credentials
 from sentinel.host.venues.fix import keeper
 from sentinel.host.venues.fix.coinbase_session import CoinbaseFixSession
+from sentinel.host.venues.fix.dialect import uuid_order_key
+from sentinel.research.run_data import ReplayedRun
 from sentinel.sim.coinbase import CoinbaseKey, CoinbaseServer, QuoteFeeLedger, auth
 from sentinel.sim.coinbase.limits import LimitConfig
 from sentinel.sim.venue.account import CommissionRates
 from sentinel.sim.venue.exchange import Exchange
 from sentinel.units import E8, NS_PER_S
 from sentinel.wire import TradingState, Venue
+from tests.e2e.daemon_child import DIED
+from tests.e2e.fix_child import FixChild
 from tests.e2e.hostile_market import eager_model
 from tests.e2e.lockstep_rig import run
+from tests.e2e.test_fix_kill import told_fills
+from tests.e2e.test_kill_and_restart import _write_toml
 from tests.e2e.wall_clock_rig import (
     ACCOUNT,
     FEED,
     RISK,
+    SPEED,
     STRATEGY,
     assert_replays,
     fills,
     owned,
     pump_market,
+    run_at,
     run_daemon,
     settled,
     until,
@@ -132,7 +140,9 @@ def test_a_lost_session_is_replaced_and_its_orders_cancelled_by_the_venue_are_kn
         await until(lambda: session.counters["lost_sessions"] > 0, "the end of the session")
         # QuickFIX lets nobody in again before this.
         acceptor.state_of(1).logon()
+        state = daemon.host.state
         await until(lambda: session.counters["reconnects"] > 0 and session.ready, "another session")
+        await until(lambda: trading_state(state) == TradingState.ACTIVE, "its reconciliation")
         await settled(daemon)
 
     async def scenario() -> None:
@@ -144,3 +154,40 @@ def test_a_lost_session_is_replaced_and_its_orders_cancelled_by_the_venue_are_kn
             assert_replays(tmp_path / "store", ended)
 
     run(scenario(), 300)
+
+
+def test_death_as_a_fill_is_heard_of_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with _venue(tmp_path) as (server, acceptor):
+            exchange, config, store = server.exchange, tmp_path / "run.toml", tmp_path / "store"
+            _write_toml(_config(server, acceptor, tmp_path), config)
+            first = FixChild(tmp_path, config, (KEY, PHRASE, SECRET), "fill read")
+            await first.begun()
+            run_at(server, SPEED)
+            assert await first.ended() == DIED, first.said[-3000:]
+            before, at_venue = told_fills(store, SYMBOLS), _fills_at(exchange)
+            assert at_venue - before, "the fill that was read is in the journal already"
+            # Its session is gone, and with it its orders.
+            await until(lambda: not exchange.open_orders(ACCOUNT, {}), "the venue to cancel")
+
+            run_at(server, 1.0)
+            second = FixChild(tmp_path, config, (KEY, PHRASE, SECRET), "")
+            await second.begun()
+            run_at(server, SPEED)
+            assert await second.ended() == 0, second.said[-3000:]
+            assert second.result["held"] == owned(exchange)
+            assert second.result["live"] == 0
+            assert at_venue <= _fills_at(exchange) == told_fills(store, SYMBOLS)
+            ids = [order["clientOrderId"] for name in SYMBOLS for order in exchange.all_orders(ACCOUNT, {"symbol": name})]
+            keys = [uuid_order_key(text) for text in ids]
+            assert len(set(keys)) == len(keys) > 0
+            assert None not in keys
+            replayed = ReplayedRun(store)
+            assert replayed.state_hash == second.result["state_hash"]
+            assert replayed.replay.mismatched_effects == 0
+
+    run(scenario(), 300)
+
+
+def _fills_at(exchange: Exchange) -> set[tuple[str, int]]:
+    return {(name, int(trade["id"])) for name in SYMBOLS for trade in exchange.my_trades(ACCOUNT, {"symbol": name})}
