@@ -86,7 +86,7 @@ def _live(into: Path, config: Path, key: tuple[str, ...], point: str) -> None:
 
 
 def _credentials(key: tuple[str, ...]) -> Credentials:
-    return coinbase.Credentials(*key) if len(key) == 3 else binance_spot.Credentials(*key, "ed25519")
+    return coinbase.Credentials(*key) if len(key) == 3 else binance_spot.Credentials(key[0], key[1], "ed25519")
 
 
 class FixChild:
