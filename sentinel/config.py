@@ -341,7 +341,10 @@ class Config(Section):
         holds, how the clock is asked, the alarms and who may ask for what are left out: a replay needs none of them.
         """
         where = {"rest_url", "stream_url", "api_url", "api_urls", "api_key_env", "api_secret_env"}
-        where |= {"api_passphrase_env", "api_passphrase_file", "orders", "fix_url", "drop_copy_url", "fix_sender"}
+        where |= {"api_passphrase_env", "api_passphrase_file", "fix_url", "drop_copy_url", "fix_sender"}
+        if self.venue.name != "coinbase" or self.venue.orders != "fix":
+            # There the way of an order decides how late it may still be accepted.
+            where.add("orders")
         others = ("store", "audit", "reconcile", "live", "killswitch", "card", "clock", "alarms", "access")
         kept = self.model_dump(mode="json", exclude={"venue": where, **dict.fromkeys(others, True)})
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

@@ -17,6 +17,8 @@ class Section(BaseModel):
 
 #: Coinbase Exchange refuses a request whose timestamp is off by more.
 _COINBASE_TIMESTAMP_MS = 30_000
+#: By FIX, of a message whose SendingTime is off by more: its pages on FIX 4.2 say so, those on 5.0 name no time.
+_COINBASE_SENDING_TIME_MS = 300_000
 _FIX_URL = r"^(tcp(\+tls)?://[A-Za-z0-9.-]+:[0-9]{1,5})?$"
 
 
@@ -73,18 +75,22 @@ class VenueConfig(Section):
     )
     orders: Literal["websocket", "fix"] = Field(
         default="websocket",
-        description="how binance_spot is told of orders; fix: FIX 4.4 at fix_url, with REST at rest_url for questions",
+        description="how the venue is told of orders; websocket: at api_url, coinbase over REST; fix: FIX 4.4 (binance_spot) or "
+        "5.0 SP2 (coinbase) at fix_url, with REST at rest_url for questions",
     )
     fix_url: str = Field(
         default="", pattern=_FIX_URL, description="FIX order entry, tcp+tls://host:port; tcp:// on loopback only"
     )
     drop_copy_url: str = Field(
-        default="", pattern=_FIX_URL, description="FIX drop copy, an independent record of fills; empty: none"
+        default="",
+        pattern=_FIX_URL,
+        description="FIX drop copy of binance_spot, an independent record of fills; empty: none. Of coinbase the user channel is",
     )
     fix_sender: str = Field(
         default="SNTL",
         pattern=r"^[A-Za-z0-9_-]{1,6}$",
-        description="begins the SenderCompIDs of FIX sessions, which must be the account's only ones of that name",
+        description="begins the SenderCompIDs of FIX sessions, which must be the account's only ones of that name; of coinbase "
+        "the key is the SenderCompID",
     )
     recv_window_ms: int = Field(
         default=1000, ge=100, le=60_000, description="how late the venue may still accept a signed request"
@@ -98,10 +104,8 @@ class VenueConfig(Section):
             self._require_coinbase()
         if (self.orders == "fix") != bool(self.fix_url):
             raise ValueError('orders = "fix" and fix_url go together: set both or neither')
-        if self.orders == "fix" and self.api_key_type != "ed25519":
-            raise ValueError(f'api_key_type {self.api_key_type!r} does not log on by FIX: make an "ed25519" key')
-        if self.orders == "fix" and self.api_url:
-            raise ValueError("api_url takes no orders beside fix_url: leave it empty")
+        if self.orders == "fix" and self.name == "binance_spot":
+            self._require_binance_fix()
         if self.drop_copy_url and self.orders != "fix":
             raise ValueError('drop_copy_url needs orders = "fix"')
         for url in (self.fix_url, self.drop_copy_url):
@@ -111,13 +115,19 @@ class VenueConfig(Section):
             raise ValueError("api_urls names an address twice, or api_url again; list each once")
         return self
 
+    def _require_binance_fix(self) -> None:
+        if self.api_key_type != "ed25519":
+            raise ValueError(f'api_key_type {self.api_key_type!r} does not log on by FIX: make an "ed25519" key')
+        if self.api_url:
+            raise ValueError("api_url takes no orders beside fix_url: leave it empty")
+
     def _require_coinbase(self) -> None:
         if not self.api_url:
             raise ValueError("api_url is empty: the built-in paper exchange follows binance_spot; name the sandbox's feed")
         if self.api_urls:
             raise ValueError("api_urls is for binance_spot: name one address of coinbase in api_url")
-        if self.orders == "fix":
-            raise ValueError('orders = "fix" is for binance_spot')
+        if self.drop_copy_url:
+            raise ValueError("drop_copy_url is for binance_spot: a key of coinbase has one FIX session, and its user channel")
         if self.api_key_type != "hmac":
             raise ValueError(f'api_key_type {self.api_key_type!r} is for binance_spot: coinbase has "hmac" keys')
 
@@ -141,7 +151,9 @@ class VenueConfig(Section):
     @property
     def acceptance_ms(self) -> int:
         """How late the venue may still accept a request; Coinbase Exchange takes no bound but the age of a timestamp."""
-        return _COINBASE_TIMESTAMP_MS if self.name == "coinbase" else self.recv_window_ms
+        if self.name == "coinbase":
+            return _COINBASE_SENDING_TIME_MS if self.orders == "fix" else _COINBASE_TIMESTAMP_MS
+        return self.recv_window_ms
 
     @property
     def api_addresses(self) -> tuple[str, ...]:

@@ -326,6 +326,12 @@ FIX: dict[str, Any] = {
 }
 
 
+COINBASE_FIX: dict[str, Any] = {
+    **COINBASE,
+    "venue": {**COINBASE["venue"], "orders": "fix", "fix_url": "tcp+tls://fix-ord.sandbox.exchange.coinbase.com:6121"},
+}
+
+
 def _venue(base: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {**base, "venue": {**base["venue"], **changes}}
 
@@ -335,7 +341,6 @@ def _venue(base: dict[str, Any], **changes: Any) -> dict[str, Any]:
     [
         ({"api_url": ""}, "built-in paper exchange follows binance_spot"),
         ({"api_urls": ["ws://127.0.0.1:4"]}, "for binance_spot"),
-        ({"orders": "fix"}, "for binance_spot"),
         ({"api_key_type": "ed25519"}, "for binance_spot"),
         # Orders go to the REST address too.
         ({"rest_url": "https://api.exchange.coinbase.com"}, "no test endpoint"),
@@ -371,6 +376,34 @@ def test_settings_of_fix_that_cannot_work_or_would_trade_for_real_are_refused(ch
         parse_config(_venue(FIX, **changes))
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"fix_url": ""}, "go together"),
+        ({"orders": "websocket"}, "go together"),
+        ({"api_url": ""}, "name the sandbox's feed"),
+        ({"api_key_type": "ed25519"}, "for binance_spot"),
+        ({"drop_copy_url": "tcp+tls://fix-dc.sandbox.exchange.coinbase.com:6122"}, "for binance_spot"),
+        ({"fix_url": "tcp://fix-ord.sandbox.exchange.coinbase.com:6121"}, "without TLS"),
+        ({"fix_url": "tcp+tls://fix-ord.exchange.coinbase.com:6121"}, "no test endpoint"),
+    ],
+)
+def test_settings_of_coinbase_by_fix_that_cannot_work_or_would_trade_for_real_are_refused(
+    changes: dict[str, Any], says: str
+) -> None:
+    venue = parse_config(COINBASE_FIX).venue
+    assert venue.order_address == venue.fix_url
+    assert set(venue.order_addresses) == {venue.rest_url, venue.api_url, venue.fix_url}
+    with pytest.raises(ConfigError, match=says):
+        parse_config(_venue(COINBASE_FIX, **changes))
+
+
+def test_where_the_way_of_an_order_decides_how_late_it_may_be_accepted_it_is_a_setting_of_behaviour() -> None:
+    assert parse_config(COINBASE_FIX).digest() != parse_config(COINBASE).digest()
+    elsewhere = _venue(COINBASE_FIX, fix_url="tcp://127.0.0.1:9")
+    assert parse_config(elsewhere).digest() == parse_config(COINBASE_FIX).digest()
+
+
 def test_which_way_orders_go_decides_no_behaviour_and_which_venue_does() -> None:
     plain = parse_config({**FIX, "venue": {**FIX["venue"], "orders": "websocket", "fix_url": "", "drop_copy_url": ""}})
     assert parse_config(FIX).digest() == plain.digest()
@@ -385,6 +418,7 @@ def test_which_way_orders_go_decides_no_behaviour_and_which_venue_does() -> None
 def test_a_request_may_be_late_by_the_window_asked_for_or_by_what_the_venue_takes() -> None:
     assert parse_config(_with("venue.recv_window_ms", 700)).venue.acceptance_ms == 700
     assert parse_config(COINBASE).venue.acceptance_ms == 30_000
+    assert parse_config(COINBASE_FIX).venue.acceptance_ms == 300_000
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "examples").glob("*.toml")), ids=lambda path: path.stem)

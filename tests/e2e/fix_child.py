@@ -22,7 +22,8 @@ from sentinel.config import load_config
 from sentinel.host import daemon as daemon_module
 from sentinel.host.daemon import Daemon
 from sentinel.host.ingress import SOURCE_ORDERS, LiveIngress
-from sentinel.host.venues.binance_spot import Credentials
+from sentinel.host.venues import binance_spot, coinbase
+from sentinel.host.venues.chosen import Credentials
 from sentinel.host.venues.fix import binance_session, keeper
 from sentinel.wire import Kind, OrderEventFlag, OrderEventKind, record_views
 from tests.e2e.daemon_child import DIED
@@ -64,7 +65,7 @@ def _die(point: str) -> None:
     os._exit(DIED)
 
 
-def _live(into: Path, config: Path, key: str, secret: str, point: str) -> None:
+def _live(into: Path, config: Path, key: tuple[str, ...], point: str) -> None:
     with (into / "err.txt").open("w", buffering=1) as sys.stderr:
         # The venue's clock runs away from ours.
         binance_session._CLOCK_EVERY_S = 0.2
@@ -79,20 +80,27 @@ def _live(into: Path, config: Path, key: str, secret: str, point: str) -> None:
                 await fills(daemon)
             await settled(daemon)
 
-        ended = asyncio.run(run_daemon(load_config(config), Credentials(key, secret, "ed25519"), act))
+        ended = asyncio.run(run_daemon(load_config(config), _credentials(key), act))
         result = {"state_hash": ended.state_hash, "held": ended.held, "live": len(ended.live)}
         (into / "result.json").write_text(json.dumps(result))
 
 
-class FixChild:
-    """A daemon just started. With a ``point`` it dies there, else it ends by itself once its account is settled."""
+def _credentials(key: tuple[str, ...]) -> Credentials:
+    return coinbase.Credentials(*key) if len(key) == 3 else binance_spot.Credentials(key[0], key[1], "ed25519")
 
-    def __init__(self, into: Path, config: Path, key: str, secret: str, point: str) -> None:
+
+class FixChild:
+    """A daemon just started. With a ``point`` it dies there, else it ends by itself once its account is settled.
+
+    ``key``: name and secret of Binance's, or name, passphrase and secret of Coinbase's.
+    """
+
+    def __init__(self, into: Path, config: Path, key: tuple[str, ...], point: str) -> None:
         self._into = into
         self._ready.unlink(missing_ok=True)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
-        self._process: BaseProcess = context.Process(target=_live, args=(into, config, key, secret, point))
+        self._process: BaseProcess = context.Process(target=_live, args=(into, config, key, point))
         self._process.start()
 
     @property

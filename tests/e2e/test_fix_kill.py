@@ -22,7 +22,7 @@ from tests.e2e.test_kill_and_restart import _write_toml
 from tests.e2e.wall_clock_rig import ACCOUNT, SPEED, owned, run_at
 
 
-def _told(store: Path) -> set[tuple[str, int]]:
+def told_fills(store: Path, symbols: list[str]) -> set[tuple[str, int]]:
     """Fills in the journal: symbol and trade id."""
     found = set()
     for segment in read_segments(store):
@@ -30,7 +30,7 @@ def _told(store: Path) -> set[tuple[str, int]]:
         views = record_views(slots)
         second = (types == FrameType.INPUT) & (views.market["kind"] == Kind.ORDER_EVENT) & (views.market["part"] == 1)
         rows = views.order2[second]
-        found |= {(SYMBOLS[int(row["symbol"])], int(row["trade_id"])) for row in rows if int(row["trade_id"]) >= 0}
+        found |= {(symbols[int(row["symbol"])], int(row["trade_id"])) for row in rows if int(row["trade_id"]) >= 0}
     return found
 
 
@@ -44,25 +44,25 @@ def test_death_as_an_order_is_heard_of_loses_and_doubles_nothing(tmp_path: Path,
         async with _venue(tmp_path) as (server, exchange, acceptor):
             config = tmp_path / "run.toml"
             _write_toml(_config(server, acceptor, tmp_path), config)
-            first = FixChild(tmp_path, config, CREDENTIALS.api_key, CREDENTIALS.secret, point)
+            first = FixChild(tmp_path, config, (CREDENTIALS.api_key, CREDENTIALS.secret), point)
             await first.begun()
             run_at(server, SPEED)
             assert await first.ended() == DIED, first.said[-3000:]
             assert f"died: {point}" in first.said
-            before = _told(tmp_path / "store")
+            before = told_fills(tmp_path / "store", SYMBOLS)
             at_venue = {(name, int(trade["id"])) for name in SYMBOLS for trade in exchange.my_trades(ACCOUNT, {"symbol": name})}
             if point == "fill read":
                 assert at_venue - before, "the fill that was read is in the journal already"
 
             run_at(server, 1.0)
-            second = FixChild(tmp_path, config, CREDENTIALS.api_key, CREDENTIALS.secret, "")
+            second = FixChild(tmp_path, config, (CREDENTIALS.api_key, CREDENTIALS.secret), "")
             await second.begun()
             run_at(server, SPEED)
             assert await second.ended() == 0, second.said[-3000:]
             assert second.result["held"] == owned(exchange)
             assert second.result["live"] == 0
             trades = {(name, int(trade["id"])) for name in SYMBOLS for trade in exchange.my_trades(ACCOUNT, {"symbol": name})}
-            assert at_venue <= trades == _told(tmp_path / "store")
+            assert at_venue <= trades == told_fills(tmp_path / "store", SYMBOLS)
             ids = [order["clientOrderId"] for name in SYMBOLS for order in exchange.all_orders(ACCOUNT, {"symbol": name})]
             keys = [parse_client_order_id(text) for text in ids]
             assert len(set(keys)) == len(keys) > 0

@@ -79,6 +79,8 @@ def test_live_settings_with_keys_tls_and_limits_of_their_own_are_accepted() -> N
 def test_orders_by_fix_are_live_too() -> None:
     fix = {"orders": "fix", "fix_url": "tcp+tls://fix.example.com:9000", "api_url": "", "api_key_type": "ed25519"}
     check_mode(_settings(venue=fix))
+    key = {"name": "coinbase", "api_passphrase_env": "SENTINEL_LIVE_API_PASSPHRASE"}
+    check_mode(_settings(venue=key | {"orders": "fix", "fix_url": "tcp+tls://fix-ord.example.com:6121"}))
 
 
 def test_the_passphrase_of_a_live_key_is_its_own() -> None:

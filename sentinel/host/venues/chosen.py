@@ -10,6 +10,7 @@ from sentinel.host.ports import Clock, RecordSink
 from sentinel.host.venues import binance_spot, coinbase
 from sentinel.host.venues.contract import OrderSession
 from sentinel.host.venues.fix.binance_session import BinanceFixSession
+from sentinel.host.venues.fix.coinbase_session import CoinbaseFixSession
 
 #: A key of either kind of venue.
 Credentials = binance_spot.Credentials | coinbase.Credentials
@@ -33,7 +34,8 @@ def new_session(
 ) -> OrderSession:
     """The session of ``venue.name`` and ``venue.orders``, not yet connected. Raises ConfigError for another venue's key."""
     if venue.name == "coinbase" and isinstance(credentials, coinbase.Credentials):
-        return coinbase.CoinbaseSession(venue, symbols, credentials, clock, sink, source, on_reconnect)
+        speaks = CoinbaseFixSession if venue.orders == "fix" else coinbase.CoinbaseSession
+        return speaks(venue, symbols, credentials, clock, sink, source, on_reconnect)
     if venue.name == "binance_spot" and isinstance(credentials, binance_spot.Credentials):
         kind = BinanceFixSession if venue.orders == "fix" else binance_spot.BinanceSpotSession
         return kind(venue, symbols, credentials, clock, sink, source, on_reconnect)

@@ -24,7 +24,7 @@ from sentinel.host.venues.fix.session import FixSession
 from sentinel.units import E8
 from sentinel.wire import OrderEventKind, OrderState
 from tests.host.venues import test_session_paths
-from tests.host.venues.venue_rigs import BINANCE, BINANCE_FIX, COINBASE, GTC, ORDER, Rig, needs_quickfix, play
+from tests.host.venues.venue_rigs import BINANCE, BINANCE_FIX, COINBASE, COINBASE_FIX, GTC, ORDER, Rig, needs_quickfix, play
 from tests.host.waiting import until
 
 
@@ -90,8 +90,9 @@ def test_a_connection_whose_watch_has_died_is_replaced_and_reconciled(
 
 
 @needs_quickfix
+@pytest.mark.parametrize("venue", [BINANCE_FIX, COINBASE_FIX])
 def test_a_fix_session_that_nobody_keeps_up_any_more_is_replaced_and_reconciled(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    venue: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario(rig: Rig) -> None:
         whole, failures = FixSession.open, list[int]()
@@ -106,7 +107,7 @@ def test_a_fix_session_that_nobody_keeps_up_any_more_is_replaced_and_reconciled(
         rig.cut()
         await _comes_back(rig, caplog)
 
-    play(BINANCE_FIX, scenario)
+    play(venue, scenario)
 
 
 @needs_quickfix

@@ -17,7 +17,7 @@ from sentinel.sim.venue.faults import FaultKind
 from sentinel.units import E8
 from sentinel.wire import InstrumentField, OrderEventFlag, OrderEventKind, OrderState, Side
 from tests.host.venues import offline_session
-from tests.host.venues.venue_rigs import BINANCE, COINBASE, GTC, KEY, ORDER, VENUES, Rig, play
+from tests.host.venues.venue_rigs import BINANCE, COINBASE, COINBASE_FIX, COINBASES, GTC, KEY, ORDER, VENUES, Rig, play
 from tests.host.waiting import until
 
 pytestmark = pytest.mark.parametrize("venue", VENUES)
@@ -77,6 +77,10 @@ def told_of_order(rig: Rig, **changes: Any) -> None:
     else:
         fields = {11: oid, 37: str(number), 17: "1", 38: "3", 44: "90", 54: "1", 55: rig.symbols[0], 150: "F", 39: status or "1"}
         fields |= {14: "2", 25017: "180", 31: "90", 32: qty, 1003: "77", 1057: "N", 60: "20261122-12:00:00.000000"}
+        if rig.name == COINBASE_FIX:
+            (known,) = _coinbase_orders(rig)
+            fields |= {37: known["id"]}
+            del fields[25017]
         fields.pop({"size": 32}.get(without or "", 0), None)
         rig.acceptor.say("8", fields)
 
@@ -90,6 +94,11 @@ async def rests(rig: Rig) -> None:
     rig.place(price=90 * E8, tif=GTC)
     await rig.heard(OrderEventKind.ACKED)
     await until(lambda: rig.session.pending_requests == 0)
+
+
+def _keys(rig: Rig) -> Any:
+    """The keys the venue knows."""
+    return rig.server.keys if rig.name in COINBASES else rig.server.gateway.keys
 
 
 def refused_count(rig: Rig) -> int:
@@ -224,10 +233,7 @@ def test_an_order_under_filters_that_have_changed_is_refused_with_a_code_and_the
 def test_a_key_revoked_in_mid_run_halts_orders_for_good(venue: str, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(rig: Rig) -> None:
         await rests(rig)
-        if venue == COINBASE:
-            rig.server.keys.revoke(KEY)
-        else:
-            rig.server.gateway.keys.revoke(KEY)
+        _keys(rig).revoke(KEY)
         if rig.acceptor is not None:
             rig.acceptor.say("5", {25016: "-2015", 58: "Invalid API-key, IP, or permissions for action."})
         else:
@@ -245,7 +251,7 @@ def test_a_key_revoked_in_mid_run_halts_orders_for_good(venue: str, caplog: pyte
 
 def refusals(rig: Rig) -> Callable[[], int]:
     """How many REST requests with a key that it refuses the venue has had from now on."""
-    if rig.name != COINBASE:
+    if rig.name not in COINBASES:
         keys = rig.server.gateway.keys
         begun = keys.refused
         return lambda: keys.refused - begun
@@ -266,7 +272,7 @@ def test_with_a_refused_key_questions_end_and_cancels_are_still_tried(venue: str
     async def scenario(rig: Rig) -> None:
         await rests(rig)
         count = refusals(rig)
-        (rig.server.keys if venue == COINBASE else rig.server.gateway.keys).revoke(KEY)
+        _keys(rig).revoke(KEY)
         session: Any = rig.session
         for _ in range(10):
             for listing in (session.balances, session.open_orders):

@@ -332,6 +332,8 @@ def test_an_order_is_cancelled_while_its_connection_is_down(venue: str) -> None:
     async def scenario(rig: Rig) -> None:
         rig.place(price=90 * E8, tif=GTC)
         await rig.heard(OrderEventKind.ACKED)
+        if rig.network is not None:
+            rig.network.refuse()
         rig.cut()
         await until(lambda: not rig.session.ready)
         rig.session.cancel(ORDER, rig.symbols[0])
@@ -346,6 +348,10 @@ def test_a_new_session_reconciles_what_it_did_not_hear(venue: str) -> None:
         rig.place(qty=8 * E8, tif=GTC)
         await until(lambda: rig.bought() == 5 * E8)
         await rig.session.close()
+        state, bought, fills = OrderState.PARTIAL, 7 * E8, 2
+        if rig.cancels_on_disconnect:
+            state, bought, fills = OrderState.CANCELED, 5 * E8, 1
+            await until(lambda: rig.exchange.open_orders("paper", {}) == [])
         rig.exchange.take(0, Side.SELL, 2 * E8, 101 * E8)
         rig.session = rig.new_session()
         await rig.session.connect()
@@ -354,13 +360,12 @@ def test_a_new_session_reconciles_what_it_did_not_hear(venue: str) -> None:
         outcome = await reconcile(rig.session, view, rig.sink, 5, LiveClock())
         events = rig.sink.take()
         assert [(event.kind, event.key) for event in events] == [
-            (OrderEventKind.TRADE, ORDER),
-            (OrderEventKind.TRADE, ORDER),
+            *[(OrderEventKind.TRADE, ORDER)] * fills,
             (OrderEventKind.STATUS, ORDER),
             (OrderEventKind.NOT_FOUND, ORDER + 1),
         ]
-        assert (events[2].state, events[2].cum_qty) == (OrderState.PARTIAL, 7 * E8)
-        assert (outcome.resolved, outcome.not_found, outcome.trades) == (1, 1, 2)
+        assert (events[fills].state, events[fills].cum_qty) == (state, bought)
+        assert (outcome.resolved, outcome.not_found, outcome.trades) == (1, 1, fills)
 
     play(venue, scenario)
 

@@ -24,6 +24,7 @@ from sentinel.host.clock import LiveClock
 from sentinel.host.venues import binance_spot, coinbase
 from sentinel.host.venues.contract import OrderSession
 from sentinel.host.venues.fix.binance_session import BinanceFixSession
+from sentinel.host.venues.fix.coinbase_session import CoinbaseFixSession
 from sentinel.host.venues.fix.dialect import uuid_order_id
 from sentinel.sim.coinbase import CoinbaseKey, CoinbaseServer, QuoteFeeLedger
 from sentinel.sim.market.source import Market
@@ -44,12 +45,13 @@ ORDER = client_key(2, 1, 9)
 START_BASE, START_QUOTE = 10 * E8, 100_000 * E8
 RATES = CommissionRates(maker=E8 // 2000, taker=E8 // 1000)
 GTC, IOC = TimeInForce.GTC, TimeInForce.IOC
-BINANCE, COINBASE, BINANCE_FIX = "binance_spot", "coinbase", "binance_spot by FIX"
+BINANCE, COINBASE, BINANCE_FIX, COINBASE_FIX = "binance_spot", "coinbase", "binance_spot by FIX", "coinbase by FIX"
+#: Every name of Coinbase, whichever way its orders take.
+COINBASES = (COINBASE, COINBASE_FIX)
 HAS_QUICKFIX = importlib.util.find_spec("quickfix") is not None
 needs_quickfix = pytest.mark.skipif(not HAS_QUICKFIX, reason="no QuickFIX to accept FIX: its wheels end at Python 3.11")
 #: Every venue and protocol the contract is kept with.
-VENUES = [BINANCE, COINBASE, pytest.param(BINANCE_FIX, marks=needs_quickfix)]
-
+VENUES = [BINANCE, COINBASE, *(pytest.param(name, marks=needs_quickfix) for name in (BINANCE_FIX, COINBASE_FIX))]
 
 OnReconnect = Callable[[], Awaitable[None]]
 Build = Callable[[Any, list[str], Sink, OnReconnect], OrderSession]
@@ -63,7 +65,8 @@ class Rig:
         build: makes a session from server, symbols, sink and what it awaits after a reconnect.
         cut: ends the connections of the session, as a network does.
 
-    With FIX ``acceptor`` is QuickFIX and ``network`` what order entry goes through to it.
+    With FIX ``acceptor`` is QuickFIX and ``network`` what order entry goes through to it. ``cancels_on_disconnect``: the venue
+    cancels a session's orders when it ends, cleanly or not.
     """
 
     def __init__(self, name: str, exchange: Exchange, server: Any, build: Build, cut: Callable[[], None]) -> None:
@@ -78,6 +81,7 @@ class Rig:
         self._build = build
         self.acceptor: Any = None
         self.network: Any = None
+        self.cancels_on_disconnect = name == COINBASE_FIX
         self.session: OrderSession = self.new_session()
 
     def new_session(self) -> OrderSession:
@@ -90,6 +94,9 @@ class Rig:
         """How many orders have been answered by now; FIX answers an order by its first report."""
         if self.name == BINANCE_FIX:
             return sum(event.kind == OrderEventKind.ACKED for event in self.sink.events)
+        if self.name == COINBASE_FIX:
+            # Here the user channel tells of an order too.
+            return int(self.acceptor.acknowledged)
         return self.session.counters["replies"]
 
     def place(self, key: int = ORDER, side: int = Side.BUY, price: int = 101 * E8, qty: int = 3 * E8, tif: int = IOC) -> None:
@@ -116,7 +123,7 @@ class Rig:
 
     def client_id(self, key: int) -> str:
         """The id under which the venue knows the order of a key."""
-        return uuid_order_id(key) if self.name == COINBASE else client_order_id(key)
+        return uuid_order_id(key) if self.name in COINBASES else client_order_id(key)
 
     def fills(self, key: int = ORDER) -> list[Event]:
         """Distinct fills."""
@@ -195,8 +202,41 @@ async def _binance_fix(exchange: Exchange) -> AsyncIterator[Rig]:
                 await acceptor.stop()
 
 
+@asynccontextmanager
+async def _coinbase_fix(exchange: Exchange) -> AsyncIterator[Rig]:
+    from tests.host.venues.fix.quickfix_coinbase import CoinbaseAcceptor
+
+    api_key = CoinbaseKey(KEY, "phrase", base64.b64encode(SECRET.encode()).decode())
+    key = coinbase.Credentials(api_key.key, api_key.passphrase, api_key.secret)
+    with tempfile.TemporaryDirectory() as folder:
+        async with CoinbaseServer(exchange, [api_key]) as server:
+            acceptor = CoinbaseAcceptor(Path(folder), server, api_key)
+            try:
+                async with TcpProxy(acceptor.port) as network:
+                    acceptor.on_faults(network)
+                    config = VenueConfig.model_validate(
+                        {
+                            "name": "coinbase",
+                            "rest_url": server.rest_url,
+                            "stream_url": server.feed_url,
+                            "api_url": server.feed_url,
+                            "orders": "fix",
+                            "fix_url": f"tcp://127.0.0.1:{network.port}",
+                        }
+                    )
+
+                    def build(_: Any, symbols: list[str], sink: Sink, on_reconnect: OnReconnect) -> OrderSession:
+                        return CoinbaseFixSession(config, symbols, key, LiveClock(), sink, 5, on_reconnect)
+
+                    rig = Rig(COINBASE_FIX, exchange, server, build, network.cut)
+                    rig.acceptor, rig.network = acceptor, network
+                    yield rig
+            finally:
+                await acceptor.stop()
+
+
 def play(venue: str, scenario: Scenario) -> None:
-    quote, separator = ("USD", "-") if venue == COINBASE else ("USDT", "")
+    quote, separator = ("USD", "-") if venue in COINBASES else ("USDT", "")
     names = [f"{base}{separator}{quote}" for base in ("AAA", "BBB")]
     instruments = tuple(Instrument(name, name[:3], quote, tick=E8 // 100, step=E8 // 1000) for name in names)
 
@@ -209,11 +249,12 @@ def play(venue: str, scenario: Scenario) -> None:
     async def run() -> None:
         source = ScriptedSource(instruments, opening=[opening], start_ns=time.time_ns() // 1_000_000 * 1_000_000)
         accounts = {"paper": {quote: START_QUOTE, "AAA": START_BASE}}
-        if venue == COINBASE:
+        if venue in COINBASES:
             exchange = Exchange(instruments, source, accounts, ledger=QuoteFeeLedger(accounts, RATES))
         else:
             exchange = Exchange(instruments, source, accounts, commission=RATES)
-        async with {BINANCE: _binance, COINBASE: _coinbase, BINANCE_FIX: _binance_fix}[venue](exchange) as rig:
+        rigs = {BINANCE: _binance, COINBASE: _coinbase, BINANCE_FIX: _binance_fix, COINBASE_FIX: _coinbase_fix}
+        async with rigs[venue](exchange) as rig:
             await rig.session.connect()
             try:
                 await scenario(rig)

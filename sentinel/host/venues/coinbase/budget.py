@@ -60,6 +60,10 @@ class RequestBudget:
         self._half = burst // 2
         self._paused_until_ns = 0
 
+    def is_paused(self, now_ns: int) -> bool:
+        """Whether the venue has told us to wait."""
+        return now_ns < self._paused_until_ns
+
     def for_order(self, now_ns: int) -> LocalCode:
         """Whether a new order may leave; if so (NONE) it is counted."""
         if now_ns < self._paused_until_ns:

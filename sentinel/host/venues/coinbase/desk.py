@@ -24,8 +24,8 @@ _RAW_LOG_BYTES = 4096
 _MAX_KNOWN = 16_384
 _COUNTERS = (
     "sent not_sent rejected ambiguous replies events malformed unknown_events unknown_orders duplicate_events missed_fills "
-    "foreign foreign_unlisted query_errors query_denied reconnects rest_requests rest_failures limited venue_errors "
-    "dead_tasks"
+    "unequal_fills foreign foreign_unlisted query_errors query_denied reconnects rest_requests rest_failures limited "
+    "venue_errors dead_tasks"
 )
 
 
@@ -142,8 +142,11 @@ class Desk:
             found.told_qty, found.told_quote = order.cum_qty, order.cum_quote
 
     def count_trade(self, order: KnownOrder, trade_id: int, qty: int, quote: int) -> bool:
-        """Whether a fill is new."""
+        """Whether a fill is new. One told before with another quantity is counted and logged: which is right, the venue knows."""
         if trade_id in order.trades:
+            if order.trades[trade_id] != qty:
+                self.counters["unequal_fills"] += 1
+                _log.error("fill %d on %s was told with other figures before", trade_id, self.symbols[order.symbol])
             return False
         order.trades[trade_id] = qty
         order.trade_quote += quote

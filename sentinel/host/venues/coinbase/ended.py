@@ -30,7 +30,7 @@ async def resolve_missing(account: AccountRest, symbol: str, order: KnownOrder) 
     if order.key is None or order.cum_qty > 0 or order.fill_missed or not order.venue_order_id:
         return None
     if order.ended:
-        # Told by the user channel itself.
+        # Told by the venue itself, over the user channel or FIX.
         return gone(order)
     for look in range(_LOOKS):
         if look:

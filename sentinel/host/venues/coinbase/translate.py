@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sentinel.errors import ParseError, UnitError
 from sentinel.host.rfc3339 import parse_utc
-from sentinel.host.venues.amounts import amount
+from sentinel.host.venues.amounts import amount, rounded_up, truncated
 from sentinel.host.venues.coinbase.messages import FillRow, OrderRow, Product
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
 from sentinel.host.venues.fix.dialect import uuid_order_key
@@ -30,19 +30,6 @@ def venue_order_number(text: str) -> int:
         return UUID(text).int >> 65
     except ValueError:
         raise ParseError("order id", text, "a UUID", "keep the message and tell the venue") from None
-
-
-def truncated(text: str, field: str) -> int:
-    """A non-negative decimal of any length as int64 e8, its further digits cut. Raises UnitError."""
-    whole, point, decimals = text.partition(".")
-    if point and not (decimals.isascii() and decimals.isdigit()):
-        raise UnitError(field, text, "a plain decimal", "keep the message and tell the venue")
-    return amount(f"{whole}.{decimals[:8]}" if point else text, field)
-
-
-def rounded_up(text: str, field: str) -> int:
-    """As ``truncated``, against us: fees and their rates come with up to 16 decimals."""
-    return truncated(text, field) + bool(text.partition(".")[2][8:].strip("0"))
 
 
 def fee_at(rate: str, price: int, qty: int) -> int:

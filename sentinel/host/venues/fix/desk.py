@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sentinel.host.ports import Clock, RecordSink
-from sentinel.host.venues.binance_spot.outcomes import TOO_MANY_ORDERS, Reaction, reaction
+from sentinel.host.venues.binance_spot.outcomes import Reaction
 from sentinel.host.venues.contract import LocalCode
 from sentinel.host.venues.fix.dialect import Dialect
 from sentinel.host.venues.fix.session import FixSession
@@ -24,9 +24,6 @@ _RAW_LOG_MESSAGES = 64
 _RAW_LOG_BYTES = 4096
 _FORGET_NS = 60 * NS_PER_S
 _MAX_IN_FLIGHT = 4096
-_CLIENT_ERROR = 400
-# FIX names no time to wait: as long as the window lasts that is full.
-_ORDERS_WINDOW_NS, _OTHER_WINDOW_NS = 10 * NS_PER_S, 60 * NS_PER_S
 _COUNTERS = (
     "sent not_sent rejected ambiguous reports unknown_reports malformed unknown_messages unknown_rejects foreign "
     "foreign_unlisted forgotten lost_sessions notices"
@@ -130,13 +127,12 @@ class Desk:
 
     def heed(self, code: int, text: str, now_ns: int) -> None:
         """What the refusal of a request of ours asks of the session: a key is not tried again, a limit's window is waited for."""
-        asked = reaction(_CLIENT_ERROR, code)
+        asked = self.dialect.verdicts.reaction(code, text)
         if asked is Reaction.HALT_KEY and self.halted is None:
             self.halted = f"{code} {text}"
             _log.error("the venue refuses the FIX key (%d): no new orders; check the key at the exchange, then start again", code)
         elif asked is Reaction.PAUSE:
-            window_ns = _ORDERS_WINDOW_NS if code == TOO_MANY_ORDERS else _OTHER_WINDOW_NS
-            self.paused_until_ns = max(self.paused_until_ns, now_ns + window_ns)
+            self.paused_until_ns = max(self.paused_until_ns, now_ns + self.dialect.verdicts.pause_ns(code))
             _log.warning("the venue limits us (%d): no new orders for now", code)
 
     def doubt(self, key: int, symbol: int, t_recv: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sentinel.host.venues.binance_spot import translate
+from sentinel.host.venues.fix.verdicts import BinanceVerdicts, CoinbaseVerdicts, Verdicts
 from sentinel.units import NS_PER_S
 from sentinel.wire import client_order_id
 
@@ -22,6 +23,7 @@ class Dialect:
 
     ``has_recv_window``: RecvWindow (25000) may stand in the header. ``has_cancel_replace``: XCN is known.
     ``self_trade``: which of two orders of ours that would meet gives way, as each order says it.
+    ``market_tif``: the TimeInForce a market order must have. ``verdicts``: what the venue's refusals prove.
     At most ``messages`` may be sent in any ``window_ns``: above it the venue ends the session.
     """
 
@@ -33,6 +35,8 @@ class Dialect:
     has_recv_window: bool
     has_cancel_replace: bool
     self_trade: tuple[tuple[int, str], ...]
+    market_tif: str | None
+    verdicts: Verdicts
     messages: int
     window_ns: int
 
@@ -72,6 +76,8 @@ BINANCE = Dialect(
     has_recv_window=True,
     has_cancel_replace=True,
     self_trade=((25001, "3"),),  # the resting one expires
+    market_tif=None,
+    verdicts=BinanceVerdicts(),
     messages=10_000,
     window_ns=10 * NS_PER_S,
 )
@@ -84,6 +90,8 @@ COINBASE = Dialect(
     has_recv_window=False,
     has_cancel_replace=False,
     self_trade=((7928, "N"),),  # the newer one is cancelled
+    market_tif="3",
+    verdicts=CoinbaseVerdicts(),
     messages=100,
     window_ns=NS_PER_S,
 )

@@ -55,7 +55,7 @@ class DropCopy:
         self._dialect = dialect
         self._instruments = list(instruments)
         self._index = {instrument.symbol: k for k, instrument in enumerate(self._instruments)}
-        self._keeper = SessionKeeper(address, dialect.begin_string, logons, clock, self._take)
+        self._keeper = SessionKeeper(address, dialect, logons, clock, self._take)
 
     @property
     def up(self) -> bool:

@@ -16,7 +16,7 @@ from sentinel.host.venues.fix.budget import MessageBudget
 from sentinel.host.venues.fix.codec import Field
 from sentinel.host.venues.fix.desk import Ask, Desk, Request
 from sentinel.host.venues.fix.dialect import Dialect
-from sentinel.host.venues.fix.inbound import Inbound
+from sentinel.host.venues.fix.inbound import Inbound, Witness
 from sentinel.host.venues.fix.keeper import SessionKeeper
 from sentinel.host.venues.fix.logon import Logon
 from sentinel.host.venues.fix.orders import CANCEL, CANCEL_REPLACE, NEW_ORDER, OrderMessages
@@ -41,6 +41,7 @@ class FixOrderEntry:
         recv_window_ms: how late the venue may still accept an order, where it has such a limit.
         on_reconnect: awaited after each reconnect, once orders can be sent again: reconcile there.
         on_event: told of every session event after its records are delivered; a Notice asks for caution.
+        witness: a second record of the same orders, where there is one.
     """
 
     def __init__(
@@ -56,12 +57,13 @@ class FixOrderEntry:
         recv_window_ms: int = 1000,
         on_reconnect: Callable[[], Awaitable[None]] | None = None,
         on_event: Callable[[Event], None] | None = None,
+        witness: Witness | None = None,
     ) -> None:
         self.held = False
         self._desk = Desk(dialect, list(instruments), clock, sink, source, venue)
-        self._inbound = Inbound(self._desk)
+        self._inbound = Inbound(self._desk, witness)
         self._messages = OrderMessages(dialect, recv_window_ms)
-        self._keeper = SessionKeeper(address, dialect.begin_string, logons, clock, self._take, on_reconnect)
+        self._keeper = SessionKeeper(address, dialect, logons, clock, self._take, on_reconnect)
         self._budgets: dict[FixSession, MessageBudget] = {}
         self._on_event = on_event
 

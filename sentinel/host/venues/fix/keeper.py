@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from sentinel.errors import SentinelError, VenueError
 from sentinel.host.ports import Clock
 from sentinel.host.venues.background import pause_s, watch_over
-from sentinel.host.venues.binance_spot.outcomes import Reaction, reaction, refuses_logon
+from sentinel.host.venues.binance_spot.outcomes import Reaction
+from sentinel.host.venues.fix.dialect import Dialect
 from sentinel.host.venues.fix.logon import Logon
 from sentinel.host.venues.fix.protocol import Ended, EndReason, Event, LoggedOn, Notice
 from sentinel.host.venues.fix.session import FixAddress, FixSession
 
 _log = logging.getLogger(__name__)
 
-_CLIENT_ERROR = 400
 # Binance counts 15 connection attempts in 30 s, Coinbase two logons a second.
 _FIRST_WAIT_S = 2.0
 _LONGEST_WAIT_S = 30.0
@@ -34,7 +34,7 @@ class SessionKeeper:
     def __init__(
         self,
         address: FixAddress,
-        begin_string: str,
+        dialect: Dialect,
         logons: Sequence[Logon],
         clock: Clock,
         on_event: Callable[[FixSession, Event], None],
@@ -46,7 +46,7 @@ class SessionKeeper:
         #: How often the task that keeps a session up was ended by a defect, and begun anew.
         self.deaths = 0
         self._address = address
-        self._begin_string = begin_string
+        self._dialect = dialect
         self._logons = list(logons)
         self._clock = clock
         self._on_event = on_event
@@ -93,7 +93,7 @@ class SessionKeeper:
     async def _open(self) -> None:
         logon = self._logons[self._opened % len(self._logons)]
         self._opened += 1
-        await FixSession.open(self._address, self._begin_string, logon, self._clock, self._take)
+        await FixSession.open(self._address, self._dialect.begin_string, logon, self._clock, self._take)
 
     def _take(self, session: FixSession, event: Event) -> None:
         if isinstance(event, LoggedOn):
@@ -110,8 +110,11 @@ class SessionKeeper:
 
     def _lost(self, session: FixSession, ended: Ended) -> None:
         self._sessions.discard(session)
-        refused = ended.reason is EndReason.LOGON_REFUSED and refuses_logon(ended.code)
-        if refused or reaction(_CLIENT_ERROR, ended.code) is Reaction.HALT_KEY:
+        verdicts = self._dialect.verdicts
+        # Of the other ends the text is ours.
+        said = ended.text if ended.reason in (EndReason.LOGON_REFUSED, EndReason.PEER_LOGOUT) else ""
+        refused = ended.reason is EndReason.LOGON_REFUSED and verdicts.refuses_logon(ended.code, said)
+        if refused or verdicts.reaction(ended.code, said) is Reaction.HALT_KEY:
             self.halted = self.halted or f"{ended.code} {ended.text}"
             _log.error("the venue refuses the FIX key (%d): no new session", ended.code)
         if session is self.current:

@@ -41,7 +41,7 @@ class OrderMessages:
             return [*fields, (59, _TIFS[TimeInForce.GTC]), (18, self._dialect.post_only)]
         if order_type == OrderType.LIMIT:
             return [*fields, (59, _TIFS[tif])] if tif in _TIFS else None
-        return fields
+        return fields if self._dialect.market_tif is None else [*fields, (59, self._dialect.market_tif)]
 
     def cancel(self, key: int, symbol: str) -> list[Field]:
         """OrderCancelRequest, by the order's own client id."""

@@ -15,6 +15,7 @@ from sentinel.errors import ParseError, VenueError
 from sentinel.host.venues.fix.codec import Decoder, Field, FixMessage, Garbled, encode
 from sentinel.host.venues.fix.logon import Logon
 from sentinel.host.venues.fix.timestamps import format_utc
+from sentinel.host.venues.fix.verdicts import reason_code
 from sentinel.units import NS_PER_S
 
 _LOGON_TIMEOUT_NS = 10 * NS_PER_S
@@ -345,6 +346,9 @@ def _plain(text: str) -> str:
 def _said(message: FixMessage) -> tuple[str, int]:
     """What the venue says with a Logout or Reject: text and error code."""
     try:
-        return message.find(58) or "", message.find_number(25016) or 0
+        text, code = message.find(58) or "", message.find_number(25016)
+        if code is None and message.find(373) is not None:
+            code = reason_code(message, 373)
+        return text, code or 0
     except ParseError as error:
         return str(error), 0

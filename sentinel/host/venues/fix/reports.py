@@ -10,17 +10,16 @@ from typing import TypeVar
 from uuid import UUID
 
 from sentinel.errors import ParseError
-from sentinel.host.venues.amounts import amount
-from sentinel.host.venues.binance_spot import outcomes
-from sentinel.host.venues.contract import LocalCode
+from sentinel.host.venues.amounts import amount, rounded_up
 from sentinel.host.venues.fix.codec import FixMessage
 from sentinel.host.venues.fix.dialect import Dialect
 from sentinel.host.venues.fix.timestamps import parse_utc
 from sentinel.host.venues.instrument import Instrument
 from sentinel.host.venues.order_events import NO_TRADE, RecordBatch, foreign_key
+from sentinel.units import E8
 from sentinel.wire import OrderEventFlag, OrderEventKind, OrderState, Side
 
-EXECUTION_REPORT, CANCEL_REJECT, SESSION_REJECT, BUSINESS_REJECT = "8", "9", "3", "j"
+EXECUTION_REPORT = "8"
 
 _T = TypeVar("_T")
 
@@ -52,10 +51,8 @@ _END_EVENTS = {
     OrderState.REJECTED: OrderEventKind.REJECTED,
     OrderState.EXPIRED: OrderEventKind.EXPIRED,
 }
-_DUPLICATE_ORDER = 6
-_CLIENT_ERROR = 400
-# BusinessRejectReasons that say the venue cannot have acted: unknown id, security or type, a field missing.
-_NOT_ACTED = frozenset({1, 2, 3, 5})
+_REJECTED = "8"
+_FEE_TAGS = (137, 138, 139, 891)
 
 
 class UnknownReport(ParseError):
@@ -66,7 +63,8 @@ class UnknownReport(ParseError):
 class ExecutionReport:
     """An ExecutionReport as plain facts, prices and quantities int64 e8. ``key`` is None for a foreign order.
 
-    ``cum_quote`` is 0 where the venue names none. A refusal that proves nothing is AMBIGUOUS already.
+    ``cum_quote`` is 0 where the venue names none, ``order_id`` is the venue's own text, "" without one. A refusal that proves
+    nothing is AMBIGUOUS already.
     """
 
     event: OrderEventKind
@@ -75,6 +73,7 @@ class ExecutionReport:
     symbol: str
     side: Side
     venue_order_id: int
+    order_id: str
     qty: int
     price: int
     last_price: int
@@ -92,30 +91,35 @@ class ExecutionReport:
 
 def read_report(message: FixMessage, dialect: Dialect) -> ExecutionReport:
     """Raises ParseError (UnknownReport for a code this program does not know) and UnitError."""
-    cum_qty = amount(message.text(14), "CumQty")
+    # An order that never was need not have a side, nor a quantity filled (Coinbase).
+    rejected = message.find(150) == _REJECTED
+    cum_qty = 0 if rejected and message.find(14) is None else amount(message.text(14), "CumQty")
     state = _known("OrdStatus", message.text(39), _STATES) or (OrderState.PARTIAL if cum_qty else OrderState.ACKED)
     event = _known("ExecType", message.text(150), _EXECUTIONS)
     if event is OrderEventKind.STATUS:
         event = _END_EVENTS.get(state, OrderEventKind.STATUS)
-    code, text = message.find_number(25016) or 0, message.find(58) or ""
-    if event is OrderEventKind.REJECTED and not _is_definitive(message, code, text):
-        event = OrderEventKind.AMBIGUOUS
+    code = message.find_number(25016) or 0
+    if event is OrderEventKind.REJECTED:
+        proven, code = dialect.verdicts.order(message)
+        event = event if proven else OrderEventKind.AMBIGUOUS
     trade = event is OrderEventKind.TRADE
     last_qty = amount(message.text(32), "LastQty") if trade else 0
     if trade and not 0 < last_qty <= cum_qty:
         raise ParseError("LastQty", message.text(32), f"more than 0, at most CumQty {message.text(14)}", "keep the message")
-    commission, currency = _fees(message) if trade else (0, None)
+    last_price = amount(message.text(31), "LastPx") if trade else 0
+    commission, currency = _fees(message, last_price, last_qty) if trade else (0, None)
     t_transact = message.find(60)
     return ExecutionReport(
         event=event,
         state=state,
         key=_order_key(message, dialect),
         symbol=message.text(55),
-        side=_known("Side", message.text(54), _SIDES),
+        side=Side.NONE if rejected and message.find(54) is None else _known("Side", message.text(54), _SIDES),
         venue_order_id=venue_order_number(message.find(37)),
+        order_id=message.find(37) or "",
         qty=amount(message.find(38) or "0", "OrderQty"),
         price=amount(message.find(44) or "0", "Price"),
-        last_price=amount(message.text(31), "LastPx") if trade else 0,
+        last_price=last_price,
         last_qty=last_qty,
         cum_qty=cum_qty,
         cum_quote=amount(message.find(25017) or "0", "CumQuoteQty"),
@@ -125,7 +129,7 @@ def read_report(message: FixMessage, dialect: Dialect) -> ExecutionReport:
         trade_id=message.number(1003) if trade else NO_TRADE,
         t_ns=parse_utc(t_transact) if t_transact else 0,
         code=code,
-        text=text,
+        text=message.find(58) or "",
     )
 
 
@@ -155,20 +159,6 @@ def write_report(batch: RecordBatch, report: ExecutionReport, symbol: int, instr
         trade_id=report.trade_id,
         error_code=report.code,
     )
-
-
-def refusal(message: FixMessage) -> tuple[bool, int]:
-    """Whether a Reject, BusinessMessageReject or OrderCancelReject proves that nothing was done, and its error code.
-
-    By the session rules a Reject means the message was not processed; where the venue adds a code, the code decides.
-    """
-    code, text = message.find_number(25016), message.find(58) or ""
-    if code is not None:
-        return outcomes.is_definitive(_CLIENT_ERROR, code, text), code
-    if message.msg_type == BUSINESS_REJECT:
-        proves = message.find_number(380) in _NOT_ACTED
-        return proves, LocalCode.NONE if proves else LocalCode.UNKNOWN_CODE
-    return True, LocalCode.NONE
 
 
 def named_key(message: FixMessage, dialect: Dialect) -> int | None:
@@ -202,16 +192,22 @@ def _order_key(message: FixMessage, dialect: Dialect) -> int | None:
     return dialect.order_key(own) if key is None and own else key
 
 
-def _is_definitive(message: FixMessage, code: int, text: str) -> bool:
-    if code:
-        return outcomes.is_definitive(_CLIENT_ERROR, code, text)
-    # An order of this id exists: it can only be ours.
-    return message.find_number(103) != _DUPLICATE_ORDER
-
-
-def _fees(message: FixMessage) -> tuple[int, str | None]:
-    entries = message.group(136, (137, 138, 139))
+def _fees(message: FixMessage, price: int, qty: int) -> tuple[int, str | None]:
+    entries = message.group(136, _FEE_TAGS)
     currencies = {entry.get(138) for entry in entries}
     if len(currencies) > 1 or None in currencies or any(137 not in entry for entry in entries):
         raise ParseError("NoMiscFees", entries, "amounts of one named currency", "keep the message; ask the venue for the fill")
-    return sum(amount(entry[137], "MiscFeeAmt") for entry in entries), next(iter(currencies), None)
+    return sum(_fee(entry, message.text(55), price, qty) for entry in entries), next(iter(currencies), None)
+
+
+def _fee(entry: dict[int, str], symbol: str, price: int, qty: int) -> int:
+    """An amount, or with MiscFeeBasis 2 (Coinbase) a share of the fill in the fee's currency; rounded up, against us."""
+    value, basis = rounded_up(entry[137], "MiscFeeAmt"), entry.get(891, "0")
+    if basis == "0":
+        return value
+    base, _, quote = symbol.partition("-")
+    if basis == "2" and entry[138] == quote:
+        return -(-value * price * qty // (E8 * E8))
+    if basis == "2" and entry[138] == base:
+        return -(-value * qty // E8)
+    raise ParseError("MiscFeeBasis", basis, f"0, or 2 of {base} or {quote}", "keep the message; ask the venue for the fill")

@@ -70,10 +70,17 @@ FILL: list[Field] = [(150, "F"), (39, "1"), (14, "1"), (25017, "2"), (31, "2"), 
 class Gateway:
     """A FIX acceptor on loopback. ``behave(connection)`` is what each connection does, in turn; the last one repeats."""
 
-    def __init__(self, *behave: Callable[[Connection], Awaitable[None]], tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        *behave: Callable[[Connection], Awaitable[None]],
+        tls: ssl.SSLContext | None = None,
+        begin: str = "FIX.4.4",
+        by: str = "SPOT",
+    ) -> None:
         self.connections: list[Connection] = []
         self._behave = behave
         self._tls = tls
+        self._begin, self._by = begin, by
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Gateway:
@@ -92,7 +99,7 @@ class Gateway:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(reader, writer)
+        connection = Connection(reader, writer, self._begin, self._by)
         self.connections.append(connection)
         turn = min(len(self.connections), len(self._behave)) - 1
         try:
@@ -104,12 +111,13 @@ class Gateway:
 class Connection:
     """One client. ``heard`` is all it said; a session that logged on is answered from sequence 1."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, begin: str, by: str) -> None:
         self.heard: list[FixMessage] = []
         self.writer = writer
         self.sequence = 0
         self._reader = reader
-        self._decoder = Decoder("FIX.4.4")
+        self._begin, self._by = begin, by
+        self._decoder = Decoder(begin)
         self._waiting: list[FixMessage] = []
 
     async def hear(self, msg_type: str) -> FixMessage:
@@ -128,7 +136,7 @@ class Connection:
     def say(self, msg_type: str, *fields: Field) -> None:
         self.sequence += 1
         to = self.heard[0].text(49)
-        self.writer.write(said(msg_type, self.sequence, *fields, to=to))
+        self.writer.write(said(msg_type, self.sequence, *fields, begin=self._begin, to=to, by=self._by))
 
     async def log_on(self) -> None:
         logon = await self.hear("A")

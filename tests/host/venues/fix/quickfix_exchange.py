@@ -38,7 +38,7 @@ BeginString=FIX.4.4
 SenderCompID=SPOT
 TargetCompID={sender}
 """
-_READ = (11, 18, 35, 38, 40, 41, 44, 54, 55, 59)
+_READ = (11, 18, 35, 38, 40, 41, 44, 54, 55, 59, 7928)
 _TIFS = {"1": "GTC", "3": "IOC", "4": "FOK"}
 _EXECUTIONS = {"NEW": "0", "TRADE": "F", "CANCELED": "4", "EXPIRED": "C"}
 _METHODS = {"D": "order.place", "F": "order.cancel"}
@@ -59,7 +59,7 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
         folder: Path,
         exchange: Exchange,
         account: str,
-        public: Ed25519PublicKey,
+        public: Ed25519PublicKey | None,
         enter: Callable[[], None],
         leave: Callable[[], None],
         prefix: str = "SNTL",
@@ -85,13 +85,13 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         path = folder / "acceptor.cfg"
-        path.write_text(
-            _DEFAULTS.format(port=self.port) + "".join(_SESSION.format(sender=f"{prefix}-{number}") for number in range(1, 5)),
-            encoding="ascii",
-        )
+        path.write_text(_DEFAULTS.format(port=self.port) + self._session_settings(prefix), encoding="ascii")
         self._settings, self._store = fix.SessionSettings(str(path)), fix.MemoryStoreFactory()
         self._acceptor = fix.SocketAcceptor(self, self._store, self._settings)
         self._acceptor.start()
+
+    def _session_settings(self, prefix: str) -> str:
+        return "".join(_SESSION.format(sender=f"{prefix}-{number}") for number in range(1, 5))
 
     @property
     def url(self) -> str:
@@ -147,8 +147,13 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
         header = message.getHeader()
         self.heard.append(header.getField(35))
         if header.getField(35) == "A":
-            payload = "\x01".join(header.getField(tag) for tag in (35, 49, 56, 34, 52))
-            self._public.verify(base64.b64decode(message.getField(96)), payload.encode())
+            self._verify(message)
+
+    def _verify(self, message: Any) -> None:
+        """Raises where the Logon's signature is not of the key."""
+        payload = "\x01".join(message.getHeader().getField(tag) for tag in (35, 49, 56, 34, 52))
+        assert self._public is not None
+        self._public.verify(base64.b64decode(message.getField(96)), payload.encode())
 
     def _on_app(self, message: Any) -> None:
         kind = message.getHeader().getField(35)
@@ -184,15 +189,21 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
         self._answer_after_s = answer_after_s
         try:
             if kind == "D":
-                self._exchange.place(self._account, _placement(fields))
+                self._place(fields)
             elif kind == "F":
-                params = {"symbol": fields[55], "origClientOrderId": fields[41], "newClientOrderId": fields[11]}
-                self._exchange.cancel(self._account, params)
+                self._cancel(fields)
         except ApiError as error:
             self._refuse(kind, fields, error)
         except Exception as error:
             self.errors.append(error)
         self._answer_after_s = 0.0
+
+    def _place(self, fields: dict[int, str]) -> None:
+        self._exchange.place(self._account, _placement(fields))
+
+    def _cancel(self, fields: dict[int, str]) -> None:
+        params = {"symbol": fields[55], "origClientOrderId": fields[41], "newClientOrderId": fields[11]}
+        self._exchange.cancel(self._account, params)
 
     def _refuse(self, kind: str, fields: dict[int, str], error: ApiError) -> None:
         told = {11: fields[11], 55: fields[55], 25016: str(error.code), 58: error.msg}
@@ -203,7 +214,7 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
 
     def _pass_user(self, account: str, event: dict[str, Any]) -> None:
         if account == self._account and event.get("e") == "executionReport" and event["x"] in _EXECUTIONS:
-            report, fee = _report(event)
+            report, fee = self._report(event)
             if event["x"] == "NEW" and self._answer_after_s:
                 self._loop.call_later(self._answer_after_s, self._tell, report, fee)
             elif self._strikes(FaultKind.REORDER_EVENT, "executionReport"):
@@ -215,15 +226,21 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
                     self._tell(*one)
         self._publish_user(account, event)
 
+    def _report(self, event: dict[str, Any]) -> tuple[dict[int, str], dict[int, str] | None]:
+        return report_of(event)
+
     def _tell(self, report: dict[int, str], fee: dict[int, str] | None) -> None:
         numbers = "34" if self._deaf or (self.mute and fee is not None) else "1234"
         self._send(numbers, "8", report, fee)
         if self._strikes(FaultKind.DUPLICATE_EVENT, "executionReport"):
             self._send(numbers, "8", report, fee)
 
+    def _is_one_of(self, sender: str, numbers: str) -> bool:
+        return sender[-1] in numbers
+
     def _send(self, numbers: str, kind: str, fields: dict[int, str], fee: dict[int, str] | None) -> None:
         for sender, session in list(self._sessions.items()):
-            if sender[-1] not in numbers:
+            if not self._is_one_of(sender, numbers):
                 continue
             message = fix.Message()
             message.getHeader().setField(fix.MsgType(kind))
@@ -247,7 +264,7 @@ def _placement(fields: dict[int, str]) -> dict[str, str]:
     return {**params, "type": "LIMIT", "price": fields[44], "timeInForce": _TIFS[fields[59]]}
 
 
-def _report(event: dict[str, Any]) -> tuple[dict[int, str], dict[int, str] | None]:
+def report_of(event: dict[str, Any]) -> tuple[dict[int, str], dict[int, str] | None]:
     when = datetime.fromtimestamp(event["T"] / 1000, UTC).strftime("%Y%m%d-%H:%M:%S.%f")
     report = {
         11: event["c"],

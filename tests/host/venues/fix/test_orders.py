@@ -40,7 +40,9 @@ def test_post_only_and_market_orders_send_what_they_take_and_which_gives_way_to_
     maker = dict(messages.place(KEY, "S", 1, 2, 0, E8, E8) or [])
     assert (maker[18], maker[40], maker[44], maker[59]) == (post_only, "2", "1", "1")
     market = dict(messages.place(KEY, "S", 1, 3, 0, 0, E8) or [])
-    assert market.keys() == {11, 38, 40, 54, 55, self_trade[0]}
+    # Coinbase demands a time in force of every order.
+    assert market.keys() - {59} == {11, 38, 40, 54, 55, self_trade[0]}
+    assert market.get(59) == (None if messages is BINANCE_ORDERS else "3")
     assert maker[self_trade[0]] == market[self_trade[0]] == self_trade[1]
     assert market[40] == "1"
 

@@ -11,7 +11,7 @@ from sentinel.host.venues.binance_spot import messages, translate
 from sentinel.host.venues.fix import BINANCE, COINBASE
 from sentinel.host.venues.fix.codec import Decoder, Field, FixMessage
 from sentinel.host.venues.fix.dialect import Dialect
-from sentinel.host.venues.fix.reports import UnknownReport, read_report, refusal, venue_order_number, write_report
+from sentinel.host.venues.fix.reports import ExecutionReport, UnknownReport, read_report, venue_order_number, write_report
 from sentinel.host.venues.order_events import RecordBatch, foreign_key
 from sentinel.units import E8, format_e8
 from sentinel.wire import FeeAsset, OrderEventFlag, OrderEventKind, OrderState, Venue, client_order_id
@@ -147,6 +147,47 @@ def test_fees_of_one_currency_add_up_and_of_two_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("entry", "commission", "asset"),
+    [
+        ([(137, "0.0020000000000000"), (138, "USD"), (139, 4), (891, 0)], E8 // 500, FeeAsset.QUOTE),
+        ([(137, "0.0020000000000001"), (138, "USD"), (139, 4)], E8 // 500 + 1, FeeAsset.QUOTE),
+        ([(137, "0.006"), (138, "USD"), (139, 4), (891, 2)], 2 * E8 * 6 // 1000, FeeAsset.QUOTE),
+        ([(137, "0.006"), (138, "BBB"), (139, 4), (891, 2)], E8 * 6 // 1000, FeeAsset.BASE),
+    ],
+)
+def test_coinbases_fees_are_amounts_of_many_decimals_or_shares_of_the_fill(
+    entry: list[Field], commission: int, asset: FeeAsset
+) -> None:
+    fill: list[Field] = [(55, "BBB-USD"), *(field for field in FILL if field not in FEE), (136, 1), *entry]
+    found = _with_group(fill)
+    assert found.commission == commission
+    assert INSTRUMENTS[1].fee_asset(found.fee_currency) == asset
+
+
+@pytest.mark.parametrize("change", [[(891, 1)], [(891, 2), (138, "EUR")]])
+def test_a_share_of_something_else_than_the_fill_is_refused(change: list[Field]) -> None:
+    entry = {137: "0.006", 138: "USD", 139: "4"} | dict(change)
+    fill: list[Field] = [(55, "BBB-USD"), *(field for field in FILL if field not in FEE), (136, 1), *entry.items()]
+    with pytest.raises(ParseError, match="MiscFeeBasis"):
+        _with_group(fill)
+
+
+def test_a_rejected_order_of_coinbase_needs_neither_side_nor_quantity_filled() -> None:
+    fields: list[Field] = [(11, COINBASE.order_id(KEY)), (150, "8"), (39, "8"), (103, 0), (58, "Insufficient funds")]
+    one = event(*fields, drop=(14, 37, 54, 60), dialect=COINBASE)
+    assert (one.kind, one.key, one.side, one.code) == (OrderEventKind.REJECTED, KEY, 0, -103_000)
+
+
+def _with_group(fields: list[Field]) -> ExecutionReport:
+    """A Coinbase report whose fee group keeps all of its fields."""
+    at = next(k for k, field in enumerate(fields) if field[0] == 136)
+    body = [*report((11, COINBASE.order_id(KEY)), *fields[:at], drop=(25017,)), *fields[at:]]
+    (found,) = Decoder("FIX.4.4").feed(said("8", 2, *body))
+    assert isinstance(found, FixMessage)
+    return read_report(found, COINBASE)
+
+
+@pytest.mark.parametrize(
     ("kind", "fields", "expected"),
     [
         ("3", [(45, 2), (373, 1), (25016, -1102), (58, "x")], (True, -1102)),
@@ -160,7 +201,7 @@ def test_fees_of_one_currency_add_up_and_of_two_are_refused() -> None:
     ],
 )
 def test_refusal_proves_only_what_the_rules_say(kind: str, fields: list[Field], expected: tuple[bool, int]) -> None:
-    assert refusal(message(*fields, kind=kind)) == expected
+    assert BINANCE.verdicts.request(message(*fields, kind=kind)) == expected
 
 
 def test_order_ids_of_both_venues_become_numbers() -> None:
