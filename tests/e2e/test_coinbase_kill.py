@@ -6,6 +6,7 @@ nothing again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,8 +34,8 @@ HEARING = tuple(f"{what} {when}" for what in ("answer", "received", "fill") for 
 CANCELLING = ("cancel decided", "cancel handed over", "cancel taken", "cancellation read", "cancellation journaled")
 #: The hardest: what was read is in nothing that outlives the process, or the venue alone knows of an order. Others with --full.
 _QUICK = ("order taken", "fill read")
-#: Entries rest and are then cancelled.
-_REST_MS = 500
+#: Entries rest and are then cancelled; meanwhile the venue keeps to the wall clock, or they would be filled before.
+_REST_MS = 300
 
 
 @pytest.fixture(autouse=True)
@@ -76,9 +77,11 @@ class Asked:
     At ``point`` it kills the process whose request has just taken effect: no answer, no message has left yet.
     """
 
-    def __init__(self, exchange: Exchange, point: str) -> None:
+    def __init__(self, venue: CoinbaseServer, point: str) -> None:
+        exchange = venue.exchange
         self.keys: list[int] = []
         self.victim: CoinbaseChild | None = None
+        self._venue = venue
         self._point, self._place, self._cancel = point, exchange.place, exchange.cancel
         exchange.place, exchange.cancel = self._on_place, self._on_cancel  # type: ignore[method-assign]
 
@@ -87,6 +90,8 @@ class Asked:
         assert key is not None
         self.keys.append(key)
         result = self._place(account, params)
+        if self._point in CANCELLING:
+            asyncio.get_running_loop().call_soon(run_at, self._venue, 1.0)
         self._strike("order taken")
         return result
 
@@ -105,6 +110,8 @@ def _spoil(venue: CoinbaseServer, point: str) -> None:
     """See that what is waited for is what is heard first of an order."""
     if point.startswith("received"):
         venue.faults.inject(FaultKind.DELAY_RESPONSE, 1_000, "order.place", 200_000_000)
+    elif point.startswith("answer"):
+        venue.faults.inject(FaultKind.DROP_MESSAGE, 1_000, "user.received")
 
 
 def _trades(exchange: Exchange) -> set[tuple[str, int]]:
@@ -149,7 +156,7 @@ def test_kill_9_on_the_way_of_an_order_loses_and_doubles_nothing(tmp_path: Path,
     async def scenario() -> None:
         async with _venue() as venue:
             exchange = venue.exchange
-            asked = Asked(exchange, point)
+            asked = Asked(venue, point)
             rest_ms = _REST_MS if point in CANCELLING else 0
             _write_toml(_config(venue, tmp_path, entry_rest_ms=rest_ms), path)
             _spoil(venue, point)
