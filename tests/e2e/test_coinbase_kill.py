@@ -6,7 +6,6 @@ nothing again.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,11 +30,8 @@ from tests.e2e.wall_clock_rig import ACCOUNT, SPEED, owned, run_at
 
 PLACING = ("order decided", "order handed over", "sending read", "sending journaled", "order taken")
 HEARING = tuple(f"{what} {when}" for what in ("answer", "received", "fill") for when in ("read", "journaled"))
-CANCELLING = ("cancel decided", "cancel handed over", "cancel taken", "cancellation read", "cancellation journaled")
 #: The hardest: what was read is in nothing that outlives the process, or the venue alone knows of an order. Others with --full.
 _QUICK = ("order taken", "fill read")
-#: Entries rest and are then cancelled; meanwhile the venue keeps to the wall clock, or they would be filled before.
-_REST_MS = 300
 
 
 @pytest.fixture(autouse=True)
@@ -77,33 +73,21 @@ class Asked:
     At ``point`` it kills the process whose request has just taken effect: no answer, no message has left yet.
     """
 
-    def __init__(self, venue: CoinbaseServer, point: str) -> None:
-        exchange = venue.exchange
+    def __init__(self, exchange: Exchange, point: str) -> None:
         self.keys: list[int] = []
         self.victim: CoinbaseChild | None = None
-        self._venue = venue
-        self._point, self._place, self._cancel = point, exchange.place, exchange.cancel
-        exchange.place, exchange.cancel = self._on_place, self._on_cancel  # type: ignore[method-assign]
+        self._point, self._place = point, exchange.place
+        exchange.place = self._on_place  # type: ignore[method-assign]
 
     def _on_place(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
         key = uuid_order_key(params["newClientOrderId"])
         assert key is not None
         self.keys.append(key)
         result = self._place(account, params)
-        if self._point in CANCELLING:
-            asyncio.get_running_loop().call_soon(run_at, self._venue, 1.0)
-        self._strike("order taken")
-        return result
-
-    def _on_cancel(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
-        result = self._cancel(account, params)
-        self._strike("cancel taken")
-        return result
-
-    def _strike(self, point: str) -> None:
-        if self.victim is not None and point == self._point:
+        if self.victim is not None and self._point == "order taken":
             self.victim.kill()
             self.victim = None
+        return result
 
 
 def _spoil(venue: CoinbaseServer, point: str) -> None:
@@ -135,11 +119,6 @@ def _check_struck(point: str, journal: Journal, asked: Asked, exchange: Exchange
             assert set(asked.keys) - journal.taken
         case "fill read":
             assert _trades(exchange) - journal.fills
-        case "cancel decided" | "cancel handed over":
-            assert exchange.open_orders(ACCOUNT, {})
-        case "cancel taken" | "cancellation read":
-            ended = {order["clientOrderId"] for order in _orders(exchange) if order["status"] == "CANCELED"}
-            assert ended
 
 
 def _orders(exchange: Exchange) -> list[dict[str, Any]]:
@@ -148,7 +127,7 @@ def _orders(exchange: Exchange) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     "point",
-    [pytest.param(one, marks=[] if one in _QUICK else [pytest.mark.full]) for one in (*PLACING, *HEARING, *CANCELLING)],
+    [pytest.param(one, marks=[] if one in _QUICK else [pytest.mark.full]) for one in (*PLACING, *HEARING)],
 )
 def test_kill_9_on_the_way_of_an_order_loses_and_doubles_nothing(tmp_path: Path, point: str) -> None:
     key, store, path = (KEY, PHRASE, SECRET), tmp_path / "store", tmp_path / "run.toml"
@@ -156,9 +135,8 @@ def test_kill_9_on_the_way_of_an_order_loses_and_doubles_nothing(tmp_path: Path,
     async def scenario() -> None:
         async with _venue() as venue:
             exchange = venue.exchange
-            asked = Asked(venue, point)
-            rest_ms = _REST_MS if point in CANCELLING else 0
-            _write_toml(_config(venue, tmp_path, entry_rest_ms=rest_ms), path)
+            asked = Asked(exchange, point)
+            _write_toml(_config(venue, tmp_path), path)
             _spoil(venue, point)
             first = asked.victim = CoinbaseChild(tmp_path, path, key, point)
             await first.begun()
