@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
@@ -83,7 +84,10 @@ class CoinbaseRest(HttpServer):
         finally:
             self._leave()
         unknown, odd = _refusal(Refusal(503, "Service temporarily unavailable")), _refusal(Refusal(422, "Not understood"))
-        return await self.spoil(name, response, unknown, odd) if self._faults.active else response
+        if not self._faults.active:
+            return response
+        spoiled = await self.spoil(name, response, unknown, odd)
+        return replace(spoiled, twice=True) if self._faults.take(FaultKind.DUPLICATE_RESPONSE, name) else spoiled
 
     def _route(self, request: HttpRequest) -> tuple[str, Handler | None, str] | None:
         for verb, pattern, name, handler in self._routes:

@@ -50,11 +50,12 @@ class HttpRequest:
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """What goes back to a client."""
+    """What goes back to a client; ``twice`` as a fault."""
 
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
+    twice: bool = False
 
 
 class Unanswered(Exception):
@@ -147,7 +148,7 @@ class HttpServer(ABC):
         path, _, query = target.partition("?")
         response = await self.answer(HttpRequest(verb, path, query, body, headers, ip))
         keep_alive = headers.get("connection", "").lower() != "close"
-        writer.write(_render(response, keep_alive))
+        writer.write(_render(response, keep_alive) * (1 + response.twice))
         await writer.drain()
         return keep_alive
 

@@ -249,6 +249,45 @@ def test_a_lost_answer_is_ambiguous_and_a_query_resolves_it_without_a_second_ord
     play(venue, scenario)
 
 
+def test_a_swallowed_answer_is_resolved_by_query_without_a_second_order(venue: str) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.faults.inject(FaultKind.DROP_RESPONSE, target="order.place")
+        rig.place(qty=8 * E8)
+        await rig.heard(OrderEventKind.TRADE, OrderEventKind.AMBIGUOUS)
+        status = await rig.answer(OrderEventKind.STATUS)
+        assert rig.faults.counts == {FaultKind.DROP_RESPONSE: 1}
+        assert (status.state in (OrderState.EXPIRED, OrderState.CANCELED), status.cum_qty) == (True, 5 * E8)
+        assert rig.bought() == 5 * E8
+        assert rig.trades_at_the_venue() == 1
+        assert rig.session.counters["sent"] == 1
+        assert not rig.of(OrderEventKind.REJECTED, OrderEventKind.NOT_SENT)
+
+    play(venue, scenario)
+
+
+def test_an_answer_given_twice_is_taken_for_no_other_order_and_doubles_nothing(venue: str) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.faults.inject(FaultKind.DUPLICATE_RESPONSE, target="order.place")
+        rig.place(price=90 * E8, tif=GTC)
+        await rig.heard(OrderEventKind.ACKED)
+        rig.place(key=ORDER + 1, qty=2 * E8)
+        await until(lambda: rig.bought(ORDER + 1) == 2 * E8 and rig.of(OrderEventKind.ACKED, key=ORDER + 1))
+        status = await rig.answer(OrderEventKind.STATUS)
+        assert rig.faults.counts == {FaultKind.DUPLICATE_RESPONSE: 1}
+        assert (status.state, status.cum_qty) == (OrderState.ACKED, 0)
+        ids = [{event.venue_order_id for event in rig.of(OrderEventKind.ACKED, key=key)} for key in (ORDER, ORDER + 1)]
+        assert [len(one) for one in ids] == [1, 1]
+        assert ids[0] != ids[1]
+        (listed,) = await rig.session.open_orders()
+        assert listed.key == ORDER
+        assert rig.trades_at_the_venue() == 1
+        doubts = (OrderEventKind.AMBIGUOUS, OrderEventKind.REJECTED, OrderEventKind.NOT_SENT)
+        assert not rig.of(*doubts) + rig.of(*doubts, key=ORDER + 1)
+        assert rig.session.counters["sent"] == 2
+
+    play(venue, scenario)
+
+
 def test_an_order_lost_on_its_way_is_not_found(venue: str) -> None:
     async def scenario(rig: Rig) -> None:
         rig.faults.inject(FaultKind.DROP_REQUEST, target="order.place")

@@ -69,6 +69,7 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
         self._faults = faults or FaultPlan()
         self._network: TcpProxy | None = None
         self._deaf = False
+        self._answers = 1
         self._answer_after_s = 0.0
         self._held: list[tuple[dict[int, str], dict[int, str] | None]] = []
         self.mute = False
@@ -175,11 +176,13 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
                 self._refuse(kind, fields, ApiError(503, -1007, "Timeout waiting for response from backend server."))
             if self._strikes(FaultKind.UNKNOWN_ERROR, method):
                 self._refuse(kind, fields, ApiError(400, -9999, "The request was not understood."))
+            self._answers = 0 if self._strikes(FaultKind.DROP_RESPONSE, method) else 1
+            self._answers += self._strikes(FaultKind.DUPLICATE_RESPONSE, method)
             late = self._faults.take(FaultKind.DELAY_RESPONSE, method)
             self._perform(kind, fields, 0.0 if late is None else late.delay_ns / NS_PER_S)
             if self._deaf and self._network is not None:
                 self._network.cut()
-            self._deaf = False
+            self._deaf, self._answers = False, 1
         self._leave()
 
     def _strikes(self, fault: FaultKind, target: str) -> bool:
@@ -230,8 +233,11 @@ class ExchangeAcceptor(fix.Application):  # type: ignore[misc, name-defined]
         return report_of(event)
 
     def _tell(self, report: dict[int, str], fee: dict[int, str] | None) -> None:
-        numbers = "34" if self._deaf or (self.mute and fee is not None) else "1234"
-        self._send(numbers, "8", report, fee)
+        # An order is answered by its first report; the drop copy has it all the same.
+        answers = self._answers if report[150] == "0" else 1
+        numbers = "34" if self._deaf or not answers or (self.mute and fee is not None) else "1234"
+        for _ in range(max(answers, 1)):
+            self._send(numbers, "8", report, fee)
         if self._strikes(FaultKind.DUPLICATE_EVENT, "executionReport"):
             self._send(numbers, "8", report, fee)
 
