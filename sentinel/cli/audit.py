@@ -19,6 +19,7 @@ from sentinel.host.replay import state_of
 from sentinel.ops.audit.export import export_trail
 from sentinel.ops.audit.fields import read_trail
 from sentinel.ops.audit.follower import AuditFollower
+from sentinel.ops.audit.journal_check import JournalCheck
 from sentinel.ops.audit.records import CLOCK_ERROR_UNKNOWN, AuditKind
 from sentinel.ops.audit.signing import load_public_key
 from sentinel.ops.audit.trace import trace_order
@@ -60,11 +61,13 @@ def follow(console: Console, *, config: Path | None, store: Path | None, out: Pa
     }
 
 
-def verify(console: Console, *, directory: Path, anchors: Path | None, public_key: Path | None) -> dict[str, Any]:
-    """Raises AuditError for what cannot be read; what is wrong with the trail is in the result."""
+def verify(
+    console: Console, *, directory: Path, anchors: Path | None, public_key: Path | None, store: Path | None
+) -> dict[str, Any]:
+    """Raises AuditError or JournalError for what cannot be read; what is wrong with the trail is in the result."""
     key = None if public_key is None else load_public_key(public_key)
     with console.status(f"verifying {directory}"):
-        result = verify_trail(directory, anchors, key)
+        result = verify_trail(directory, anchors, key, store)
     bad = result.first_bad
     if bad is None:
         _print(console, _whole(result))
@@ -80,6 +83,9 @@ def verify(console: Console, *, directory: Path, anchors: Path | None, public_ke
         "unsigned": result.unsigned,
         "anchors": result.anchors,
         "kinds": dict(sorted(result.kinds.items())),
+        "journal": None
+        if result.journal is None
+        else {"records": result.journal.records, "frames": result.journal.frames, "older": result.journal.older},
         "first_bad": None
         if bad is None
         else {"segment": bad.segment, "index": bad.index, "offset": bad.offset, "what": bad.what},
@@ -168,7 +174,12 @@ def _whole(result: Verification) -> str:
     return (
         f"whole: {result.records} records in {result.segments} segments ({result.closed} closed, {result.signed} signed), "
         f"{result.unsigned} records behind the last signature, {result.anchors} anchors; {kinds}"
-    )
+    ) + ("" if result.journal is None else _journal(result.journal))
+
+
+def _journal(check: JournalCheck) -> str:
+    older = f", {check.older} records of older frames not compared" if check.older else ""
+    return f"; {check.records} records are what {check.frames} frames of the journal say{older}"
 
 
 def _print_some(console: Console, title: str, rows: list[dict[str, Any]]) -> None:

@@ -44,6 +44,10 @@ def verify(
     public_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Ed25519 public key in PEM that roots and anchors must be signed with.")
     ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The journal, to be compared with what the trail recorded of it."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check every record, link, root, signature and anchor. Ends with code 1 and names the first bad record."""
@@ -52,7 +56,7 @@ def verify(
     def job(console: Console) -> Result:
         from sentinel.cli import audit as implementation
 
-        found.update(implementation.verify(console, directory=directory, anchors=anchors, public_key=public_key))
+        found.update(implementation.verify(console, directory=directory, anchors=anchors, public_key=public_key, store=store))
         return found
 
     execute(as_json, job)

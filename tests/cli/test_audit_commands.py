@@ -105,10 +105,22 @@ def test_changed_trail_ends_with_code_1_and_names_the_record(trail: Path) -> Non
     assert "NOT WHOLE" in _run("audit", "verify", trail, code=1).output
 
 
+def test_journal_is_held_against_the_trail(trail: Path, tmp_path: Path) -> None:
+    assert _json("audit", "verify", trail)["journal"] is None
+    found = _json("audit", "verify", trail, "--store", trail.parent)
+    assert found["journal"] == {"records": found["records"], "frames": found["journal"]["frames"], "older": 0}
+    assert found["journal"]["frames"] > found["records"] / 2
+    with open_journal(tmp_path / "other") as journal:
+        write_records(journal, 9, 500)
+    bad = _json("audit", "verify", trail, "--store", tmp_path / "other", code=1)["first_bad"]
+    assert "not what it was made from" in bad["what"]
+
+
 def test_what_cannot_be_read_ends_with_code_2(trail: Path, tmp_path: Path) -> None:
     assert _json("audit", "verify", tmp_path / "absent", code=2)["error"]["type"] == "AuditError"
     _run("audit", "verify", trail, "--anchors", tmp_path / "absent", code=2)
     _run("audit", "verify", trail, "--public-key", tmp_path / "absent", code=2)
+    _run("audit", "verify", trail, "--store", tmp_path / "absent", code=2)
 
 
 def test_show_takes_kinds_and_an_order(trail: Path) -> None:

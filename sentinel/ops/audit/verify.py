@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sentinel.errors import AuditError
 from sentinel.ops.audit.anchors import Anchor, read_anchors
+from sentinel.ops.audit.journal_check import JournalCheck
 from sentinel.ops.audit.records import AUDIT_RECORD, DIGEST_BYTES, MAX_SLOTS, RECORD_BYTES, RECORD_VERSION, AuditKind
 from sentinel.ops.audit.segment import (
     NO_ROOT,
@@ -40,7 +41,8 @@ class Finding:
 class Verification:
     """What was checked, and what was found: ``first_bad`` is None for a trail that is whole.
 
-    ``unsigned`` records are behind the last checked signature; those of anchors are checked with a key only.
+    ``unsigned`` records are behind the last checked signature; those of anchors are checked with a key only. ``journal`` says
+    what was compared with the journal, None where nobody asked for it.
     """
 
     segments: int = 0
@@ -50,6 +52,7 @@ class Verification:
     unsigned: int = 0
     anchors: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
+    journal: JournalCheck | None = None
     first_bad: Finding | None = None
 
 
@@ -151,12 +154,15 @@ def _check_fields(records: NDArray[Any], before: CheckedSegment | None, first: i
         raise Fault(size + int(np.flatnonzero(wrong)[0]) * RECORD_BYTES, "a field that no follower writes")
 
 
-def verify_trail(directory: Path, anchors: Path | None = None, public_key: bytes | None = None) -> Verification:
-    """Check a whole directory; ``public_key`` also for the anchors. Raises AuditError only for what cannot be read.
+def verify_trail(
+    directory: Path, anchors: Path | None = None, public_key: bytes | None = None, store: Path | None = None
+) -> Verification:
+    """Check a whole directory; ``public_key`` also for the anchors; against the journal in ``store``, where one is given.
 
-    With a key something must be signed with it: what nobody signed, anybody may have made.
+    Raises AuditError and JournalError only for what cannot be read. With a key something must be signed with it: what nobody
+    signed, anybody may have made.
     """
-    result = Verification()
+    result = Verification(journal=None if store is None else JournalCheck(store))
     listed = list_segments(directory)
     if not listed:
         raise AuditError("audit directory", str(directory), "a directory with segments", "check the path")
@@ -171,6 +177,8 @@ def verify_trail(directory: Path, anchors: Path | None = None, public_key: bytes
             before = check_segment(raw, before, k == len(listed) - 1, public_key)
             if path.name != f"{before.header.first_index:020d}.audit":
                 raise Fault(0, "the file has another segment's name")
+            if result.journal is not None:
+                result.journal.take(before.records, before.header_bytes)
         except OSError as error:
             raise AuditError("audit segment", str(path), "a readable file", f"restore it ({error.strerror})") from None
         except Fault as fault:

@@ -49,7 +49,7 @@ def _trail(store: Path, name: str = "audit") -> list[tuple[Any, ...]]:
 
 
 def _is_whole(store: Path) -> None:
-    assert verify_trail(store / "audit", store / "anchors.jsonl").first_bad is None
+    assert verify_trail(store / "audit", store / "anchors.jsonl", store=store).first_bad is None
 
 
 def _last_frame(store: Path) -> int:
