@@ -5,7 +5,7 @@ import pytest
 
 from sentinel.errors import JournalError, ModelError
 from sentinel.host.store.run_files import load_run_model, save_run_files
-from sentinel.host.store.run_settings import load_run_config
+from sentinel.host.store.run_settings import config_path, load_run_config
 from sentinel.model.artifact import load_model
 from tests.host.plain_config import plain_config
 
@@ -38,6 +38,22 @@ def test_settings_that_were_changed_afterwards_are_refused(tmp_path: Path) -> No
     path.write_text("{")
     with pytest.raises(JournalError, match="journal settings"):
         load_run_config(tmp_path, config.digest())
+
+
+def test_settings_of_another_version_are_called_that(tmp_path: Path) -> None:
+    config = plain_config(tmp_path)
+    save_run_files(tmp_path, config, load_model("default"))
+    path = next(tmp_path.glob("config-*.json"))
+    whole = json.loads(path.read_text())
+    older = {**whole, "risk": {key: value for key, value in whole["risk"].items() if key != "max_open_orders"}}
+    newer = {**whole, "risk": {**whole["risk"], "limit_of_tomorrow": 3}}
+    written_by_older = "0" * 64  # another digest, for another version has other settings to take it of
+    config_path(tmp_path, written_by_older).write_text(json.dumps(older))
+    path.write_text(json.dumps(newer))
+    for digest, said in ((written_by_older, "every setting this version has"), (config.digest(), "limit_of_tomorrow")):
+        with pytest.raises(JournalError, match="the version that wrote the journal") as raised:
+            load_run_config(tmp_path, digest)
+        assert said in str(raised.value)
 
 
 def test_a_missing_or_damaged_model_is_refused(tmp_path: Path) -> None:
