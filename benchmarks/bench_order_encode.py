@@ -96,7 +96,8 @@ class Ours:
             api_url="ws://127.0.0.1:9",
             recv_window_ms=RECV_WINDOW_MS,
         )
-        self._session = BinanceSpotSession(venue, [SYMBOL], Credentials(API_KEY, SECRET), clock, _Events(), 0, order_tag=ORDER_TAG)
+        key = Credentials(API_KEY, SECRET)
+        self._session = BinanceSpotSession(venue, [SYMBOL], key, clock, _Events(), 0, order_tag=ORDER_TAG)
         self._link = link or self._deaf_link()
         self._session._keeper.current = self._link
         self._gateway = Gateway(self._session, [SYMBOL], new_latency_table())

@@ -201,7 +201,9 @@ class Outbound:
     async def _cancel(self, key: int, index: int) -> None:
         desk = self._desk
         try:
-            answer = await self._rest.ask("DELETE", f"/orders/client:{desk.names.order(key)}", {})
+            # With the product the cancel cannot overtake the order. Source: Coinbase Exchange REST, cancel an order.
+            product = {"product_id": desk.symbols[index]}
+            answer = await self._rest.ask("DELETE", f"/orders/client:{desk.names.order(key)}", product)
         except (VenueError, asyncio.CancelledError) as error:
             desk.unconfirmed(key, index, desk.now_ns(), LocalCode.LOST_REPLY)
             desk.deliver()
