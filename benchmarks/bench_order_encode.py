@@ -46,6 +46,7 @@ from sentinel.host.venues.link import Link
 from sentinel.units import parse_e8
 from sentinel.wire import Kind, OrderType, Side, TimeInForce, client_key, client_order_id, empty_slots, record_views
 
+ORDER_TAG = "BENCHTAG"
 API_KEY = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
 SECRET = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"  # the pair of the venue's own example
 SYMBOL, BASE, QUOTE, PRICE, QTY, RECV_WINDOW_MS = "BTCUSDT", "BTC", "USDT", "61837.63", "0.02", 1000
@@ -95,7 +96,8 @@ class Ours:
             api_url="ws://127.0.0.1:9",
             recv_window_ms=RECV_WINDOW_MS,
         )
-        self._session = BinanceSpotSession(venue, [SYMBOL], Credentials(API_KEY, SECRET), clock, _Events(), 0)
+        key = Credentials(API_KEY, SECRET)
+        self._session = BinanceSpotSession(venue, [SYMBOL], key, clock, _Events(), 0, order_tag=ORDER_TAG)
         self._link = link or self._deaf_link()
         self._session._keeper.current = self._link
         self._gateway = Gateway(self._session, [SYMBOL], new_latency_table())
@@ -135,7 +137,7 @@ class Ours:
         begin = time.perf_counter_ns()
         self._gateway.dispatch(slots, begin)
         took = (self.taker.at_ns or time.perf_counter_ns()) - begin
-        self._answer(client_order_id(key))
+        self._answer(client_order_id(key, ORDER_TAG))
         return took
 
     def rehearse(self) -> None:
@@ -151,7 +153,7 @@ def order_of(number: int) -> dict[str, str]:
         "timeInForce": "IOC",
         "quantity": QTY,
         "price": PRICE,
-        "newClientOrderId": client_order_id(client_key(1, 1, number)),
+        "newClientOrderId": client_order_id(client_key(1, 1, number), ORDER_TAG),
         "newOrderRespType": "FULL",
         "selfTradePreventionMode": "EXPIRE_MAKER",
     }

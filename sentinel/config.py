@@ -306,6 +306,9 @@ class Config(Section):
             raise ValueError(
                 f"killswitch.api_key_env {self.venue.api_key_env!r} is the daemon's: the kill process has a key of its own"
             )
+        if self.venue.name == "coinbase" and self.killswitch.api_key_type != "hmac":
+            kind = self.killswitch.api_key_type
+            raise ValueError(f'killswitch.api_key_type {kind!r} is for binance_spot: coinbase has "hmac" keys')
         if strange := [s for s in self.killswitch.baselines if s not in self.feed.symbols]:
             raise ValueError(f"killswitch.baselines names {strange}, which are not in feed.symbols")
         unknown = [s for s in self.paper.base_balances if s not in self.feed.symbols]

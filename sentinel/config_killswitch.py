@@ -27,6 +27,12 @@ class KillSwitchConfig(Section):
     api_secret_file: str = Field(
         default="", description="file that holds the secret instead, readable by its owner alone; empty: the environment variable"
     )
+    api_passphrase_env: str = Field(
+        default="SENTINEL_KILL_API_PASSPHRASE", description="coinbase: name of the environment variable of its passphrase"
+    )
+    api_passphrase_file: str = Field(
+        default="", description="coinbase: file that holds the passphrase instead; empty: the environment variable"
+    )
     api_key_type: Literal["hmac", "ed25519"] = Field(default="hmac", description="as venue.api_key_type")
     dead_man_s: float = Field(
         default=5.0,

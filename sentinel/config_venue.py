@@ -16,7 +16,7 @@ class Section(BaseModel):
 
 
 #: Coinbase Exchange refuses a request whose timestamp is off by more.
-_COINBASE_TIMESTAMP_MS = 30_000
+COINBASE_TIMESTAMP_MS = 30_000
 #: By FIX, of a message whose SendingTime is off by more: its pages on FIX 4.2 say so, those on 5.0 name no time.
 _COINBASE_SENDING_TIME_MS = 300_000
 _FIX_URL = r"^(tcp(\+tls)?://[A-Za-z0-9.-]+:[0-9]{1,5})?$"
@@ -152,7 +152,7 @@ class VenueConfig(Section):
     def acceptance_ms(self) -> int:
         """How late the venue may still accept a request; Coinbase Exchange takes no bound but the age of a timestamp."""
         if self.name == "coinbase":
-            return _COINBASE_SENDING_TIME_MS if self.orders == "fix" else _COINBASE_TIMESTAMP_MS
+            return _COINBASE_SENDING_TIME_MS if self.orders == "fix" else COINBASE_TIMESTAMP_MS
         return self.recv_window_ms
 
     @property

@@ -180,7 +180,7 @@ class Command(IntEnum):
     LIMITS = 4  # id = limit field, value = new value, version = limits version; symbol = whose own limit it is, or the account's
     ADVICE = 5  # id = request id, value = verdict (-1 stand aside, 0 neutral, 1 confirm), value2 = sentiment e8
     ADVICE_TIMEOUT = 6  # id = request id
-    EPOCH = 7  # id = client-key epoch, bumped durably at each start
+    EPOCH = 7  # id = client-key epoch, bumped durably at each start; value = number of the store's order tag
     RECOVERING = 8
     RECOVERED = 9
     BASE_BALANCE = 10  # symbol; value = free + locked base quantity e8
@@ -797,6 +797,7 @@ CLIENT_KEY_EPOCH_BITS, CLIENT_KEY_STRATEGY_BITS, CLIENT_KEY_SEQUENCE_BITS = 16, 
 _CLIENT_ID_PREFIX = "STL-"
 _CLIENT_ID_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base32
 _CLIENT_ID_DIGITS = 13
+ORDER_TAG_DIGITS = 8
 # Two digits at a time take a quarter of the time of one at a time, and every order needs its id.
 _CLIENT_ID_PAIRS = tuple(first + second for first in _CLIENT_ID_ALPHABET for second in _CLIENT_ID_ALPHABET)
 
@@ -808,23 +809,43 @@ def client_key(epoch: int, strategy: int, sequence: int) -> int:
     return epoch << 48 | strategy << 40 | sequence
 
 
-def client_order_id(key: int) -> str:
-    """The venue's text id of a client key: ``STL-`` and 13 base32 digits (Binance allows 36 of [A-Za-z0-9_-])."""
+def client_order_id(key: int, tag: str = "") -> str:
+    """The text id of a client key: ``STL-`` and 13 base32 digits; with the tag of its store, ``-`` and that: what a venue has."""
     pairs = _CLIENT_ID_PAIRS
     return (
         f"{_CLIENT_ID_PREFIX}{_CLIENT_ID_ALPHABET[key >> 60 & 31]}{pairs[key >> 50 & 1023]}{pairs[key >> 40 & 1023]}"
         f"{pairs[key >> 30 & 1023]}{pairs[key >> 20 & 1023]}{pairs[key >> 10 & 1023]}{pairs[key & 1023]}"
+        f"{'-' if tag else ''}{tag}"
     )
 
 
-def parse_client_order_id(text: str) -> int | None:
-    """The key of one of our ids; None for a foreign id."""
-    if len(text) != len(_CLIENT_ID_PREFIX) + _CLIENT_ID_DIGITS or not text.startswith(_CLIENT_ID_PREFIX):
+def parse_client_order_id(text: str, tag: str = "") -> int | None:
+    """The key of one of the ids with this tag; None for a foreign id."""
+    end = len(_CLIENT_ID_PREFIX) + _CLIENT_ID_DIGITS
+    if not text.startswith(_CLIENT_ID_PREFIX) or text[end:] != ("-" + tag if tag else ""):
         return None
-    key = 0
-    for char in text[len(_CLIENT_ID_PREFIX) :]:
+    key = _from_base32(text[len(_CLIENT_ID_PREFIX) : end]) if len(text) >= end else None
+    return key if key is not None and key < 1 << 64 else None
+
+
+def order_tag(number: int) -> str:
+    """The tag of a store's order ids: 40 bits as 8 base32 digits."""
+    return "".join(_CLIENT_ID_PAIRS[number >> shift & 1023] for shift in (30, 20, 10, 0))
+
+
+def order_tag_number(tag: str) -> int:
+    """The 40 bits of a tag. Raises ValueError for what is none."""
+    number = _from_base32(tag) if len(tag) == ORDER_TAG_DIGITS else None
+    if number is None:
+        raise ValueError(f"order tag {tag!r}")
+    return number
+
+
+def _from_base32(text: str) -> int | None:
+    number = 0
+    for char in text:
         digit = _CLIENT_ID_ALPHABET.find(char)
         if digit < 0:
             return None
-        key = key << 5 | digit
-    return key if key < 1 << 64 else None
+        number = number << 5 | digit
+    return number

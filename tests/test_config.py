@@ -376,6 +376,12 @@ def test_settings_of_fix_that_cannot_work_or_would_trade_for_real_are_refused(ch
         parse_config(_venue(FIX, **changes))
 
 
+def test_a_kill_process_at_coinbase_has_a_key_of_its_kind() -> None:
+    assert parse_config({**COINBASE, "killswitch": {"enabled": True}}).killswitch.enabled
+    with pytest.raises(ConfigError, match='has "hmac" keys'):
+        parse_config({**COINBASE, "killswitch": {"api_key_type": "ed25519"}})
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

@@ -25,7 +25,7 @@ from sentinel.ops.audit.signing import load_public_key
 from sentinel.ops.audit.trace import trace_order
 from sentinel.ops.audit.verify import Verification, verify_trail
 from sentinel.ops.clock.looks import clock_looks
-from sentinel.wire import parse_client_order_id
+from sentinel.wire import ORDER_TAG_DIGITS, parse_client_order_id
 
 #: Of the fills, signals and audit records of an order so many are shown, the first and the last.
 _FIRST, _LAST = 6, 2
@@ -157,6 +157,9 @@ def _with_trail(settings: Config, store: Path, trail: Path) -> Config:
 
 def _key(order: str) -> int | None:
     key = parse_client_order_id(order)
+    if key is None:
+        # As the venue shows it, with the store's tag.
+        key = parse_client_order_id(order, order[-ORDER_TAG_DIGITS:])
     if order and key is None:
         raise AuditError("order", order, "an id of ours: STL- and 13 digits", "copy it from sentinel orders or audit show")
     return key

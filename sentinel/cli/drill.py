@@ -24,8 +24,8 @@ from sentinel.config import Config, load_config
 from sentinel.errors import ConfigError, ControlError
 from sentinel.host.control.client import ask
 from sentinel.host.heartbeat import read_heartbeat
-from sentinel.host.venues.binance_spot import Credentials
-from sentinel.host.venues.chosen import read_credentials
+from sentinel.host.venues import binance_spot
+from sentinel.host.venues.chosen import Credentials, read_credentials
 from sentinel.ops.killswitch.drill import drill
 from sentinel.ops.killswitch.protocol import Status
 from sentinel.wire import TradingState
@@ -50,7 +50,8 @@ async def _on_running(console: Console, path: Path) -> dict[str, Any]:
         return
 
     # Level 4 ends the daemon and asks for keys to be revoked: that is drilled on the demo.
-    return await _drill(console, load_config(path), _credentials(load_config(path)), 3, before)
+    config = load_config(path)
+    return await _drill(console, config, read_credentials(config.venue), 3, before)
 
 
 async def _on_demo(console: Console, out: Path) -> dict[str, Any]:
@@ -74,7 +75,7 @@ async def _on_demo(console: Console, out: Path) -> dict[str, Any]:
                 if level == 4:
                     daemon.send_signal(signal.SIGCONT)
 
-            credentials = Credentials(environment[_NAMES[0]], environment[_NAMES[1]])
+            credentials = binance_spot.Credentials(environment[_NAMES[0]], environment[_NAMES[1]])
             return await _drill(console, config, credentials, 4, before)
 
 
@@ -85,13 +86,6 @@ async def _drill(console: Console, config: Config, credentials: Credentials, thr
     result = await drill(config, credentials, through, before, say)
     say(f"record: {result['record']}")
     return {"levels": through, **{name: result[name] for name in ("orders_rested", "bought", "measures", "passed", "record")}}
-
-
-def _credentials(config: Config) -> Credentials:
-    credentials = read_credentials(config.venue)
-    if not isinstance(credentials, Credentials):
-        raise ConfigError("venue.name", config.venue.name, "binance_spot", "see docs/killswitch.md")
-    return credentials
 
 
 def _settings(urls: dict[str, Any], out: Path) -> str:

@@ -13,9 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sentinel.config import Config, load_config
-from sentinel.errors import ConfigError
-from sentinel.host.venues.binance_spot import Credentials
-from sentinel.host.venues.chosen import read_credentials
+from sentinel.host.venues.chosen import Credentials, read_credentials
 from sentinel.ops.killswitch.process import KillProcess, kill_venue_config
 
 
@@ -23,8 +21,6 @@ def run(console: Console, *, config: Path) -> dict[str, Any]:
     """Until SIGTERM or Ctrl-C. Raises ConfigError, ControlError or VenueError before anything starts."""
     settings = load_config(config)
     credentials = read_credentials(kill_venue_config(settings))
-    if not isinstance(credentials, Credentials):
-        raise ConfigError("venue.name", settings.venue.name, "binance_spot", "see docs/killswitch.md")
     return uvloop.run(_run(console, settings, credentials))
 
 

@@ -1,9 +1,9 @@
 """One process of a machine sends orders for an account, whichever store it uses.
 
-Two with stores of their own would give the same client ids, and each would take the other's orders for its own. A store's lock
-does not show that, so the account itself is claimed: an abstract Unix socket is bound whose name follows from venue and key. The
-kernel frees it with the process, however that ends. Another machine, container or key of the same account is not seen: only the
-exchange could tell.
+Two with stores of their own would each take the other's orders for somebody else's, and the account's limits would hold for
+neither. A store's lock does not show that, so the account itself is claimed: an abstract Unix socket is bound whose name follows
+from venue and key. The kernel frees it with the process, however that ends. Another machine, container or key of the account is
+not seen here: its orders are, as somebody else's, and halt their symbol.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class AccountClaim:
                 "account",
                 f"{venue.name}, the key of {venue.api_key_env}",
                 "an account no other process of this machine sends orders for",
-                "stop the daemon or the route that uses this key: two would give the same ids",
+                "stop the daemon or the route that uses this key: limits would hold for neither",
             ) from None
         return cls(bound)
 

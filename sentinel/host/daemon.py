@@ -47,7 +47,7 @@ from sentinel.host.wall_time import keep_time
 from sentinel.host.warmup import warm_up
 from sentinel.host.watched import Watched
 from sentinel.units import NS_PER_MS, NS_PER_S
-from sentinel.wire import Command
+from sentinel.wire import Command, order_tag_number
 
 _log = logging.getLogger(__name__)
 
@@ -211,7 +211,7 @@ class Daemon:
         if isinstance(self.clock, VirtualClock):
             self.clock.advance(await self._virtual_start_ns())
         began = RunStart(host.epoch, self.clock.now_ns())
-        host.control(Command.EPOCH, began.t_ns, id=began.epoch)
+        host.control(Command.EPOCH, began.t_ns, id=began.epoch, value=order_tag_number(host.order_tag))
         if self.audit is not None:
             self.audit.began(began)
         host.hold_for_audit(self.audit is not None)
@@ -251,8 +251,8 @@ class Daemon:
             self._claim = AccountClaim.take(venue, credentials.api_key)
 
         def new() -> OrderSession:
-            symbols = self.config.feed.symbols
-            return new_session(venue, symbols, credentials, self.clock, self.ingress, SOURCE_ORDERS, self._on_reconnect)
+            symbols, tag = self.config.feed.symbols, self.host.order_tag
+            return new_session(venue, symbols, credentials, self.clock, self.ingress, SOURCE_ORDERS, self._on_reconnect, tag)
 
         session = await open_session(new, self._load_account, self.recovery, venue, stop, patient=not self.lockstep)
         if session is None:

@@ -28,8 +28,9 @@ from sentinel.host.kill_word import LATCH_NAME, KillLevel, KillState, KillTrigge
 from sentinel.host.latency import new_latency_table
 from sentinel.host.ring import MIN_SLOTS, Ring
 from sentinel.host.state_recovery import recover_state, refuse_other_symbols
-from sentinel.host.store.epoch import bump_epoch
+from sentinel.host.store.epoch import bump_epoch, read_epoch
 from sentinel.host.store.journal import Journal
+from sentinel.host.store.order_tag import take_order_tag
 from sentinel.host.store.run_files import save_run_files
 from sentinel.host.store.snapshot import save_snapshot
 from sentinel.host.store.spilling_journal import SpillingJournal
@@ -65,7 +66,7 @@ class EngineHost:
         decider_factory: makes the decider that ``config.decider`` names; None for the CPU's.
 
     ``state`` is the engine's; read it, never write it. ``decider_words`` int64[4] is what its step calls. ``epoch`` is this
-    start's, already durable.
+    start's, ``order_tag`` the store's, both already durable.
     ``spilling`` says how often the disk stopped taking the journal, and how much waits for it.
     ``audit_late``: orders wait for the audit trail.
     ``kill_word`` is obeyed before each turn and each order; ``kills_obeyed`` counts the words that killed, ``kill_seen_ns``
@@ -119,7 +120,9 @@ class EngineHost:
             self._bind(self.ring)
             required = config.killswitch.enabled or (config.killswitch_directory / LATCH_NAME).exists()
             self.kill_word = KillWordReader(self.directory, required)
-            self.epoch = bump_epoch(self.directory, int(self.state.glob["epoch"][0]))
+            known = int(self.state.glob["epoch"][0])
+            self.order_tag = take_order_tag(self.directory, in_use=max(known, read_epoch(self.directory)) > 0)
+            self.epoch = bump_epoch(self.directory, known)
             if int(self.state.glob["journal_fault"][0]):
                 # The process before this one ended in a fault of the journal; this one has just opened it.
                 self.control(Command.JOURNAL_FAULT, self.now_ns, value=0)

@@ -115,7 +115,10 @@ class CoinbaseChild(FixChild):
         self._process = context.Process(target=_live, args=(into, config, key, point))
         self._process.start()
 
+    def send_signal(self, number: int) -> None:
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
     def kill(self) -> None:
         """SIGKILL from outside, at once."""
-        assert self._process.pid is not None
-        os.kill(self._process.pid, signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)

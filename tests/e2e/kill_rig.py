@@ -28,8 +28,8 @@ from sentinel.host.control.client import ask
 from sentinel.host.daemon import Daemon
 from sentinel.host.heartbeat import Heartbeat, read_heartbeat
 from sentinel.host.venues.binance_spot import Credentials
+from sentinel.ops.killswitch.binance_session import BinanceKillSession
 from sentinel.ops.killswitch.protocol import KillRequest, Status
-from sentinel.ops.killswitch.venue import KillVenue
 from sentinel.sim.market.coins import COINS
 from sentinel.sim.market.episode import Episode
 from sentinel.sim.market.model import MarketModel
@@ -263,10 +263,10 @@ class Machine:
             assert placed.status == "NEW", placed
         venue.close()
 
-    def other_session(self) -> KillVenue:
+    def other_session(self) -> BinanceKillSession:
         """A session under the daemon's key."""
         venue = VenueConfig(rest_url=self.config.venue.rest_url, stream_url=self.config.venue.stream_url, recv_window_ms=60_000)
-        return KillVenue(venue, Credentials(KEYS["SENTINEL_API_KEY"], KEYS["SENTINEL_API_SECRET"]), LiveClock())
+        return BinanceKillSession(venue, Credentials(KEYS["SENTINEL_API_KEY"], KEYS["SENTINEL_API_SECRET"]), LiveClock())
 
 
 async def trading(machine: Machine) -> None:

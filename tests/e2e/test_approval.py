@@ -75,7 +75,8 @@ def _trade(directory: Path, person: Person | None, wait_s: int = 60) -> Asked:
 
         def look() -> None:
             found = [row for symbol in SYMBOLS for row in scene.venue.exchange.all_orders(ACCOUNT, {"symbol": symbol})]
-            placed[:] = [row["clientOrderId"] for row in sorted(found, key=lambda row: row["time"])]
+            tag = f"-{scene.daemon.host.order_tag}"
+            placed[:] = [row["clientOrderId"].removesuffix(tag) for row in sorted(found, key=lambda row: row["time"])]
 
         scene.daemon.gateway.on_effect = note
         scene.each_step(look)

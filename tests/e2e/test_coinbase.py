@@ -49,13 +49,13 @@ def _fast_venue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "_TOLERANCE_NS", 3600 * NS_PER_S)
 
 
-def _venue() -> CoinbaseServer:
+def _venue(*others: CoinbaseKey) -> CoinbaseServer:
     source = pump_market(["NOVA", "LUMI"], "-", "USD")
     accounts = {ACCOUNT: {"USD": 100_000 * E8, "NOVA": 120_000 * E8, "LUMI": 700 * E8}}
     rates = CommissionRates(maker=E8 // 2000, taker=E8 // 1000)
     exchange = Exchange(source.instruments, source, accounts, ledger=QuoteFeeLedger(accounts, rates))
     free = LimitConfig(private_per_s=1_000, private_burst=1_000, fills_per_s=1_000, fills_burst=1_000)
-    return CoinbaseServer(exchange, [CoinbaseKey(KEY, PHRASE, SECRET, ACCOUNT)], limits=free)
+    return CoinbaseServer(exchange, [CoinbaseKey(KEY, PHRASE, SECRET, ACCOUNT), *others], limits=free)
 
 
 def _config(venue: CoinbaseServer, directory: Path, **strategy: Any) -> Config:

@@ -14,10 +14,11 @@ pytest.importorskip("quickfix")
 from sentinel.config import Config, parse_config
 from sentinel.engine.readout import known_trades, trading_state
 from sentinel.host.daemon import Daemon
+from sentinel.host.store.order_tag import read_order_tag
 from sentinel.host.venues.coinbase import Credentials
 from sentinel.host.venues.fix import keeper
 from sentinel.host.venues.fix.coinbase_session import CoinbaseFixSession
-from sentinel.host.venues.fix.dialect import uuid_order_key
+from sentinel.host.venues.order_names import UuidNames
 from sentinel.research.run_data import ReplayedRun
 from sentinel.sim.coinbase import CoinbaseKey, CoinbaseServer, QuoteFeeLedger, auth
 from sentinel.sim.coinbase.limits import LimitConfig
@@ -179,7 +180,7 @@ def test_death_as_a_fill_is_heard_of_loses_and_doubles_nothing(tmp_path: Path) -
             assert second.result["live"] == 0
             assert at_venue <= _fills_at(exchange) == told_fills(store, SYMBOLS)
             ids = [order["clientOrderId"] for name in SYMBOLS for order in exchange.all_orders(ACCOUNT, {"symbol": name})]
-            keys = [uuid_order_key(text) for text in ids]
+            keys = [UuidNames(read_order_tag(store)).key(text) for text in ids]
             assert len(set(keys)) == len(keys) > 0
             assert None not in keys
             replayed = ReplayedRun(store)

@@ -15,7 +15,8 @@ import pytest
 
 from sentinel.host.store.epoch import read_epoch
 from sentinel.host.store.journal_reader import frame_slots, read_segments
-from sentinel.host.venues.fix.dialect import uuid_order_key
+from sentinel.host.store.order_tag import read_order_tag
+from sentinel.host.venues.order_names import UuidNames
 from sentinel.research.run_data import ReplayedRun
 from sentinel.sim.coinbase import CoinbaseServer, auth
 from sentinel.sim.venue.exchange import Exchange
@@ -73,14 +74,14 @@ class Asked:
     At ``point`` it kills the process whose request has just taken effect: no answer, no message has left yet.
     """
 
-    def __init__(self, exchange: Exchange, point: str) -> None:
+    def __init__(self, exchange: Exchange, point: str, store: Path) -> None:
         self.keys: list[int] = []
         self.victim: CoinbaseChild | None = None
-        self._point, self._place = point, exchange.place
+        self._point, self._store, self._place = point, store, exchange.place
         exchange.place = self._on_place  # type: ignore[method-assign]
 
     def _on_place(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
-        key = uuid_order_key(params["newClientOrderId"])
+        key = UuidNames(read_order_tag(self._store)).key(params["newClientOrderId"])
         assert key is not None
         self.keys.append(key)
         result = self._place(account, params)
@@ -135,7 +136,7 @@ def test_kill_9_on_the_way_of_an_order_loses_and_doubles_nothing(tmp_path: Path,
     async def scenario() -> None:
         async with _venue() as venue:
             exchange = venue.exchange
-            asked = Asked(exchange, point)
+            asked = Asked(exchange, point, store)
             _write_toml(_config(venue, tmp_path), path)
             _spoil(venue, point)
             first = asked.victim = CoinbaseChild(tmp_path, path, key, point)
@@ -158,7 +159,8 @@ def test_kill_9_on_the_way_of_an_order_loses_and_doubles_nothing(tmp_path: Path,
             assert read_epoch(store) == 2
             assert [one >> 48 for one in asked.keys] == [1] * at_death + [2] * (len(asked.keys) - at_death), "sent again"
             assert len(set(asked.keys)) == len(asked.keys) == len(_orders(exchange))
-            assert {uuid_order_key(order["clientOrderId"]) for order in _orders(exchange)} == set(asked.keys)
+            names = UuidNames(read_order_tag(store))
+            assert {names.key(order["clientOrderId"]) for order in _orders(exchange)} == set(asked.keys)
             after = _read_journal(store)
             assert set(asked.keys) <= set(after.intents)
             assert at_venue <= _trades(exchange) == after.fills

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("quickfix")
 
 from sentinel.host.store.journal_reader import frame_slots, read_segments
+from sentinel.host.store.order_tag import read_order_tag
 from sentinel.research.run_data import ReplayedRun
 from sentinel.wire import FrameType, Kind, parse_client_order_id, record_views
 from tests.e2e.daemon_child import DIED
@@ -64,7 +65,8 @@ def test_death_as_an_order_is_heard_of_loses_and_doubles_nothing(tmp_path: Path,
             trades = {(name, int(trade["id"])) for name in SYMBOLS for trade in exchange.my_trades(ACCOUNT, {"symbol": name})}
             assert at_venue <= trades == told_fills(tmp_path / "store", SYMBOLS)
             ids = [order["clientOrderId"] for name in SYMBOLS for order in exchange.all_orders(ACCOUNT, {"symbol": name})]
-            keys = [parse_client_order_id(text) for text in ids]
+            tag = read_order_tag(tmp_path / "store")
+            keys = [parse_client_order_id(text, tag) for text in ids]
             assert len(set(keys)) == len(keys) > 0
             assert None not in keys
             replayed = ReplayedRun(tmp_path / "store")

@@ -16,6 +16,7 @@ import pytest
 from sentinel.config import Config
 from sentinel.host.store.epoch import read_epoch
 from sentinel.host.store.journal_reader import frame_slots, read_segments
+from sentinel.host.store.order_tag import read_order_tag
 from sentinel.model.artifact import load_model, save_model
 from sentinel.research.run_data import ReplayedRun
 from sentinel.sim.market.coins import COINS
@@ -160,7 +161,8 @@ def _read_venue(venue: VenueServer, outcome: Outcome) -> None:
 def _check(outcome: Outcome, store: Path) -> None:
     ids = [order["clientOrderId"] for order in outcome.orders]
     assert len(ids) == len(set(ids)), "an order was placed twice under one id"
-    keys = [parse_client_order_id(text) for text in ids]
+    tag = read_order_tag(store)
+    keys = [parse_client_order_id(text, tag) for text in ids]
     assert None not in keys
 
     intents: dict[int, tuple[int, int, int]] = {}

@@ -85,7 +85,8 @@ class Ledger:
             views = record_views(slots)
             if int(views.market["kind"][0]) == Kind.PLACE:
                 flags = int(views.intent1["flags"][0])
-                intents[client_order_id(int(views.intent1["client_key"][0]))] = bool(flags & IntentFlag.REDUCE_ONLY)
+                text = client_order_id(int(views.intent1["client_key"][0]), scene.daemon.host.order_tag)
+                intents[text] = bool(flags & IntentFlag.REDUCE_ONLY)
 
         def look() -> None:
             assert scene.daemon.arming is not None

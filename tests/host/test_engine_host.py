@@ -322,3 +322,15 @@ def test_an_abandoned_host_saves_nothing_and_the_next_one_has_it_all(tmp_path: P
     after = _host(tmp_path)
     assert (after.state_hash(), after.epoch) == (state, host.epoch + 1)
     after.close()
+
+
+def test_a_store_keeps_the_tag_of_its_order_ids_and_is_refused_without_it(tmp_path: Path) -> None:
+    host = _host(tmp_path)
+    host.control(Command.EPOCH, T0, id=host.epoch)
+    host.close()
+    after = _host(tmp_path)
+    assert after.order_tag == host.order_tag != ""
+    after.close()
+    (tmp_path / "order-tag").unlink()
+    with pytest.raises(JournalError, match="restore it from a copy"):
+        _host(tmp_path)

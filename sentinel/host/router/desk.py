@@ -77,7 +77,9 @@ class SessionDesk:
         risk, venue = setup.config.risk, setup.config.venue
         self._ack_ns = risk.ack_timeout_ms * NS_PER_MS
         self._resolve_ns = (venue.acceptance_ms + risk.engine_timeout_ms) * NS_PER_MS + CLOCK_BOUND_NS
-        self.session: RouteSession = open_session(setup, self._sink, clock, {order.symbol for order in store.unresolved})
+        self.session: RouteSession = open_session(
+            setup, self._sink, clock, {order.symbol for order in store.unresolved}, store.order_tag
+        )
 
     @classmethod
     def open(

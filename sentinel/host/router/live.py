@@ -100,7 +100,7 @@ def venue_setups(configs: Mapping[str, Config], symbol: str) -> list[VenueSetup]
         setup = VenueSetup(name, config, credentials, found[0])
         twins = [one.name for one in setups if _account(one) == _account(setup)]
         if twins:
-            remedy = "name its settings once: its balance would be spent twice, and two stores give the same ids"
+            remedy = "name its settings once: its balance would be spent twice"
             raise ConfigError(f"{name}: key", f"that of {twins[0]}", "an account of its own", remedy)
         setups.append(setup)
     return setups
@@ -112,12 +112,19 @@ def _account(setup: VenueSetup) -> tuple[str, str, str]:
 
 
 def open_session(
-    setup: VenueSetup, sink: RecordSink | None = None, clock: Clock | None = None, others: Iterable[str] = ()
+    setup: VenueSetup,
+    sink: RecordSink | None = None,
+    clock: Clock | None = None,
+    others: Iterable[str] = (),
+    order_tag: str = "",
 ) -> RouteSession:
-    """A session of this setup's symbol, and of ``others`` that are still to be asked about; not connected."""
+    """A session of this setup's symbol, and of ``others`` that are still to be asked about; not connected.
+
+    ``order_tag``: the store's, for a session that sends orders.
+    """
     venue, key = setup.config.venue, setup.credentials
     symbols = [setup.symbol, *sorted(set(others) - {setup.symbol})]
-    session: Any = new_session(venue, symbols, key, clock or LiveClock(), sink or _Nowhere(), 0, no_reconnect)
+    session: Any = new_session(venue, symbols, key, clock or LiveClock(), sink or _Nowhere(), 0, no_reconnect, order_tag)
     return session  # type: ignore[no-any-return]
 
 

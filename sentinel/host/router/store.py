@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sentinel.errors import JournalError
-from sentinel.host.store.epoch import bump_epoch
+from sentinel.host.store.epoch import bump_epoch, read_epoch
+from sentinel.host.store.order_tag import take_order_tag
 from sentinel.host.store.sync import sync_directory
 from sentinel.wire import CLIENT_KEY_SEQUENCE_BITS, CLIENT_KEY_STRATEGY_BITS, client_key
 
@@ -42,7 +43,8 @@ class PlacedOrder(NamedTuple):
 class RouteStore:
     """The record of one venue. ``unresolved``: orders whose end is not written."""
 
-    def __init__(self, directory: Path, lock: int, file: int, orders: list[PlacedOrder], ended: set[int]) -> None:
+    def __init__(self, directory: Path, order_tag: str, lock: int, file: int, orders: list[PlacedOrder], ended: set[int]) -> None:
+        self.order_tag = order_tag
         self.unresolved = [order for order in orders if order.key not in ended]
         self.orders = orders
         self._directory = directory
@@ -70,7 +72,8 @@ class RouteStore:
             os.lseek(file, good, os.SEEK_SET)
             os.fsync(file)
             sync_directory(directory)
-            return cls(store, lock, file, orders, ended)
+            tag = take_order_tag(store, in_use=bool(orders) or read_epoch(store) > 0)
+            return cls(store, tag, lock, file, orders, ended)
         except BaseException as error:
             for descriptor in (lock, file):
                 with contextlib.suppress(OSError):

@@ -31,12 +31,16 @@ def new_session(
     sink: RecordSink,
     source: int,
     on_reconnect: Callable[[], Awaitable[None]],
+    order_tag: str,
 ) -> OrderSession:
-    """The session of ``venue.name`` and ``venue.orders``, not yet connected. Raises ConfigError for another venue's key."""
+    """The session of ``venue.name`` and ``venue.orders``, not yet connected. Raises ConfigError for another venue's key.
+
+    ``order_tag``: the store's, which its order ids end with.
+    """
     if venue.name == "coinbase" and isinstance(credentials, coinbase.Credentials):
         speaks = CoinbaseFixSession if venue.orders == "fix" else coinbase.CoinbaseSession
-        return speaks(venue, symbols, credentials, clock, sink, source, on_reconnect)
+        return speaks(venue, symbols, credentials, clock, sink, source, on_reconnect, order_tag)
     if venue.name == "binance_spot" and isinstance(credentials, binance_spot.Credentials):
         kind = BinanceFixSession if venue.orders == "fix" else binance_spot.BinanceSpotSession
-        return kind(venue, symbols, credentials, clock, sink, source, on_reconnect)
+        return kind(venue, symbols, credentials, clock, sink, source, on_reconnect, order_tag)
     raise ConfigError("venue.name", venue.name, "the venue the key is of", "pass the key read_credentials gives")

@@ -48,6 +48,7 @@ from sentinel.wire import (
     Venue,
     Verdict,
     client_order_id,
+    order_tag,
 )
 
 _INTENT, _ORDER = (ORDER_INTENT_1, ORDER_INTENT_2), (ORDER_EVENT_1, ORDER_EVENT_2)
@@ -104,7 +105,9 @@ def slot_fields(payload: bytes, symbols: tuple[str, ...]) -> dict[str, Any]:
             out["value"] = _name(TradingState, out["value"])
     elif "reason" in out:
         out["reason"] = _name(Reason, int(out["reason"]))
-    if out.get("command") == "KILL":
+    if out.get("command") == "EPOCH":
+        out["value"] = order_tag(out["value"])
+    elif out.get("command") == "KILL":
         out["value"] = _name(Control, out["value"])
     elif out.get("command") == "LIMITS":
         out["id"] = _name(LimitField, out["id"])

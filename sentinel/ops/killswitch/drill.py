@@ -16,11 +16,12 @@ from sentinel.config import Config, settings_hash
 from sentinel.errors import ConfigError, ControlError, VenueError
 from sentinel.host.clock import LiveClock
 from sentinel.host.control.client import ask
-from sentinel.host.venues.binance_spot import Credentials
+from sentinel.host.venues.chosen import Credentials
 from sentinel.host.venues.instrument import Instrument
+from sentinel.ops.killswitch.chosen import new_kill_session
 from sentinel.ops.killswitch.protocol import MAX_WAIT_S, KillRequest, KillTo, Status
+from sentinel.ops.killswitch.session import FINAL, KillSession, Placed
 from sentinel.ops.killswitch.switch import process_user
-from sentinel.ops.killswitch.venue import KillVenue
 from sentinel.units import BPS, E8
 from sentinel.wire import InstrumentField
 
@@ -29,7 +30,7 @@ DRILLS_NAME = "drills"
 ORDER_BOUND_MS, LATCH_BOUND_MS, CANCEL_BOUND_MS, FLAT_BOUND_MS, DISCONNECT_BOUND_MS = 1.0, 500.0, 1_000.0, 60_000.0, 5_000.0
 _ORDERS = 6
 _REST_BPS = 1_000
-_LATCH_WAIT_S = 5.0
+_LATCH_WAIT_S = _SETTLE_WAIT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ async def drill(
         raise ControlError("kill level", status["level"], "0 before a drill", "re-arm it by sentinel killswitch rearm first")
     if status["daemon"] is None:
         raise ControlError("heartbeat", None, "a daemon that runs on this store", "start it with sentinel run, then drill")
-    venue = KillVenue(config.venue, credentials, LiveClock())
+    venue = new_kill_session(config.venue, credentials, LiveClock())
     try:
         await venue.synchronise()
         instruments = await venue.instruments(config.feed.symbols)
@@ -128,26 +129,32 @@ async def _kill(config: Config, level: int) -> list[Measure]:
     return [Measure(4, "kill -> disconnected", status["disconnected_ms"], DISCONNECT_BOUND_MS)]
 
 
-async def _rest_orders(venue: KillVenue, instruments: list[Instrument]) -> int:
+async def _rest_orders(venue: KillSession, instruments: list[Instrument]) -> int:
     for number in range(_ORDERS):
         instrument = instruments[number % len(instruments)]
         quote = await venue.quote(instrument.symbol)
         price, qty = _sized(instrument, quote.bid * (BPS - _REST_BPS) // BPS, 2)
-        placed = await venue.place(instrument.symbol, "BUY", qty, price, f"STD-{time.time_ns():x}", "GTC")
+        placed = await venue.place(instrument.symbol, "BUY", qty, price, venue.client_id(f"STD-{time.time_ns():x}"), "GTC")
         if placed.status != "NEW":
             raise VenueError("order of the drill", f"{placed.status} {placed.text}", "NEW", "see the venue's error codes")
     return _ORDERS
 
 
-async def _take_position(config: Config, venue: KillVenue, instruments: list[Instrument]) -> str:
+async def _take_position(config: Config, venue: KillSession, instruments: list[Instrument]) -> str:
     """Buy a little of a symbol with a stated baseline, so that there is something to flatten. Its symbol; empty without one."""
     for instrument in instruments:
         if instrument.symbol not in config.killswitch.baselines:
             continue
         quote = await venue.quote(instrument.symbol)
         price, qty = _sized(instrument, quote.ask * (BPS + 50) // BPS, 10)
-        placed = await venue.place(instrument.symbol, "BUY", qty, price, f"STD-{time.time_ns():x}")
-        if placed.executed:
+        client_id = venue.client_id(f"STD-{time.time_ns():x}")
+        placed: Placed | None = await venue.place(instrument.symbol, "BUY", qty, price, client_id)
+        until = time.monotonic() + _SETTLE_WAIT_S
+        while placed is not None and placed.status not in FINAL and time.monotonic() < until:
+            # Some venues answer before they match.
+            await asyncio.sleep(0.1)
+            placed = await venue.find(instrument.symbol, client_id)
+        if placed is not None and placed.executed:
             return instrument.symbol
     return ""
 

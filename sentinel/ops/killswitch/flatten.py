@@ -16,8 +16,8 @@ from typing import Protocol
 from sentinel.errors import VenueError
 from sentinel.host.venues.instrument import Instrument
 from sentinel.ops.killswitch.reduce_gate import FlattenLimits, Slice, Stop, next_slice
+from sentinel.ops.killswitch.session import FINAL, Placed, Quote, pause
 from sentinel.ops.killswitch.share import Share, within
-from sentinel.ops.killswitch.venue import FINAL, Placed, Quote, pause
 from sentinel.units import format_e8
 
 _log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ NO_BASELINE = "no baseline: what of it is ours to trade is not known; set killsw
 
 
 class Market(Protocol):
-    """What flattening needs of the venue; see ``venue.KillVenue``."""
+    """What flattening needs of the venue; see ``session.KillSession``."""
 
     recv_window_ms: int
 

@@ -21,14 +21,14 @@ from sentinel.host.control.server import ControlServer
 from sentinel.host.kill_log import ACCESS_LINE
 from sentinel.host.kill_word import KillLevel, KillTrigger
 from sentinel.host.mode import check_mode
-from sentinel.host.venues.binance_spot import Credentials
+from sentinel.host.venues.chosen import Credentials
 from sentinel.host.venues.key_files import masked
 from sentinel.ops.killswitch.authority import Authority
+from sentinel.ops.killswitch.chosen import new_kill_session
 from sentinel.ops.killswitch.persons import Person
 from sentinel.ops.killswitch.protocol import Confirm, KillRequest, KillTo, Rearm, Status, decode_kill_request
 from sentinel.ops.killswitch.switch import KillSwitch, process_user
 from sentinel.ops.killswitch.triggers import Told, Watch
-from sentinel.ops.killswitch.venue import KillVenue
 from sentinel.ops.killswitch.work import KillWork
 from sentinel.units import NS_PER_MS
 from sentinel.wire import AccessRequest, AccessResult, Role, TradingState
@@ -52,12 +52,10 @@ _CARDS = frozenset({"f1", "f2"})
 def kill_venue_config(config: Config) -> VenueConfig:
     """The venue's settings under the kill process's own key. Raises ConfigError where it cannot have a session there."""
     own = config.killswitch
-    if config.venue.name != "binance_spot":
-        raise ConfigError("venue.name", config.venue.name, "binance_spot", "this kill process speaks Binance's REST only")
     if not config.venue.takes_orders:
         raise ConfigError("venue.api_url", "", "an exchange's address for orders", "the built-in paper exchange has one key only")
-    keys = {"api_key_env": own.api_key_env, "api_secret_env": own.api_secret_env, "api_secret_file": own.api_secret_file}
-    venue = config.venue.model_copy(update={**keys, "api_key_type": own.api_key_type})
+    keys = ("api_key_env", "api_secret_env", "api_secret_file", "api_passphrase_env", "api_passphrase_file", "api_key_type")
+    venue = config.venue.model_copy(update={name: getattr(own, name) for name in keys})
     # In live trading its key is one of live trading too.
     check_mode(config.model_copy(update={"venue": venue}))
     return venue
@@ -96,7 +94,7 @@ class KillProcess:
         self._watch = Watch(store, config.killswitch.dead_man_s)
         self.switch = KillSwitch(store, config.killswitch_directory, self._authority.key_of, lambda: self.work.is_over)
         key_names = [f"{venue.api_key_env} ({masked(credentials.api_key)})", config.venue.api_key_env]
-        self.work = KillWork(config, self.switch, KillVenue(venue, credentials, LiveClock()), key_names)
+        self.work = KillWork(config, self.switch, new_kill_session(venue, credentials, LiveClock()), key_names)
         self._server = ControlServer(
             config.killswitch_directory,
             self._admit,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sentinel.host.venues.instrument import Instrument
-from sentinel.ops.killswitch.venue import Quote
+from sentinel.ops.killswitch.session import Quote
 from sentinel.units import BPS, E8, notional
 from sentinel.wire import InstrumentField
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sentinel.errors import VenueError
-from sentinel.ops.killswitch.venue import OpenOrder, pause
+from sentinel.ops.killswitch.session import OpenOrder, pause
 from sentinel.units import NS_PER_MS
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ async def sweep(account: Account, symbols: Iterable[str], report: SweepReport) -
 
     ``symbols``: the run's. Where the listing fails they are cancelled blindly: that needs no answer to what is open.
     """
-    seen: set[tuple[str, int]] = set()
+    seen: set[tuple[str, int | str]] = set()
     while not report.verified_ns:
         report.rounds += 1
         try:

@@ -16,10 +16,10 @@ from sentinel.host.venues.instrument import Instrument
 from sentinel.ops.killswitch.flatten import NO_BASELINE, Flattening
 from sentinel.ops.killswitch.latch import LatchRecord
 from sentinel.ops.killswitch.reduce_gate import FlattenLimits
+from sentinel.ops.killswitch.session import KillSession, pause
 from sentinel.ops.killswitch.share import Share, share_of
 from sentinel.ops.killswitch.sweep import SweepReport, sweep
 from sentinel.ops.killswitch.switch import KillSwitch
-from sentinel.ops.killswitch.venue import KillVenue, pause
 from sentinel.units import NS_PER_MS, NS_PER_S
 
 _log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class KillWork:
         key_names: the environment variables of every key that was in use, masked values beside them.
     """
 
-    def __init__(self, config: Config, switch: KillSwitch, venue: KillVenue, key_names: list[str]) -> None:
+    def __init__(self, config: Config, switch: KillSwitch, venue: KillSession, key_names: list[str]) -> None:
         self._config = config
         self._switch = switch
         self._venue = venue
@@ -221,7 +221,7 @@ class KillWork:
 
     def _name(self) -> str:
         # Never one used before: the second of this start, and a count.
-        return f"STK-{self._switch.record.generation:x}-{self._started_s:x}-{next(self._numbers):x}"
+        return self._venue.client_id(f"STK-{self._switch.record.generation:x}-{self._started_s:x}-{next(self._numbers):x}")
 
     def _disconnect(self) -> None:
         self._venue.close()

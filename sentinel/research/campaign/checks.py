@@ -15,6 +15,7 @@ from sentinel.engine.state_hash import state_hash
 from sentinel.host.replay import JournalReplay, state_of
 from sentinel.host.store.journal_reader import frame_slots, read_segments
 from sentinel.research.campaign.market import INSTRUMENTS
+from sentinel.research.campaign.names import NAMES
 from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.orders import OPEN, Order
 from sentinel.units import NS_PER_MS, NS_PER_S
@@ -27,8 +28,6 @@ from sentinel.wire import (
     OrderState,
     TimeInForce,
     TradingState,
-    client_order_id,
-    parse_client_order_id,
     record_views,
 )
 
@@ -110,7 +109,7 @@ def check_orders(recorded: Recorded, orders: Iterable[Order]) -> list[str]:
     wrong: list[str] = []
     seen: set[str] = set()
     for order in orders:
-        text, key = order.client_id, parse_client_order_id(order.client_id)
+        text, key = order.client_id, NAMES.key(order.client_id)
         if text in seen:
             wrong.append(f"{text} was placed twice")
             continue
@@ -170,14 +169,14 @@ def check_ledger(state: EngineState, exchange: Exchange, account: str) -> list[s
         if int(row["flags"]) & FOREIGN:
             # Its last moments nobody need have told of: only that it is over.
             continue
-        found = exchange.desk.by_client.get((account, int(row["symbol"]), client_order_id(key)))
+        found = exchange.desk.by_client.get((account, int(row["symbol"]), NAMES.order(key)))
         state_name = OrderState(int(row["state"]))
         if found is None:
             if state_name not in _NOT_THERE:
-                wrong.append(f"{client_order_id(key)} is {state_name.name} for the engine, and was never at the venue")
+                wrong.append(f"{NAMES.order(key)} is {state_name.name} for the engine, and was never at the venue")
         elif state_name not in _ENDED.get(found.status, ()) or int(row["cum_qty"]) != found.executed:
             wrong.append(
-                f"{client_order_id(key)} is {state_name.name} with {int(row['cum_qty'])} filled (e8) for the engine, "
+                f"{NAMES.order(key)} is {state_name.name} with {int(row['cum_qty'])} filled (e8) for the engine, "
                 f"{found.status} with {found.executed} at the venue"
             )
     return wrong
@@ -190,7 +189,7 @@ def check_ends(recorded: Recorded, state: EngineState) -> list[str]:
     gone = set() if len(recorded.intents) <= ORDER_SLOTS else recorded.intents.keys() - held
     unknown = sorted((recorded.intents.keys() | recorded.cancels) - ended - gone)
     return [
-        f"what became of {client_order_id(key)}{' after its cancel' if key in recorded.cancels else ''} is not known"
+        f"what became of {NAMES.order(key)}{' after its cancel' if key in recorded.cancels else ''} is not known"
         for key in unknown
     ]
 

@@ -15,11 +15,13 @@ from pathlib import Path
 
 from sentinel.config import Config
 from sentinel.errors import SentinelError
+from sentinel.host.store.order_tag import keep_order_tag
 from sentinel.host.venues.binance_spot import Credentials
 from sentinel.model.artifact import load_model, save_model
 from sentinel.research.campaign import checks
 from sentinel.research.campaign.market import CALM_S, INSTRUMENTS, START_NS, RestlessMarket
 from sentinel.research.campaign.mortal import Fate, MortalDaemon
+from sentinel.research.campaign.names import ORDER_TAG
 from sentinel.research.campaign.scenario import ALL_FAULTS, Scenario, campaign_config, draw
 from sentinel.research.campaign.strikes import ACCOUNT, ACCOUNTS, Strikes
 from sentinel.research.campaign.watch import Watch
@@ -180,6 +182,7 @@ class _Run:
             self.strikes.schedule()
             config = campaign_config(venue.urls(), self.bench.model, self.store, scenario.patient, scenario.rest_ms)
             self.config = config
+            keep_order_tag(self.store, ORDER_TAG)
             self.watch = Watch(self.exchange, ACCOUNT, config.risk, venue.gateway.keys)
             while result.starts < _STARTS:
                 result.starts += 1

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 from sentinel.research.campaign.market import BALANCES, BUSY_S, CALM_S, INSTRUMENTS, START_NS
+from sentinel.research.campaign.names import by_hand
 from sentinel.research.campaign.scenario import OUTAGES, Scenario
 from sentinel.sim.venue.api_error import ApiError
 from sentinel.sim.venue.exchange import Exchange
@@ -132,7 +133,7 @@ class Strikes:
         if best <= 0:
             return
         price = best + direction * instrument.tick * (2 if takes else -1)
-        client_id = f"by-hand-{len(self.foreign)}"
+        client_id = by_hand(len(self.foreign))
         params = {
             "symbol": instrument.symbol,
             "side": "BUY" if buys else "SELL",

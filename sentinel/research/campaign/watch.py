@@ -12,6 +12,7 @@ from sentinel.config import RiskConfig
 from sentinel.engine.layout import FOREIGN, REDUCE_ONLY
 from sentinel.host.daemon import Daemon
 from sentinel.research.campaign.market import INSTRUMENTS
+from sentinel.research.campaign.names import NAMES
 from sentinel.sim.venue.auth import KeyRing
 from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.orders import OPEN
@@ -23,8 +24,6 @@ from sentinel.wire import (
     Side,
     SignalCode,
     TradingState,
-    client_order_id,
-    parse_client_order_id,
     record_views,
 )
 
@@ -106,7 +105,7 @@ class Watch:
             if not orders:
                 continue
             mine = [order for order in orders.values() if order.account == self._account]
-            ours = [order for order in mine if parse_client_order_id(order.client_id) is not None]
+            ours = [order for order in mine if NAMES.key(order.client_id) is not None]
             for side, counted in ((Side.BUY, "open_buy"), (Side.SELL, "open_sell")):
                 of_side = [order for order in ours if order.side == side]
                 rest = sum(order.remaining for order in of_side)
@@ -114,7 +113,7 @@ class Watch:
                     names = " ".join(order.client_id for order in of_side)
                     self._say(f"{names} can still fill {rest} (e8), and the engine counts {int(state.symbols[counted][symbol])}")
             for order in ours:
-                key = parse_client_order_id(order.client_id)
+                key = NAMES.key(order.client_id)
                 states = [] if key is None else state.orders["state"][state.orders["key"] == key].tolist()
                 if not any(OrderState.FREE < held <= OrderState.UNKNOWN for held in states):
                     self._say(f"{order.client_id} is open at the venue and not live for the engine")
@@ -141,7 +140,7 @@ class Watch:
                 bool(record["flags"] & IntentFlag.REDUCE_ONLY),
             )
             if intent.key in self.intents:
-                self.violations.append(f"{client_order_id(intent.key)} was decided twice")
+                self.violations.append(f"{NAMES.order(intent.key)} was decided twice")
             self.intents[intent.key] = self._unsettled[intent.key] = intent
             self._weigh(intent)
 
@@ -157,7 +156,7 @@ class Watch:
                 del self._unsettled[key]
 
     def _at_venue(self, intent: Intent) -> Any:
-        return self._exchange.desk.by_client.get((self._account, intent.symbol, client_order_id(intent.key)))
+        return self._exchange.desk.by_client.get((self._account, intent.symbol, NAMES.order(intent.key)))
 
     def _ended_for_engine(self, key: int) -> bool:
         assert self._daemon is not None
@@ -181,7 +180,7 @@ class Watch:
 
     def _weigh(self, intent: Intent) -> None:
         self._settle()
-        text, risk = client_order_id(intent.key), self._risk
+        text, risk = NAMES.order(intent.key), self._risk
         if intent.price * intent.qty // E8 > risk.max_order_notional:
             self.violations.append(f"{text} is larger than one order may be")
         value = intent.price * self._worst(intent.symbol, intent.side) // E8
@@ -192,7 +191,7 @@ class Watch:
         # Without a connection it hears of nobody's order, and its own does not leave.
         connected = session is not None and session.ready
         for order in self._exchange.desk.open_of(self._account, intent.symbol) if connected else ():
-            foreign = parse_client_order_id(order.client_id) is None
+            foreign = NAMES.key(order.client_id) is None
             if foreign and self._exchange.now_ns - order.created_ns > _FOREIGN_SEEN_NS:
                 self._say(f"{text} was decided beside an open order of somebody else")
         if value > risk.max_position_notional + _REST:

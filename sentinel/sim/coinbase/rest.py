@@ -22,7 +22,7 @@ from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.faults import FaultKind, FaultPlan
 from sentinel.sim.venue.orders import OPEN, Order
 from sentinel.sim.venue.rest import HttpRequest, HttpResponse, HttpServer, Unanswered
-from sentinel.units import E8, NS_PER_MS, format_e8, parse_e8
+from sentinel.units import E8, NS_PER_MS, NS_PER_S, format_e8, parse_e8
 
 _MAX_PAGE = 1000
 _BOOK_LEVELS = {"1": 1, "2": 5000}
@@ -60,11 +60,13 @@ class CoinbaseRest(HttpServer):
         self._routes: list[tuple[str, re.Pattern[str], str, Handler | None]] = [
             ("POST", re.compile(r"/orders"), "order.place", self._place),
             ("DELETE", re.compile(r"/orders/([^/]+)"), "order.cancel", self._cancel),
+            ("DELETE", re.compile(r"/orders"), "orders.cancel", self._cancel_all),
             ("GET", re.compile(r"/orders/([^/]+)"), "order.status", self._order),
             ("GET", re.compile(r"/orders"), "orders", self._orders),
             ("GET", re.compile(r"/fills"), "fills", self._fills),
             ("GET", re.compile(r"/accounts"), "accounts", self._accounts),
             ("GET", re.compile(r"/fees"), "fees", self._fees),
+            ("GET", re.compile(r"/time"), "time", None),
             ("GET", re.compile(r"/products"), "products", None),
             ("GET", re.compile(r"/products/([^/]+)/book"), "book", None),
             ("GET", re.compile(r"/products/([^/]+)/trades"), "trades", None),
@@ -125,6 +127,8 @@ class CoinbaseRest(HttpServer):
 
     def _public(self, name: str, params: dict[str, str], symbol: str) -> Any:
         exchange = self._venue
+        if name == "time":
+            return {"iso": shapes.utc(exchange.now_ns), "epoch": exchange.now_ns / NS_PER_S}
         if name == "products":
             return [shapes.product(instrument) for instrument in exchange.instruments]
         if name == "book":
@@ -183,6 +187,21 @@ class CoinbaseRest(HttpServer):
         symbol = order.instrument.symbol
         self._venue.cancel(key.account, {"symbol": symbol, "orderId": str(order.order_id)})
         return shapes.order_uuid(symbol, order.order_id), {}
+
+    def _cancel_all(
+        self, key: CoinbaseKey, request: HttpRequest, params: dict[str, str], tail: str
+    ) -> tuple[Any, dict[str, str]]:
+        """Every open order of the profile, or of one product; the ids of those cancelled."""
+        symbol = params.pop("product_id", None)
+        if params:
+            raise Refusal(400, "Bad Request")
+        if symbol is not None and symbol not in self._hub.products:
+            raise Refusal(404, "ProductNotFound")
+        mine = [order for order in self._venue.desk.orders.values() if order.account == key.account and order.status in OPEN]
+        chosen = [order for order in mine if symbol in (None, order.instrument.symbol)]
+        for order in chosen:
+            self._venue.cancel(key.account, {"symbol": order.instrument.symbol, "orderId": str(order.order_id)})
+        return [shapes.order_uuid(order.instrument.symbol, order.order_id) for order in chosen], {}
 
     def _order(self, key: CoinbaseKey, request: HttpRequest, params: dict[str, str], name: str) -> tuple[Any, dict[str, str]]:
         return self._shown(self._find(key.account, name)), {}

@@ -409,6 +409,25 @@ def test_a_new_session_reconciles_what_it_did_not_hear(venue: str) -> None:
     play(venue, scenario)
 
 
+def test_an_order_of_another_store_with_the_same_key_is_somebody_elses(venue: str) -> None:
+    """A second daemon of the account, elsewhere, or this one's earlier store."""
+
+    async def scenario(rig: Rig) -> None:
+        theirs = type(rig.names)("0THERTAG").order(ORDER)
+        order = {"symbol": rig.symbols[0], "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "newClientOrderId": theirs}
+        rig.exchange.place("paper", {**order, "quantity": "8", "price": "101"})
+        (listed,) = await rig.session.open_orders()
+        assert (listed.key, listed.cum_qty) == (None, 5 * E8)
+        assert await rig.session.find_order(rig.symbols[0], key=ORDER) is None
+        await rig.answer(OrderEventKind.NOT_FOUND)
+        rig.place(tif=GTC, price=90 * E8)
+        await rig.heard(OrderEventKind.ACKED)
+        assert {(one.key, one.cum_qty) for one in await rig.session.open_orders()} == {(None, 5 * E8), (ORDER, 0)}
+        assert not rig.fills()
+
+    play(venue, scenario)
+
+
 # --- listings --------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from sentinel.units import E8
 from sentinel.wire import Side, client_key
 from tests.engine.world import World
 from tests.host.venues.test_session_lists import SELL_OCO, traded
-from tests.host.venues.venue_rigs import BINANCE, Rig, play
+from tests.host.venues.venue_rigs import BINANCE, BINANCE_NAMES, Rig, play
 from tests.host.waiting import until
 
 _NAMES = ("listClientOrderId", "aboveClientOrderId", "belowClientOrderId")
@@ -45,7 +45,7 @@ async def reconciled(rig: Rig) -> tuple[BinanceSpotSession, World]:
 def test_both_orders_of_a_list_count_until_one_has_cancelled_the_other(own: bool) -> None:
     async def scenario(rig: Rig) -> None:
         traded(rig, Side.BUY, 1, 101)
-        params = list_params(client_key(7, 1, 1), "AAAUSDT", SELL_OCO)
+        params = list_params(client_key(7, 1, 1), "AAAUSDT", SELL_OCO, BINANCE_NAMES)
         assert params is not None
         named = {name: str(value) for name, value in params.items() if own or name not in _NAMES}
         rig.exchange.order_list("oco", "paper", named)
@@ -63,7 +63,7 @@ def test_both_orders_of_a_list_count_until_one_has_cancelled_the_other(own: bool
 def test_a_purchase_that_waits_for_its_stop_price_counts_at_that_price() -> None:
     async def scenario(rig: Rig) -> None:
         traded(rig, Side.BUY, 1, 101)
-        params = list_params(client_key(7, 1, 1), "AAAUSDT", BUY_OCO)
+        params = list_params(client_key(7, 1, 1), "AAAUSDT", BUY_OCO, BINANCE_NAMES)
         assert params is not None
         rig.exchange.order_list("oco", "paper", {name: str(value) for name, value in params.items() if name not in _NAMES})
         session, world = await reconciled(rig)

@@ -10,8 +10,9 @@ from sentinel.host.clock import LiveClock
 from sentinel.host.reconcile import EngineView, LiveOrder, reconcile
 from sentinel.host.venues import keeper
 from sentinel.host.venues.binance_spot import BinanceSpotSession, Leg, Oco, Oto, Otoco
-from sentinel.host.venues.binance_spot.order_lists import OrderList, list_id, list_params
+from sentinel.host.venues.binance_spot.order_lists import OrderList, list_params
 from sentinel.host.venues.contract import LocalCode
+from sentinel.host.venues.order_names import TextNames
 from sentinel.sim.venue.faults import FaultKind
 from sentinel.units import E8
 from sentinel.wire import OrderEventKind, OrderState, Side, client_order_id
@@ -32,7 +33,7 @@ from tests.host.venues.offline_session import (
     full,
     report,
 )
-from tests.host.venues.venue_rigs import BINANCE, ORDER, START_BASE, Rig, play
+from tests.host.venues.venue_rigs import BINANCE, BINANCE_NAMES, ORDER, START_BASE, Rig, play
 from tests.host.waiting import until
 
 ABOVE, BELOW = ORDER, ORDER + 1
@@ -94,7 +95,8 @@ def test_an_oco_is_one_request_that_locks_its_quantity_once() -> None:
         found = {order.key: order.state for order in await rig.session.open_orders()}
         assert found == {ABOVE: OrderState.ACKED, BELOW: OrderState.ACKED}
         (listed,) = await session_of(rig).open_order_lists()
-        assert (listed.contingency, listed.done, listed.keys, listed.client_id) == ("OCO", False, (ABOVE, BELOW), list_id(ABOVE))
+        assert (listed.contingency, listed.done, listed.keys) == ("OCO", False, (ABOVE, BELOW))
+        assert listed.client_id == BINANCE_NAMES.order_list(ABOVE)
         assert await session_of(rig).find_list(ABOVE) == listed
         assert await session_of(rig).find_list(BELOW) is None
         await until(lambda: rig.session.counters["list_events"])
@@ -190,7 +192,7 @@ def test_a_restarted_engine_holds_the_fill_and_the_end_of_a_list_that_was_cancel
         await with_oco(rig)
         await rig.session.close()
         rig.exchange.take(0, Side.BUY, 5 * E8, 101 * E8)
-        params = {"symbol": "AAAUSDT", "listClientOrderId": list_id(ABOVE)}
+        params = {"symbol": "AAAUSDT", "listClientOrderId": BINANCE_NAMES.order_list(ABOVE)}
         rig.exchange.order_list("cancel", "paper", params)
         rig.session = rig.new_session()
         await rig.session.connect()
@@ -208,7 +210,7 @@ def test_a_restarted_engine_holds_the_fill_and_the_end_of_a_list_that_was_cancel
 
 def test_lists_of_others_are_asked_about_once_and_change_nothing() -> None:
     async def scenario(rig: Rig) -> None:
-        params = list_params(ABOVE, "AAAUSDT", SELL_OCO)
+        params = list_params(ABOVE, "AAAUSDT", SELL_OCO, BINANCE_NAMES)
         assert params is not None
         rig.exchange.order_list(
             "oco", "paper", {name: str(value) for name, value in params.items()} | {"listClientOrderId": "web"}
@@ -308,7 +310,7 @@ def test_a_refused_list_rejects_each_of_its_orders() -> None:
 def test_a_list_of_somebody_else_shows_each_of_its_orders_as_foreign() -> None:
     async def scenario(rig: Rig) -> None:
         traded(rig, Side.BUY, 1, 101)
-        params = list_params(ABOVE, "AAAUSDT", SELL_OCO)
+        params = list_params(ABOVE, "AAAUSDT", SELL_OCO, BINANCE_NAMES)
         assert params is not None
         names = ("listClientOrderId", "aboveClientOrderId", "belowClientOrderId")
         foreign = {name: str(value) for name, value in params.items() if name not in names}
@@ -324,7 +326,7 @@ def test_a_list_of_somebody_else_shows_each_of_its_orders_as_foreign() -> None:
 
 
 def test_the_parameters_name_each_order_and_the_list() -> None:
-    assert list_params(KEY, "AAAUSDT", BUY_THEN_OCO) == {
+    assert list_params(KEY, "AAAUSDT", BUY_THEN_OCO, TextNames()) == {
         "symbol": "AAAUSDT",
         "listClientOrderId": client_order_id(KEY).replace("STL-", "STG-"),
         "newOrderRespType": "FULL",
@@ -375,7 +377,7 @@ def answer(*reports: dict[str, Any]) -> dict[str, Any]:
     orders = [{"symbol": "AAAUSDT", "orderId": one["orderId"], "clientOrderId": one["clientOrderId"]} for one in reports]
     return {
         "orderListId": 5, "contingencyType": "OCO", "listStatusType": "EXEC_STARTED", "listOrderStatus": "EXECUTING",
-        "listClientOrderId": list_id(KEY), "transactionTime": 1723161255412, "symbol": "AAAUSDT", "orders": orders,
+        "listClientOrderId": TextNames().order_list(KEY), "transactionTime": 1723161255412, "symbol": "AAAUSDT", "orders": orders,
         "orderReports": list(reports),
     }  # fmt: skip
 
@@ -389,7 +391,7 @@ def sent_list() -> tuple[Offline, str]:
 
 LIST_STATUS = {
     "e": "listStatus", "E": 1, "s": "AAAUSDT", "g": 5, "c": "OCO", "l": "EXEC_STARTED", "L": "EXECUTING", "r": "NONE",
-    "C": list_id(KEY), "T": 1, "O": [{"s": "AAAUSDT", "i": 77, "c": client_order_id(KEY)}],
+    "C": TextNames().order_list(KEY), "T": 1, "O": [{"s": "AAAUSDT", "i": 77, "c": client_order_id(KEY)}],
 }  # fmt: skip
 
 
@@ -433,7 +435,7 @@ def test_a_cancel_tells_of_each_order_and_of_those_that_had_ended_that_they_are_
     offline.sink.take()
     offline.session.cancel(KEY + 1, "AAAUSDT")
     request = offline.link.sent[-1]
-    assert (request["method"], request["params"]["listClientOrderId"]) == ("orderList.cancel", list_id(KEY))
+    assert (request["method"], request["params"]["listClientOrderId"]) == ("orderList.cancel", TextNames().order_list(KEY))
     gone = leg(KEY, status="CANCELED", origClientOrderId=client_order_id(KEY), clientOrderId="STX-1")
     offline.reply(answer(gone), request["id"])
     assert [(event.kind, event.key, event.code) for event in offline.sink.take()] == [

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sentinel.host.venues.binance_spot.translate import cancel_id
 from sentinel.host.venues.contract import LocalCode
+from sentinel.host.venues.order_names import TextNames
 from sentinel.units import E8, NS_PER_MS
 from sentinel.wire import FeeAsset, OrderEventFlag, OrderState
 from tests.host.venues.offline_session import (
@@ -30,9 +30,9 @@ def test_a_cancel_names_its_order_and_gives_it_a_twin_id() -> None:
     offline = Offline()
     offline.session.cancel(KEY, "AAAUSDT")
     params = offline.link.sent[0]["params"]
-    assert (params["origClientOrderId"], params["newClientOrderId"]) == (TEXT, cancel_id(KEY))
+    assert (params["origClientOrderId"], params["newClientOrderId"]) == (TEXT, TextNames().cancel(KEY))
     assert offline.sink.take() == []
-    answer = full(origClientOrderId=TEXT, clientOrderId=cancel_id(KEY), status="CANCELED", fills=[])
+    answer = full(origClientOrderId=TEXT, clientOrderId=TextNames().cancel(KEY), status="CANCELED", fills=[])
     offline.reply(answer, "C" + TEXT)
     event = only(offline)
     assert (event.kind, event.key, event.state, event.cum_qty) == (CANCELED, KEY, OrderState.CANCELED, 3 * E8)
@@ -137,7 +137,7 @@ def test_not_found_is_said_only_after_the_cancels_id_was_asked_for_too() -> None
     offline.session.query(KEY, "AAAUSDT")
     offline.refuse(400, -2013, "Order does not exist.", "Q" + TEXT)
     assert offline.sink.take() == []
-    assert offline.link.sent[-1]["params"]["origClientOrderId"] == cancel_id(KEY)
+    assert offline.link.sent[-1]["params"]["origClientOrderId"] == TextNames().cancel(KEY)
     offline.refuse(400, -2013, "Order does not exist.", "W" + TEXT)
     event = only(offline)
     assert (event.kind, event.key, event.flags) == (NOT_FOUND, KEY, OrderEventFlag.FROM_QUERY)
@@ -147,7 +147,7 @@ def test_an_order_found_under_its_cancels_id_is_adopted() -> None:
     offline = Offline()
     offline.session.query(KEY, "AAAUSDT")
     offline.refuse(400, -2013, "Order does not exist.", "Q" + TEXT)
-    answer = full(clientOrderId=cancel_id(KEY), status="CANCELED", executedQty="0", cummulativeQuoteQty="0", fills=[])
+    answer = full(clientOrderId=TextNames().cancel(KEY), status="CANCELED", executedQty="0", cummulativeQuoteQty="0", fills=[])
     offline.reply(answer, "W" + TEXT)
     assert only(offline).state == OrderState.CANCELED
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from sentinel.host.venues.binance_spot.translate import cancel_id
 from sentinel.host.venues.contract import LocalCode
 from sentinel.host.venues.order_events import foreign_key
+from sentinel.host.venues.order_names import TextNames
 from sentinel.units import E8, NS_PER_MS
 from sentinel.wire import FeeAsset, OrderEventFlag, OrderEventKind, OrderState, Side
 from tests.host.venues.offline_session import (
@@ -46,7 +46,7 @@ def test_a_fill_from_user_data_carries_everything() -> None:
     [
         ({"x": "NEW", "X": "NEW"}, ACKED, OrderState.ACKED),
         ({"x": "CANCELED", "X": "CANCELED", "c": "web_1", "C": TEXT}, CANCELED, OrderState.CANCELED),
-        ({"x": "CANCELED", "X": "CANCELED", "c": cancel_id(KEY), "C": ""}, CANCELED, OrderState.CANCELED),
+        ({"x": "CANCELED", "X": "CANCELED", "c": TextNames().cancel(KEY), "C": ""}, CANCELED, OrderState.CANCELED),
         ({"x": "REJECTED", "X": "REJECTED"}, REJECTED, OrderState.REJECTED),
         ({"x": "EXPIRED", "X": "EXPIRED"}, EXPIRED, OrderState.EXPIRED),
         ({"x": "TRADE_PREVENTION", "X": "EXPIRED_IN_MATCH"}, EXPIRED, OrderState.EXPIRED),

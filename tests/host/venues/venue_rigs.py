@@ -25,7 +25,7 @@ from sentinel.host.venues import binance_spot, coinbase
 from sentinel.host.venues.contract import OrderSession
 from sentinel.host.venues.fix.binance_session import BinanceFixSession
 from sentinel.host.venues.fix.coinbase_session import CoinbaseFixSession
-from sentinel.host.venues.fix.dialect import uuid_order_id
+from sentinel.host.venues.order_names import TextNames, UuidNames
 from sentinel.sim.coinbase import CoinbaseKey, CoinbaseServer, QuoteFeeLedger
 from sentinel.sim.market.source import Market
 from sentinel.sim.venue.account import CommissionRates
@@ -34,7 +34,7 @@ from sentinel.sim.venue.exchange import Exchange
 from sentinel.sim.venue.instruments import Instrument
 from sentinel.sim.venue.server import VenueServer
 from sentinel.units import E8
-from sentinel.wire import OrderEventFlag, OrderEventKind, OrderType, Side, TimeInForce, client_key, client_order_id
+from sentinel.wire import OrderEventFlag, OrderEventKind, OrderType, Side, TimeInForce, client_key
 from tests.host.venues.offline_session import Event, Sink
 from tests.host.venues.tcp_proxy import TcpProxy
 from tests.host.waiting import until
@@ -42,6 +42,9 @@ from tests.sim.scripted_market import ScriptedSource
 
 KEY, SECRET = "K" * 32, "S" * 32
 ORDER = client_key(2, 1, 9)
+#: Of the sessions' store.
+TAG = "R1GR1GR1"
+BINANCE_NAMES, COINBASE_NAMES = TextNames(TAG), UuidNames(TAG)
 START_BASE, START_QUOTE = 10 * E8, 100_000 * E8
 RATES = CommissionRates(maker=E8 // 2000, taker=E8 // 1000)
 GTC, IOC = TimeInForce.GTC, TimeInForce.IOC
@@ -81,6 +84,7 @@ class Rig:
         self._build = build
         self.acceptor: Any = None
         self.network: Any = None
+        self.names = COINBASE_NAMES if name in COINBASES else BINANCE_NAMES
         self.cancels_on_disconnect = name == COINBASE_FIX
         self.session: OrderSession = self.new_session()
 
@@ -123,7 +127,7 @@ class Rig:
 
     def client_id(self, key: int) -> str:
         """The id under which the venue knows the order of a key."""
-        return uuid_order_id(key) if self.name in COINBASES else client_order_id(key)
+        return self.names.order(key)
 
     def fills(self, key: int = ORDER) -> list[Event]:
         """Distinct fills."""
@@ -146,7 +150,7 @@ async def _binance(exchange: Exchange) -> AsyncIterator[Rig]:
         key = binance_spot.Credentials(KEY, SECRET)
 
         def build(_: Any, symbols: list[str], sink: Sink, on_reconnect: OnReconnect) -> OrderSession:
-            return binance_spot.BinanceSpotSession(config, symbols, key, LiveClock(), sink, 5, on_reconnect)
+            return binance_spot.BinanceSpotSession(config, symbols, key, LiveClock(), sink, 5, on_reconnect, TAG)
 
         yield Rig(BINANCE, exchange, server, build, server.cut_connections)
 
@@ -159,7 +163,7 @@ async def _coinbase(exchange: Exchange) -> AsyncIterator[Rig]:
 
         def build(at: Any, symbols: list[str], sink: Sink, on_reconnect: OnReconnect) -> OrderSession:
             config = VenueConfig(rest_url=at.rest_url, stream_url=at.feed_url, api_url=at.feed_url)
-            return coinbase.CoinbaseSession(config, symbols, key, LiveClock(), sink, 5, on_reconnect)
+            return coinbase.CoinbaseSession(config, symbols, key, LiveClock(), sink, 5, on_reconnect, TAG)
 
         yield Rig(COINBASE, exchange, server, build, server.cut_connections)
 
@@ -193,7 +197,7 @@ async def _binance_fix(exchange: Exchange) -> AsyncIterator[Rig]:
                     )
 
                     def build(_: Any, symbols: list[str], sink: Sink, on_reconnect: OnReconnect) -> OrderSession:
-                        return BinanceFixSession(config, symbols, key, LiveClock(), sink, 5, on_reconnect)
+                        return BinanceFixSession(config, symbols, key, LiveClock(), sink, 5, on_reconnect, TAG)
 
                     rig = Rig(BINANCE_FIX, exchange, server, build, network.cut)
                     rig.acceptor, rig.network = acceptor, network
@@ -226,7 +230,7 @@ async def _coinbase_fix(exchange: Exchange) -> AsyncIterator[Rig]:
                     )
 
                     def build(_: Any, symbols: list[str], sink: Sink, on_reconnect: OnReconnect) -> OrderSession:
-                        return CoinbaseFixSession(config, symbols, key, LiveClock(), sink, 5, on_reconnect)
+                        return CoinbaseFixSession(config, symbols, key, LiveClock(), sink, 5, on_reconnect, TAG)
 
                     rig = Rig(COINBASE_FIX, exchange, server, build, network.cut)
                     rig.acceptor, rig.network = acceptor, network

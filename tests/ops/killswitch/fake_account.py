@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sentinel.errors import VenueError
-from sentinel.ops.killswitch.venue import OpenOrder, Placed, Quote
+from sentinel.ops.killswitch.session import OpenOrder, Placed, Quote
 from sentinel.units import E8
 
 
@@ -32,6 +32,9 @@ class FakeAccount:
     def _ask(self, name: str) -> None:
         self.requests.append(name)
         self.fails(name)
+
+    def client_id(self, name: str) -> str:
+        return name
 
     async def cancel_all(self, symbol: str) -> None:
         self._ask(f"cancel_all {symbol}")

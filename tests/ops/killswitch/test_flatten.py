@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from sentinel.ops.killswitch import flatten as flatten_module
 from sentinel.ops.killswitch.flatten import Flattening
+from sentinel.ops.killswitch.session import Placed, Quote, Refused
 from sentinel.ops.killswitch.share import Share
-from sentinel.ops.killswitch.venue import Placed, Quote, Refused
 from sentinel.units import E8, parse_e8
 from tests.ops.killswitch.fake_account import FakeAccount, no_answer
 from tests.ops.killswitch.test_reduce_gate import LIMITS, PLAIN

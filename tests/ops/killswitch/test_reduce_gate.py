@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sentinel.host.venues.instrument import Instrument
 from sentinel.ops.killswitch.reduce_gate import FlattenLimits, Slice, Stop, next_slice
-from sentinel.ops.killswitch.venue import Quote
+from sentinel.ops.killswitch.session import Quote
 from sentinel.units import BPS, E8, notional
 from sentinel.wire import InstrumentField
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from sentinel.host.holdings import Holding, HoldingsWriter
 from sentinel.host.kill_word import KillLevel, KillTrigger
 from sentinel.ops.killswitch import work as work_module
+from sentinel.ops.killswitch.session import Placed
 from sentinel.ops.killswitch.share import Share, share_of, within
 from sentinel.ops.killswitch.switch import KillSwitch
-from sentinel.ops.killswitch.venue import Placed
 from sentinel.ops.killswitch.work import KillWork
 from sentinel.units import E8, NS_PER_S
 from tests.host.plain_config import plain_config

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from sentinel.ops.killswitch.session import OpenOrder
 from sentinel.ops.killswitch.sweep import SweepReport, sweep
-from sentinel.ops.killswitch.venue import OpenOrder
 from tests.ops.killswitch.fake_account import FakeAccount, no_answer
 
 ORDERS = [OpenOrder("AAAUSDT", 1, "a"), OpenOrder("AAAUSDT", 2, "b"), OpenOrder("ZZZUSDT", 3, "by hand")]

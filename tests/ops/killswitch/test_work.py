@@ -14,8 +14,8 @@ from sentinel.host.kill_word import KillLevel, KillTrigger
 from sentinel.host.venues.instrument import Instrument
 from sentinel.ops.killswitch import work as work_module
 from sentinel.ops.killswitch.persons import Person
+from sentinel.ops.killswitch.session import KillSession, OpenOrder, Placed
 from sentinel.ops.killswitch.switch import KillSwitch
-from sentinel.ops.killswitch.venue import KillVenue, OpenOrder, Placed
 from sentinel.ops.killswitch.work import KillWork
 from sentinel.units import E8
 from tests.host.plain_config import plain_config
@@ -43,7 +43,7 @@ class Life:
         feed, settings = {"symbols": ["AAAUSDT"]}, {"baselines": {"AAAUSDT": "0"}, "flatten_pause_ms": 10}
         config = plain_config(directory, feed=feed, killswitch=settings)
         self.switch = KillSwitch(directory, config.killswitch_directory, lambda name: None, lambda: self.work.is_over)
-        self.work = KillWork(config, self.switch, cast(KillVenue, account), ["KEY"])
+        self.work = KillWork(config, self.switch, cast(KillSession, account), ["KEY"])
 
     def kill(self, level: int) -> None:
         assert self.switch.kill(KillLevel(level), KillTrigger.OPERATOR, "test", "why")

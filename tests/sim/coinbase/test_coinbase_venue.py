@@ -146,6 +146,31 @@ def test_a_cancelled_order_that_never_traded_is_forgotten() -> None:
     play(scenario)
 
 
+def test_all_open_orders_of_a_profile_or_of_a_product_are_cancelled_at_once() -> None:
+    async def scenario(server: CoinbaseServer, client: Client) -> None:
+        _, kept, _ = await Client(server, "other").place(price="90")
+        placed = {(await client.place(price=price))[1]["id"] for price in ("90", "91")}
+        status, cancelled, _ = await client.answer("DELETE", "/orders?product_id=AAA-USD")
+        assert (status, set(cancelled)) == (200, placed)
+        assert (await client.answer("DELETE", "/orders"))[:2] == (200, [])
+        _, others, _ = await Client(server, "other").answer("GET", "/orders?status=open")
+        assert [row["id"] for row in others] == [kept["id"]]
+        assert (await client.answer("DELETE", "/orders?product_id=NOPE-USD"))[:2] == (404, {"message": "ProductNotFound"})
+        assert (await client.answer("DELETE", "/orders?Product_id=AAA-USD"))[0] == 400
+
+    play(scenario)
+
+
+def test_anybody_may_ask_for_the_time() -> None:
+    async def scenario(server: CoinbaseServer, client: Client) -> None:
+        status, told, _ = await client.answer("GET", "/time")
+        assert status == 200
+        assert abs(told["epoch"] - server.exchange.now_ns / 1e9) < 60
+        assert told["iso"].endswith("Z")
+
+    play(scenario)
+
+
 def test_fee_rates_are_those_of_the_account() -> None:
     async def scenario(server: CoinbaseServer, client: Client) -> None:
         status, fees, _ = await client.answer("GET", "/fees")

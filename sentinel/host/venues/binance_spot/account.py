@@ -17,13 +17,14 @@ from sentinel.host.venues.binance_spot.account_rest import AccountRest
 from sentinel.host.venues.binance_spot.desk import Desk
 from sentinel.host.venues.binance_spot.instruments import read_instruments
 from sentinel.host.venues.binance_spot.messages import ListResult
-from sentinel.host.venues.binance_spot.order_lists import MOST_ORDERS, VenueList, list_first_key, list_id
+from sentinel.host.venues.binance_spot.order_lists import MOST_ORDERS, VenueList
 from sentinel.host.venues.binance_spot.signed_rest import SignedRest
 from sentinel.host.venues.binance_spot.signing import Credentials
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
 from sentinel.host.venues.instrument import balance_records, instrument_records
+from sentinel.host.venues.order_names import TextNames
 from sentinel.host.venues.standing import Standing, round_trip_ns
-from sentinel.wire import Venue, client_order_id
+from sentinel.wire import Venue
 
 
 class BinanceAccount:
@@ -32,11 +33,18 @@ class BinanceAccount:
     venue = Venue.BINANCE_SPOT
 
     def __init__(
-        self, venue: VenueConfig, symbols: list[str], credentials: Credentials, clock: Clock, sink: RecordSink, source: int
+        self,
+        venue: VenueConfig,
+        symbols: list[str],
+        credentials: Credentials,
+        clock: Clock,
+        sink: RecordSink,
+        source: int,
+        order_tag: str = "",
     ) -> None:
         self.symbols = list(symbols)
         self._time = clock
-        self._desk = Desk(self.symbols, clock, sink, source, self.venue)
+        self._desk = Desk(self.symbols, clock, sink, source, self.venue, TextNames(order_tag))
         self._rest = SignedRest(venue, credentials, self._desk.budget, self._desk.venue_ns)
         self._account = AccountRest(self._desk, self._rest)
         self._asked_legs: set[int] = set()
@@ -116,7 +124,7 @@ class BinanceAccount:
             return await self._account.order(symbol, self._desk.index, {"orderId": venue_order_id})
         if key is None:
             raise VenueError("find_order", None, "a key or a venue order id", "pass one")
-        for text in (client_order_id(key), translate.cancel_id(key)):
+        for text in (self._desk.names.order(key), self._desk.names.cancel(key)):
             found = await self._account.order(symbol, self._desk.index, {"origClientOrderId": text})
             if found is not None:
                 return found
@@ -124,14 +132,14 @@ class BinanceAccount:
                 return await self._find_leg(symbol, key)
         # A list of an earlier session, ended and renamed since: its id follows from the first of at most three keys.
         for first_key in range(key, max(key - MOST_ORDERS, -1), -1):
-            listed = await self._account.order_list(list_id(first_key))
+            listed = await self._account.order_list(self._desk.names.order_list(first_key))
             if listed is not None and self._adopt_list(listed) and key in self._desk.leg_of:
                 return await self._find_leg(symbol, key)
         return None
 
     def _adopt_list(self, row: ListResult) -> bool:
         """Know a list of ours that an earlier session has placed; False for somebody else's."""
-        first_key = list_first_key(row.list_client_order_id)
+        first_key = self._desk.names.list_key(row.list_client_order_id)
         if first_key is None or len(row.orders) > MOST_ORDERS:
             return False
         self._desk.know_list(first_key, len(row.orders))
@@ -139,19 +147,20 @@ class BinanceAccount:
 
     async def _find_leg(self, symbol: str, key: int) -> VenueOrder | None:
         """An order of a list that its own id does not find: a cancel of the list has renamed it."""
-        listed = await self._account.order_list(list_id(self._desk.leg_of[key]))
-        ids = [] if listed is None else [row.order_id for row in listed.orders if translate.order_key(row.client_order_id) == key]
+        names = self._desk.names
+        listed = await self._account.order_list(names.order_list(self._desk.leg_of[key]))
+        ids = [] if listed is None else [row.order_id for row in listed.orders if names.key(row.client_order_id) == key]
         found = await self._account.order(symbol, self._desk.index, {"orderId": ids[0]}) if ids else None
         return None if found is None else replace(found, key=key)
 
     async def open_order_lists(self) -> list[VenueList]:
         """Every open order list of the account, foreign ones too. Its orders are also in ``open_orders``. Raises VenueError."""
-        return [translate.read_list(row, self._desk.index) for row in await self._account.open_order_lists()]
+        return [translate.read_list(row, self._desk.index, self._desk.names) for row in await self._account.open_order_lists()]
 
     async def find_list(self, first_key: int) -> VenueList | None:
         """The list of a first key; None when the venue does not know it. Raises VenueError."""
-        found = await self._account.order_list(list_id(first_key))
-        return None if found is None else translate.read_list(found, self._desk.index)
+        found = await self._account.order_list(self._desk.names.order_list(first_key))
+        return None if found is None else translate.read_list(found, self._desk.index, self._desk.names)
 
     async def my_trades(self, symbol: str, from_id: int | None = None, venue_order_id: int | None = None) -> list[VenueTrade]:
         """The account's fills on ``symbol`` in order of trade id, all pages. Raises VenueError."""

@@ -86,7 +86,7 @@ class AccountRest:
 
         def read(raw: bytes) -> list[VenueOrder]:
             rows = messages.decode_orders(raw)
-            orders = [translate.read_order(row, index) for row in rows]
+            orders = [translate.read_order(row, index, self._desk.names) for row in rows]
             listed = {
                 order.key for order, row in zip(orders, rows, strict=True) if order.key is not None and row.order_list_id >= 0
             }
@@ -101,7 +101,7 @@ class AccountRest:
             body = await self._get("/api/v3/order", {"symbol": symbol, **which}, _ORDER_WEIGHT)
         except _NoSuchOrder:
             return None
-        return self._read(body, lambda raw: translate.read_order(messages.decode_order(raw), index), "order")
+        return self._read(body, lambda raw: translate.read_order(messages.decode_order(raw), index, self._desk.names), "order")
 
     async def order_list(self, client_id: str) -> messages.ListResult | None:
         """The list of a client id; None when the venue does not know it."""

@@ -15,6 +15,7 @@ from sentinel.host.venues.contract import VenueOrder
 from sentinel.host.venues.instrument import Instrument
 from sentinel.host.venues.link import Link
 from sentinel.host.venues.order_events import RecordBatch
+from sentinel.host.venues.order_names import TextNames
 from sentinel.units import NS_PER_MS, NS_PER_S
 from sentinel.wire import OrderEventKind, Venue, client_order_id
 
@@ -88,10 +89,13 @@ class Request:
 class Desk:
     """State of one session. ``raw_log`` holds the last 64 (t_ns, why, first 4 KiB) of messages that could not be used."""
 
-    def __init__(self, symbols: list[str], clock: Clock, sink: RecordSink, source: int, venue: Venue) -> None:
+    def __init__(
+        self, symbols: list[str], clock: Clock, sink: RecordSink, source: int, venue: Venue, names: TextNames | None = None
+    ) -> None:
         self.symbols = list(symbols)
         self.index = {symbol: k for k, symbol in enumerate(self.symbols)}
         self.instruments = [Instrument(symbol, "", "") for symbol in self.symbols]
+        self.names = names or TextNames()
         self.budget = RateBudget()
         self.offset = ClockOffset()
         self.counters: dict[str, int] = dict.fromkeys(_COUNTERS.split(), 0)

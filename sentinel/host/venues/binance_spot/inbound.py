@@ -181,7 +181,7 @@ class Inbound:
             elif request.ask is Ask.PLACE:
                 translate.write_placement(desk.batch, key, symbol, desk.instruments[symbol], result, now)
             else:
-                self._on_found(request, translate.read_order(result, desk.index), now)
+                self._on_found(request, translate.read_order(result, desk.index, desk.names), now)
         except _BAD_MESSAGE as error:
             desk.batch.cut(before)
             self._unusable(request, payload, now, LocalCode.MALFORMED_REPLY, str(error))
@@ -190,7 +190,7 @@ class Inbound:
         """Raises ValueError where an answer tells of another order than was asked for."""
         if name != self._desk.symbols[symbol]:
             raise ValueError(f"symbol {name!r}")
-        if translate.order_key(text) != key:
+        if self._desk.names.key(text) != key:
             raise ValueError(f"client order id {text!r}")
 
     def _on_list(self, request: Request, result: messages.ListResult, now: int) -> None:
@@ -198,7 +198,7 @@ class Inbound:
         if result.symbol != desk.symbols[symbol]:
             raise ValueError(f"symbol {result.symbol!r}")
         if request.ask is Ask.QUERY_LIST:
-            ids = [row.order_id for row in result.orders if translate.order_key(row.client_order_id) == request.key]
+            ids = [row.order_id for row in result.orders if self._desk.names.key(row.client_order_id) == request.key]
             if len(ids) != 1:
                 raise ValueError(f"a list without the order it was asked for: {result.list_client_order_id!r}")
             self._queries.query_leg(self._keeper.current, request.key, symbol, ids[0])
@@ -206,7 +206,7 @@ class Inbound:
         cancels = request.ask is not Ask.LIST
         told: dict[int, messages.OrderResult] = {}
         for report in result.order_reports:
-            key = translate.order_key(report.orig_client_order_id if cancels else report.client_order_id)
+            key = self._desk.names.key(report.orig_client_order_id if cancels else report.client_order_id)
             if key is None or key in told or report.symbol != result.symbol:
                 raise ValueError(f"an order of the list that is not ours: {report.client_order_id!r}")
             told[key] = report
@@ -226,7 +226,7 @@ class Inbound:
         """An order of a list by the venue's id: a cancel may have given it another client id."""
         if result.order_id != request.venue_order_id or result.symbol != self._desk.symbols[request.symbol]:
             raise ValueError(f"order {result.order_id} of {result.symbol!r}")
-        self._on_found(request, replace(translate.read_order(result, self._desk.index), key=request.key), now)
+        self._on_found(request, replace(translate.read_order(result, self._desk.index, self._desk.names), key=request.key), now)
 
     def _on_amended(self, request: Request, result: messages.Amended, now: int) -> None:
         order = result.amended_order
@@ -374,7 +374,7 @@ class Inbound:
         if index is None:
             desk.counters["foreign_unlisted"] += 1
             return
-        key = translate.write_report(desk.batch, index, desk.instruments[index], report, now)
+        key = translate.write_report(desk.batch, index, desk.instruments[index], report, now, desk.names)
         desk.stream_trades += report.x == "TRADE"
         desk.counters["foreign"] += key is None
 
@@ -393,7 +393,7 @@ class Inbound:
         if request is not None:
             desk.ambiguous(request, now, LocalCode.MALFORMED_REPLY)
         elif found.event is not None and found.event.s in desk.index:
-            keys = [translate.order_key(text) for text in (found.event.C, found.event.c)]
+            keys = [self._desk.names.key(text) for text in (found.event.C, found.event.c)]
             key = next((one for one in keys if one is not None), None)
             if key is not None:
                 desk.counters["ambiguous"] += 1

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sentinel.host.venues.binance_spot.requests import SELF_TRADE
+from sentinel.host.venues.order_names import TextNames
 from sentinel.units import format_e8_short
-from sentinel.wire import Side, TimeInForce, client_order_id, parse_client_order_id
+from sentinel.wire import Side, TimeInForce
 
 LegKind = Literal["LIMIT", "LIMIT_MAKER", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"]
 #: Orders of the longest list.
 MOST_ORDERS = 3
-_ORDER_PREFIX, _LIST_PREFIX, _CANCEL_PREFIX = "STL-", "STG-", "STX-"
 _SIDES = {int(Side.BUY): "BUY", int(Side.SELL): "SELL"}
 _TIFS = {int(TimeInForce.GTC): "GTC", int(TimeInForce.IOC): "IOC", int(TimeInForce.FOK): "FOK"}
 Params = dict[str, str | int]
@@ -102,27 +102,10 @@ def list_keys(first_key: int, wanted: OrderList) -> tuple[int, ...]:
     return tuple(range(first_key, first_key + (3 if isinstance(wanted, Otoco) else 2)))
 
 
-def list_id(first_key: int) -> str:
-    """The list's own client id."""
-    return _LIST_PREFIX + client_order_id(first_key).removeprefix(_ORDER_PREFIX)
-
-
-def list_first_key(client_id: str) -> int | None:
-    """The first key of the list of this id; None for a foreign one."""
-    if not client_id.startswith(_LIST_PREFIX):
-        return None
-    return parse_client_order_id(_ORDER_PREFIX + client_id.removeprefix(_LIST_PREFIX))
-
-
-def list_cancel_id(first_key: int) -> str:
-    """What a cancel renames the orders of a list to: no order's id."""
-    return _CANCEL_PREFIX + client_order_id(first_key).removeprefix(_ORDER_PREFIX)
-
-
-def list_params(first_key: int, symbol: str, wanted: OrderList) -> Params | None:
+def list_params(first_key: int, symbol: str, wanted: OrderList, names: TextNames) -> Params | None:
     """The parameters of ``list_method``; None for values that cannot be a list."""
     keys = list_keys(first_key, wanted)
-    head: Params = {"symbol": symbol, "listClientOrderId": list_id(first_key), "newOrderRespType": "FULL"}
+    head: Params = {"symbol": symbol, "listClientOrderId": names.order_list(first_key), "newOrderRespType": "FULL"}
     params: Params | None = head | {"selfTradePreventionMode": SELF_TRADE}
     if isinstance(wanted, Oco):
         legs = [("above", wanted.above), ("below", wanted.below)]
@@ -137,7 +120,7 @@ def list_params(first_key: int, symbol: str, wanted: OrderList) -> Params | None
             legs += [("pendingAbove", wanted.above), ("pendingBelow", wanted.below)]
     for key, (prefix, leg) in zip(keys, legs, strict=True):
         if params is not None:
-            params = _with_leg(params, prefix, leg, key)
+            params = _with_leg(params, prefix, leg, names.order(key))
     return params
 
 
@@ -148,8 +131,8 @@ def _with_amounts(params: Params | None, prefix: str, side: int, qty: int) -> Pa
     return params | {names[0]: _SIDES[side], names[1]: format_e8_short(qty)}
 
 
-def _with_leg(params: Params, prefix: str, leg: Leg, key: int) -> Params | None:
-    named: Params = {f"{prefix}Type": leg.kind, f"{prefix}ClientOrderId": client_order_id(key)}
+def _with_leg(params: Params, prefix: str, leg: Leg, text: str) -> Params | None:
+    named: Params = {f"{prefix}Type": leg.kind, f"{prefix}ClientOrderId": text}
     limited = leg.kind.startswith("LIMIT") or leg.kind.endswith("_LIMIT")
     if limited:
         named[f"{prefix}Price"] = format_e8_short(leg.price)

@@ -9,21 +9,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from sentinel.errors import VenueError
-from sentinel.host.venues.binance_spot import translate
 from sentinel.host.venues.binance_spot.desk import Ask, Desk, Request
-from sentinel.host.venues.binance_spot.order_lists import (
-    OrderList,
-    list_cancel_id,
-    list_id,
-    list_keys,
-    list_method,
-    list_params,
-)
+from sentinel.host.venues.binance_spot.order_lists import OrderList, list_keys, list_method, list_params
 from sentinel.host.venues.binance_spot.requests import Requests
 from sentinel.host.venues.contract import LocalCode, VenueOrder
 from sentinel.host.venues.link import Link
 from sentinel.units import format_e8_short
-from sentinel.wire import OrderEventKind, client_order_id
+from sentinel.wire import OrderEventKind
 
 _QUERY_WEIGHT = 4
 _AMEND_WEIGHT = 4
@@ -50,7 +42,7 @@ class Outbound:
     def place(self, link: Link | None, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
         desk, now = self._desk, self._desk.now_ns()
         index = desk.index.get(symbol)
-        text = client_order_id(key)
+        text = desk.names.order(key)
         message = None
         if index is not None:
             timestamp_ms, logged_on = desk.timestamp_ms(now), link is not None and link.logged_on
@@ -90,14 +82,14 @@ class Outbound:
         if index is None or code != LocalCode.NONE:
             desk.emit(OrderEventKind.CANCEL_REJECTED, key, index or 0, now, code)
         else:
-            names = {"origClientOrderId": client_order_id(key), "newClientOrderId": translate.cancel_id(key)}
-            self._ask(Request(Ask.CANCEL, key, index, way, now), "order.cancel", {"symbol": symbol, **names})
+            ids = {"origClientOrderId": desk.names.order(key), "newClientOrderId": desk.names.cancel(key)}
+            self._ask(Request(Ask.CANCEL, key, index, way, now), "order.cancel", {"symbol": symbol, **ids})
         desk.deliver()
 
     def place_list(self, link: Link | None, first_key: int, symbol: str, wanted: OrderList) -> None:
         desk, now = self._desk, self._desk.now_ns()
         index, keys = desk.index.get(symbol), list_keys(first_key, wanted)
-        params = list_params(first_key, symbol, wanted)
+        params = list_params(first_key, symbol, wanted, desk.names)
         code = LocalCode.BAD_VALUE if index is None or params is None else self._order_refusal(link, now, len(keys))
         if params is None or link is None or index is None or code != LocalCode.NONE:
             desk.counters["not_sent"] += len(keys)
@@ -124,9 +116,10 @@ class Outbound:
             for key in keys or (first_key,):
                 desk.emit(OrderEventKind.CANCEL_REJECTED, key, index or 0, now, code)
         else:
-            names = {"listClientOrderId": list_id(first_key), "newClientOrderId": list_cancel_id(first_key)}
+            names = desk.names
+            ids = {"listClientOrderId": names.order_list(first_key), "newClientOrderId": names.cancelled_list(first_key)}
             request = Request(Ask.CANCEL_LIST, first_key, index, way, now, keys=keys)
-            self._ask(request, "orderList.cancel", {"symbol": symbol, **names})
+            self._ask(request, "orderList.cancel", {"symbol": symbol, **ids})
         desk.deliver()
 
     def query_list(self, link: Link | None, key: int, symbol: int) -> None:
@@ -134,7 +127,7 @@ class Outbound:
         way, reachable = self._way(link)
         if self._may_ask(reachable, _QUERY_WEIGHT):
             request = Request(Ask.QUERY_LIST, key, symbol, way, self._desk.now_ns(), weight=_QUERY_WEIGHT)
-            self._ask(request, "orderList.status", {"origClientOrderId": list_id(self._desk.leg_of[key])})
+            self._ask(request, "orderList.status", {"origClientOrderId": self._desk.names.order_list(self._desk.leg_of[key])})
 
     def query_leg(self, link: Link | None, key: int, symbol: int, venue_order_id: int) -> None:
         """Ask for an order of a list by the venue's id."""
@@ -156,7 +149,7 @@ class Outbound:
         if index is None or code != LocalCode.NONE:
             desk.emit(OrderEventKind.CANCEL_REJECTED, key, index or 0, now, code)
         else:
-            text = client_order_id(key)
+            text = desk.names.order(key)
             # Without a new id the venue would make one up, and the order would no longer be found under its own.
             params: dict[str, str | int] = {"symbol": symbol, "origClientOrderId": text, "newClientOrderId": text}
             params["newQty"] = format_e8_short(qty)
@@ -181,7 +174,7 @@ class Outbound:
     ) -> None:
         desk, now = self._desk, self._desk.now_ns()
         index = desk.index.get(symbol)
-        params = self._requests.order_params(client_order_id(key), symbol, side, order_type, tif, price, qty)
+        params = self._requests.order_params(desk.names.order(key), symbol, side, order_type, tif, price, qty)
         code = LocalCode.BAD_VALUE if index is None or params is None else self._order_refusal(link, now)
         if params is None or link is None or index is None or code != LocalCode.NONE:
             desk.counters["not_sent"] += 1
@@ -191,8 +184,8 @@ class Outbound:
             return
         params |= {
             "cancelReplaceMode": "STOP_ON_FAILURE" if stop_on_failure else "ALLOW_FAILURE",
-            "cancelOrigClientOrderId": client_order_id(old_key),
-            "cancelNewClientOrderId": translate.cancel_id(old_key),
+            "cancelOrigClientOrderId": desk.names.order(old_key),
+            "cancelNewClientOrderId": desk.names.cancel(old_key),
         }
         if self._ask(Request(Ask.REPLACE, key, index, link, now, old_key=old_key), "order.cancelReplace", params):
             desk.counters["sent"] += 1
@@ -201,7 +194,7 @@ class Outbound:
 
     def query(self, link: Link | None, key: int, symbol: int, twin: bool = False) -> None:
         """Ask for an order by its client id, or by the ``twin`` a cancel gave it. A query that may not leave is counted."""
-        ask, text = (Ask.QUERY_TWIN, translate.cancel_id(key)) if twin else (Ask.QUERY, client_order_id(key))
+        ask, text = (Ask.QUERY_TWIN, self._desk.names.cancel(key)) if twin else (Ask.QUERY, self._desk.names.order(key))
         way, reachable = self._way(link)
         if self._may_ask(reachable, _QUERY_WEIGHT):
             request = Request(ask, key, symbol, way, self._desk.now_ns(), weight=_QUERY_WEIGHT)

@@ -38,6 +38,7 @@ class BinanceSpotSession(BinanceAccount):
         clock: UTC ns; t_recv of every record.
         sink, source: where records go, and under which source number.
         on_reconnect: awaited after each reconnect, once orders can be sent again: reconcile there.
+        order_tag: the store's, which its order ids end with; see ``order_names``.
     """
 
     def __init__(
@@ -49,10 +50,11 @@ class BinanceSpotSession(BinanceAccount):
         sink: RecordSink,
         source: int,
         on_reconnect: Callable[[], Awaitable[None]] | None = None,
+        order_tag: str = "",
     ) -> None:
         if not venue.api_url:
             raise VenueError("venue.api_url", venue.api_url, "the WebSocket API's address", "set it, or run without orders")
-        super().__init__(venue, symbols, credentials, clock, sink, source)
+        super().__init__(venue, symbols, credentials, clock, sink, source, order_tag)
         self.on_reconnect = on_reconnect
         requests = Requests(credentials, venue.recv_window_ms)
         self._rest_way = RestWay(self._desk, self._rest)

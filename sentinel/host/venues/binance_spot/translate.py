@@ -12,11 +12,9 @@ from sentinel.host.venues.binance_spot.order_lists import VenueList
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
 from sentinel.host.venues.instrument import Instrument
 from sentinel.host.venues.order_events import NO_TRADE, RecordBatch, foreign_key
+from sentinel.host.venues.order_names import TextNames
 from sentinel.units import NS_PER_MS, notional
-from sentinel.wire import OrderEventFlag, OrderEventKind, OrderState, Side, client_order_id, parse_client_order_id
-
-# A cancel renames the order it cancels; with this twin of the order's own id it can still be found.
-_ORDER_PREFIX, _CANCEL_PREFIX = "STL-", "STC-"
+from sentinel.wire import OrderEventFlag, OrderEventKind, OrderState, Side
 
 _STATES = {
     "NEW": OrderState.ACKED,
@@ -42,18 +40,6 @@ _EXECUTIONS = {
     "EXPIRED": OrderEventKind.EXPIRED,
     "REPLACED": OrderEventKind.STATUS,
 }
-
-
-def cancel_id(key: int) -> str:
-    """The client id a cancel gives the order it cancels."""
-    return _CANCEL_PREFIX + client_order_id(key).removeprefix(_ORDER_PREFIX)
-
-
-def order_key(text: str) -> int | None:
-    """The key behind an order's client id or its cancel's; None for a foreign one."""
-    if text.startswith(_CANCEL_PREFIX):
-        text = _ORDER_PREFIX + text.removeprefix(_CANCEL_PREFIX)
-    return parse_client_order_id(text)
 
 
 def order_state(status: str) -> OrderState:
@@ -159,12 +145,14 @@ def write_amend(batch: RecordBatch, key: int, symbol: int, result: Amended, t_re
     )
 
 
-def write_report(batch: RecordBatch, symbol: int, instrument: Instrument, report: ExecutionReport, t_recv: int) -> int | None:
+def write_report(
+    batch: RecordBatch, symbol: int, instrument: Instrument, report: ExecutionReport, t_recv: int, names: TextNames
+) -> int | None:
     """One event for an executionReport; returns the order's key, None for a foreign order (written under ``foreign_key``)."""
     # On a cancel ``c`` is the cancel's id and ``C`` the order's own.
-    key = order_key(report.C) if report.C else order_key(report.c)
+    key = names.key(report.C or report.c)
     if key is None and report.C:
-        key = order_key(report.c)
+        key = names.key(report.c)
     state = order_state(report.X)
     event = _EXECUTIONS.get(report.x)
     if report.x == "TRADE_PREVENTION":
@@ -197,10 +185,10 @@ def write_report(batch: RecordBatch, symbol: int, instrument: Instrument, report
     return key
 
 
-def read_order(row: OrderResult, index: dict[str, int]) -> VenueOrder:
+def read_order(row: OrderResult, index: dict[str, int], names: TextNames) -> VenueOrder:
     """A query's or a listing's order as a plain fact."""
     return VenueOrder(
-        key=order_key(row.client_order_id),
+        key=names.key(row.client_order_id),
         client_order_id=row.client_order_id,
         symbol=index.get(row.symbol, -1),
         venue_order_id=row.order_id,
@@ -214,7 +202,7 @@ def read_order(row: OrderResult, index: dict[str, int]) -> VenueOrder:
     )
 
 
-def read_list(row: ListResult, index: dict[str, int]) -> VenueList:
+def read_list(row: ListResult, index: dict[str, int], names: TextNames) -> VenueList:
     """An order list as a plain fact. Raises ValueError for a status this program does not know."""
     if row.list_order_status not in ("EXECUTING", "ALL_DONE"):
         raise ValueError(f"unknown list order status {row.list_order_status!r}")
@@ -224,7 +212,7 @@ def read_list(row: ListResult, index: dict[str, int]) -> VenueList:
         symbol=index.get(row.symbol, -1),
         contingency=row.contingency_type,
         done=row.list_order_status == "ALL_DONE",
-        keys=tuple(order_key(order.client_order_id) for order in row.orders),
+        keys=tuple(names.key(order.client_order_id) for order in row.orders),
         venue_order_ids=tuple(order.order_id for order in row.orders),
     )
 

@@ -17,7 +17,6 @@ from sentinel.host.venues.coinbase import messages, outcomes, translate
 from sentinel.host.venues.coinbase.desk import Desk
 from sentinel.host.venues.coinbase.signed_rest import SignedRest
 from sentinel.host.venues.contract import LocalCode, VenueOrder, VenueTrade
-from sentinel.host.venues.fix.dialect import uuid_order_id
 from sentinel.host.venues.http_pool import Answer
 from sentinel.host.venues.instrument import Instrument
 from sentinel.host.venues.standing import Levels, read_levels
@@ -111,7 +110,7 @@ class AccountRest:
 
     async def order_by_key(self, key: int, symbol: str, patient: bool = True) -> VenueOrder | None:
         """The order of our key; None when the venue does not know it."""
-        order = await self._one(f"/orders/client:{uuid_order_id(key)}", key, patient)
+        order = await self._one(f"/orders/client:{self._desk.names.order(key)}", key, patient)
         if order is not None and order.symbol != self._desk.index[symbol]:
             raise VenueError("order", order.symbol, f"an order on {symbol}", "report it: a client id named another product")
         return order
@@ -154,7 +153,7 @@ class AccountRest:
         known = self._desk.known(row.id)
         if key is None and known is not None:
             key = known.key
-        order = translate.read_order(row, self._desk.index, key)
+        order = translate.read_order(row, self._desk.index, self._desk.names, key)
         if order.symbol >= 0:
             self._desk.remember(row.id, order)
         return order

@@ -12,6 +12,13 @@ from sentinel.units import NS_PER_S
 _LONGEST_PAUSE_S = 600
 
 
+def pause_s(retry_after: str | None) -> int:
+    """What a 429 asks for: the seconds of its Retry-After, else one."""
+    if retry_after is not None and retry_after.isascii() and retry_after.isdigit():
+        return min(int(retry_after[:6]), _LONGEST_PAUSE_S)
+    return 1
+
+
 class TokenBucket:
     """``per_s`` requests a second, at most ``burst`` at once."""
 
@@ -95,8 +102,5 @@ class RequestBudget:
 
     def pause(self, retry_after: str | None, now_ns: int) -> None:
         """Obey a 429: for the seconds of its Retry-After, else for a second."""
-        wait_s = 1
-        if retry_after is not None and retry_after.isascii() and retry_after.isdigit():
-            wait_s = min(int(retry_after[:6]), _LONGEST_PAUSE_S)
-        self._paused_until_ns = max(self._paused_until_ns, now_ns + wait_s * NS_PER_S)
+        self._paused_until_ns = max(self._paused_until_ns, now_ns + pause_s(retry_after) * NS_PER_S)
         self._private.drain(now_ns, self._reserve)

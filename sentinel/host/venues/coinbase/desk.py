@@ -15,6 +15,7 @@ from sentinel.host.venues.coinbase.budget import RequestBudget
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
 from sentinel.host.venues.instrument import Instrument
 from sentinel.host.venues.order_events import RecordBatch, foreign_key
+from sentinel.host.venues.order_names import UuidNames
 from sentinel.wire import TERMINAL_STATES, OrderEventFlag, OrderEventKind, OrderState, Side, Venue
 
 _log = logging.getLogger(__name__)
@@ -70,7 +71,10 @@ class KnownOrder:
 class Desk:
     """State of one session. ``raw_log`` holds the last 64 (t_ns, why, first 4 KiB) of messages that could not be used."""
 
-    def __init__(self, symbols: list[str], clock: Clock, sink: RecordSink, source: int, venue: Venue) -> None:
+    def __init__(
+        self, symbols: list[str], clock: Clock, sink: RecordSink, source: int, venue: Venue, names: UuidNames | None = None
+    ) -> None:
+        self.names = names or UuidNames()
         self.symbols = list(symbols)
         self.index = {symbol: k for k, symbol in enumerate(self.symbols)}
         self.instruments = [Instrument(symbol, "", "") for symbol in self.symbols]

@@ -63,6 +63,12 @@ class Book(msgspec.Struct):
     auction_mode: bool = False
 
 
+class Time(msgspec.Struct):
+    """``/time``."""
+
+    iso: str
+
+
 class Product(msgspec.Struct):
     """One of ``/products``."""
 
@@ -159,6 +165,7 @@ decode_fills = msgspec.json.Decoder(list[FillRow]).decode
 decode_accounts = msgspec.json.Decoder(list[AccountRow]).decode
 decode_fees = msgspec.json.Decoder(Fees).decode
 decode_book = msgspec.json.Decoder(Book).decode
+decode_time = msgspec.json.Decoder(Time).decode
 decode_products = msgspec.json.Decoder(list[Product]).decode
 decode_identity = msgspec.json.Decoder(str).decode
 decode_head = msgspec.json.Decoder(Head).decode

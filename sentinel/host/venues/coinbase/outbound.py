@@ -23,7 +23,6 @@ from sentinel.host.venues.coinbase.ended import resolve_missing
 from sentinel.host.venues.coinbase.requests import SelfTrade, order_body
 from sentinel.host.venues.coinbase.signed_rest import SignedRest
 from sentinel.host.venues.contract import LocalCode, VenueOrder, VenueTrade
-from sentinel.host.venues.fix.dialect import uuid_order_id
 from sentinel.host.venues.http_pool import Answer
 from sentinel.host.venues.order_events import write_status
 from sentinel.wire import OrderEventFlag, OrderEventKind, OrderState
@@ -71,7 +70,7 @@ class Outbound:
         index = desk.index.get(symbol)
         body = None
         if index is not None:
-            body = order_body(key, symbol, side, order_type, tif, price, qty, self._self_trade)
+            body = order_body(desk.names.order(key), symbol, side, order_type, tif, price, qty, self._self_trade)
         code = LocalCode.BAD_VALUE if body is None else self._order_refusal(now)
         if body is None or index is None or code != LocalCode.NONE:
             self._not_sent(key, index or 0, code)
@@ -179,8 +178,8 @@ class Outbound:
         before = len(desk.batch)
         try:
             row = messages.decode_order(answer.body)
-            order = translate.read_order(row, desk.index, key)
-            if order.symbol != index or (row.client_oid and row.client_oid != uuid_order_id(key)):
+            order = translate.read_order(row, desk.index, desk.names, key)
+            if order.symbol != index or (row.client_oid and row.client_oid != desk.names.order(key)):
                 raise ValueError(f"an answer about {row.product_id!r}, client_oid {row.client_oid!r}")
             known = desk.known(row.id)
             if order.state == OrderState.REJECTED:
@@ -202,7 +201,9 @@ class Outbound:
     async def _cancel(self, key: int, index: int) -> None:
         desk = self._desk
         try:
-            answer = await self._rest.ask("DELETE", f"/orders/client:{uuid_order_id(key)}", {})
+            # With the product the cancel cannot overtake the order. Source: Coinbase Exchange REST, cancel an order.
+            product = {"product_id": desk.symbols[index]}
+            answer = await self._rest.ask("DELETE", f"/orders/client:{desk.names.order(key)}", product)
         except (VenueError, asyncio.CancelledError) as error:
             desk.unconfirmed(key, index, desk.now_ns(), LocalCode.LOST_REPLY)
             desk.deliver()

@@ -47,6 +47,11 @@ class _Body(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Body).decode
 
 
+def is_about_time(message: str) -> bool:
+    """Whether a refusal is of the request's timestamp."""
+    return _ABOUT_TIME.search(message) is not None
+
+
 def read_refusal(status: int, body: bytes) -> Refusal:
     """Judge an answer whose status is not 200. Never raises."""
     try:
@@ -58,5 +63,5 @@ def read_refusal(status: int, body: bytes) -> Refusal:
     if status == 429:
         return Refusal(status, message, True, known, Reaction.PAUSE)
     proven = 400 <= status < 500 and known and _ABOUT_CLIENT_ID.search(message) is None
-    refuses_key = status in (401, 403) and _ABOUT_TIME.search(message) is None
+    refuses_key = status in (401, 403) and not is_about_time(message)
     return Refusal(status, message, proven, known, Reaction.HALT_KEY if refuses_key else Reaction.NONE)

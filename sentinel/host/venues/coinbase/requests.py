@@ -6,7 +6,6 @@ from typing import Literal
 
 import msgspec
 
-from sentinel.host.venues.fix.dialect import uuid_order_id
 from sentinel.units import format_e8_short
 from sentinel.wire import OrderType, Side, TimeInForce
 
@@ -19,14 +18,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 def order_body(
-    key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int, self_trade: SelfTrade
+    client_oid: str, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int, self_trade: SelfTrade
 ) -> bytes | None:
-    """The JSON of ``POST /orders``; None for values that cannot be an order. ``client_oid`` is the key's UUID."""
+    """The JSON of ``POST /orders``; None for values that cannot be an order."""
     side_text = _SIDES.get(side)
     if side_text is None or qty <= 0:
         return None
     body: dict[str, str | bool] = {
-        "client_oid": uuid_order_id(key),
+        "client_oid": client_oid,
         "product_id": symbol,
         "side": side_text,
         "size": format_e8_short(qty),

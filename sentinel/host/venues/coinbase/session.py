@@ -4,7 +4,7 @@
 ends come by the user channel and become ORDER_EVENT records. Whatever does not prove an outcome - a lost reply, a 5xx, a
 page instead of JSON, an unknown status - becomes AMBIGUOUS, is counted, and its bytes are kept in ``raw_log``.
 
-The client id of an order (``client_oid``, a UUID) carries the 64-bit key reversibly: ``fix.dialect.uuid_order_id`` says how.
+The client id of an order (``client_oid``, a UUID) carries the 64-bit key reversibly: ``order_names.UuidNames`` says how.
 A record's ``venue_order_id`` is the first 63 bits of the venue's UUID.
 """
 
@@ -32,6 +32,7 @@ from sentinel.host.venues.contract import VenueOrder, VenueTrade
 from sentinel.host.venues.instrument import balance_records, instrument_records
 from sentinel.host.venues.keeper import LinkKeeper
 from sentinel.host.venues.link import Link
+from sentinel.host.venues.order_names import UuidNames
 from sentinel.host.venues.paths import PathReport, only_path
 from sentinel.host.venues.standing import Standing, round_trip_ns
 from sentinel.wire import Venue
@@ -47,6 +48,7 @@ class CoinbaseSession:
         clock: UTC ns, within 30 s of the venue's; t_recv of every record.
         sink, source: where records go, and under which source number.
         on_reconnect: awaited after each reconnect, once orders can be sent again: reconcile there.
+        order_tag: the store's, which is in its order ids; see ``order_names``.
         self_trade: which order gives way when two of ours would meet. The default cancels the newer one; ``dc`` would
             shrink both, which the engine does not expect of its orders.
     """
@@ -62,6 +64,7 @@ class CoinbaseSession:
         sink: RecordSink,
         source: int,
         on_reconnect: Callable[[], Awaitable[None]] | None = None,
+        order_tag: str = "",
         self_trade: SelfTrade = "cn",
     ) -> None:
         if not venue.api_url:
@@ -72,7 +75,7 @@ class CoinbaseSession:
         self._credentials = credentials
         self._rest_url = venue.rest_url
         self._self_trade = self_trade
-        self._desk = Desk(self.symbols, clock, sink, source, self.venue)
+        self._desk = Desk(self.symbols, clock, sink, source, self.venue, UuidNames(order_tag))
         self._rest = SignedRest(venue.rest_url, credentials, self._desk)
         self._account = AccountRest(self._desk, self._rest)
         self._outbound = Outbound(self._desk, self._rest, self._account, self._is_linked, self_trade)
@@ -146,7 +149,7 @@ class CoinbaseSession:
 
     def rehearse(self, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int) -> None:
         """Prepare and sign an order and throw it away: keeps the code warm. Nothing leaves or changes."""
-        body = order_body(key, symbol, side, order_type, tif, price, qty, self._self_trade)
+        body = order_body(self._desk.names.order(key), symbol, side, order_type, tif, price, qty, self._self_trade)
         self._credentials.headers(self._desk.now_ns(), "POST", "/orders", body or b"")
 
     def deny(self, key: int, symbol: str) -> None:

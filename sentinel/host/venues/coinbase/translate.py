@@ -12,8 +12,8 @@ from sentinel.host.rfc3339 import parse_utc
 from sentinel.host.venues.amounts import amount, rounded_up, truncated
 from sentinel.host.venues.coinbase.messages import FillRow, OrderRow, Product
 from sentinel.host.venues.contract import VenueOrder, VenueTrade
-from sentinel.host.venues.fix.dialect import uuid_order_key
 from sentinel.host.venues.instrument import Instrument
+from sentinel.host.venues.order_names import UuidNames
 from sentinel.units import E8, INT64_MAX, notional, parse_e8
 from sentinel.wire import FeeAsset, InstrumentField, OrderState, Side
 
@@ -58,13 +58,13 @@ def order_state(row: OrderRow, qty: int, cum_qty: int) -> OrderState:
     raise ValueError(f"unknown order status {row.status!r}, done_reason {row.done_reason!r}")
 
 
-def read_order(row: OrderRow, index: dict[str, int], key: int | None = None) -> VenueOrder:
+def read_order(row: OrderRow, index: dict[str, int], names: UuidNames, key: int | None = None) -> VenueOrder:
     """An answer's order; ``key`` where it is known, else from its client_oid."""
     qty = amount(row.size, "size") if row.size is not None else 0
     cum_qty = amount(row.filled_size, "filled_size")
     updated = row.done_at or row.created_at
     return VenueOrder(
-        key=uuid_order_key(row.client_oid) if key is None and row.client_oid else key,
+        key=names.key(row.client_oid) if key is None and row.client_oid else key,
         client_order_id=row.client_oid or "",
         symbol=index.get(row.product_id, -1),
         venue_order_id=venue_order_number(row.id),

@@ -16,7 +16,6 @@ from sentinel.host.rfc3339 import parse_utc
 from sentinel.host.venues.coinbase import messages, translate
 from sentinel.host.venues.coinbase.desk import Desk, KnownOrder
 from sentinel.host.venues.contract import LocalCode, VenueOrder
-from sentinel.host.venues.fix.dialect import uuid_order_key
 from sentinel.host.venues.link import Link
 from sentinel.units import notional
 from sentinel.wire import FeeAsset, OrderEventFlag, OrderEventKind, OrderState, Side
@@ -92,7 +91,7 @@ class UserStream:
         desk = self._desk
         if desk.known(told.order_id) is not None:
             return  # the answer to its placement came first
-        key = uuid_order_key(told.client_oid) if told.client_oid else None
+        key = desk.names.key(told.client_oid) if told.client_oid else None
         desk.counters["foreign"] += key is None
         order = VenueOrder(
             key=key,

@@ -58,11 +58,12 @@ class BinanceFixSession(FixOrders, BinanceAccount):
         sink: RecordSink,
         source: int,
         on_reconnect: Callable[[], Awaitable[None]] | None = None,
+        order_tag: str = "",
     ) -> None:
         self._told = ToldFills(sink)
-        super().__init__(venue, symbols, credentials, clock, self._told, source)
+        super().__init__(venue, symbols, credentials, clock, self._told, source, order_tag)
         self.on_reconnect = on_reconnect
-        self._speak(venue, BINANCE)
+        self._speak(venue, BINANCE.tagged(order_tag))
         self._drop_copy_url = venue.drop_copy_url
         self._clock = clock
         self._logons = [BinanceLogon(f"{venue.fix_sender}-{name}", credentials) for name in "12"]
@@ -113,7 +114,7 @@ class BinanceFixSession(FixOrders, BinanceAccount):
         await self._open_entry(self._logons, instruments, self._clock, self._told, self._source, self.venue)
         self._watch("the watch over the clock", self._watch_clock)
         if self._drop_copy_url:
-            self._copy = DropCopy(fix_address(self._drop_copy_url), BINANCE, self._copy_logons, instruments, self._clock)
+            self._copy = DropCopy(fix_address(self._drop_copy_url), self._dialect, self._copy_logons, instruments, self._clock)
             await self._copy.connect()
             self._watch("the watch over the drop copy", partial(self._watch_copy, self._copy))
 

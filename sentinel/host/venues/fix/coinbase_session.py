@@ -42,9 +42,10 @@ class CoinbaseFixSession(FixOrders, CoinbaseSession):
         sink: RecordSink,
         source: int,
         on_reconnect: Callable[[], Awaitable[None]] | None = None,
+        order_tag: str = "",
     ) -> None:
-        super().__init__(venue, symbols, credentials, clock, sink, source, on_reconnect)
-        self._speak(venue, COINBASE)
+        super().__init__(venue, symbols, credentials, clock, sink, source, on_reconnect, order_tag)
+        self._speak(venue, COINBASE.tagged(order_tag))
         self._logon = CoinbaseLogon(credentials.api_key, credentials.passphrase, credentials.secret)
         self._sink = sink
         self._source = source

@@ -29,7 +29,7 @@ class OrderMessages:
         """NewOrderSingle; None for values that cannot be an order."""
         if side not in _SIDES or qty <= 0:
             return None
-        fields: list[Field] = [(11, self._dialect.order_id(key)), (38, format_e8_short(qty))]
+        fields: list[Field] = [(11, self._dialect.names.order(key)), (38, format_e8_short(qty))]
         if order_type == OrderType.MARKET:
             fields += [(40, _MARKET)]
         elif order_type in (OrderType.LIMIT, OrderType.LIMIT_MAKER) and price > 0:
@@ -45,7 +45,7 @@ class OrderMessages:
 
     def cancel(self, key: int, symbol: str) -> list[Field]:
         """OrderCancelRequest, by the order's own client id."""
-        return [(11, self._dialect.cancel_id(key)), (41, self._dialect.order_id(key)), (55, symbol)]
+        return [(11, self._dialect.names.cancel(key)), (41, self._dialect.names.order(key)), (55, symbol)]
 
     def cancel_replace(
         self, old_key: int, key: int, symbol: str, side: int, order_type: int, tif: int, price: int, qty: int
@@ -54,5 +54,5 @@ class OrderMessages:
         order = self.place(key, symbol, side, order_type, tif, price, qty)
         if order is None or not self._dialect.has_cancel_replace:
             return None
-        cancel: list[Field] = [(41, self._dialect.order_id(old_key)), (25033, _STOP_ON_FAILURE)]
-        return [*order, *cancel, (25034, self._dialect.cancel_id(old_key))]
+        cancel: list[Field] = [(41, self._dialect.names.order(old_key)), (25033, _STOP_ON_FAILURE)]
+        return [*order, *cancel, (25034, self._dialect.names.cancel(old_key))]

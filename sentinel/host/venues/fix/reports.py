@@ -164,7 +164,7 @@ def write_report(batch: RecordBatch, report: ExecutionReport, symbol: int, instr
 def named_key(message: FixMessage, dialect: Dialect) -> int | None:
     """The first of our keys a message names, be it as faulty as it may."""
     texts = [value.decode("latin-1") for wanted in (41, 11, 379) for tag, value in message.fields if tag == wanted]
-    return next((key for text in texts if (key := dialect.order_key(text)) is not None), None)
+    return next((key for text in texts if (key := dialect.names.key(text)) is not None), None)
 
 
 def venue_order_number(text: str | None) -> int:
@@ -188,8 +188,8 @@ def _known(field: str, text: str, table: dict[str, _T]) -> _T:
 def _order_key(message: FixMessage, dialect: Dialect) -> int | None:
     """On a cancel 41 is the order's own id and 11 the cancel's."""
     original, own = message.find(41), message.find(11)
-    key = dialect.order_key(original) if original else None
-    return dialect.order_key(own) if key is None and own else key
+    key = dialect.names.key(original) if original else None
+    return dialect.names.key(own) if key is None and own else key
 
 
 def _fees(message: FixMessage, price: int, qty: int) -> tuple[int, str | None]:

@@ -16,7 +16,7 @@ from sentinel.host.venues.coinbase.budget import RequestBudget, TokenBucket
 from sentinel.host.venues.coinbase.outcomes import Reaction, read_refusal
 from sentinel.host.venues.coinbase.requests import order_body
 from sentinel.host.venues.contract import LocalCode
-from sentinel.host.venues.fix.dialect import uuid_order_key
+from sentinel.host.venues.order_names import UuidNames
 from sentinel.units import E8, NS_PER_S
 from sentinel.wire import InstrumentField, OrderState, OrderType, Side, TimeInForce
 
@@ -167,7 +167,7 @@ def row(**changes: object) -> messages.OrderRow:
     ],
 )
 def test_a_status_means_one_state(changes: dict[str, object], state: OrderState) -> None:
-    assert translate.read_order(row(**changes), {"AAA-USD": 3}).state == state
+    assert translate.read_order(row(**changes), {"AAA-USD": 3}, UuidNames()).state == state
 
 
 @pytest.mark.parametrize(
@@ -186,22 +186,22 @@ def test_a_status_means_one_state(changes: dict[str, object], state: OrderState)
 )
 def test_what_is_not_known_is_never_guessed(changes: dict[str, object]) -> None:
     with pytest.raises((ValueError, UnitError, ParseError)):
-        translate.read_order(row(**changes), {"AAA-USD": 3})
+        translate.read_order(row(**changes), {"AAA-USD": 3}, UuidNames())
 
 
 def test_a_foreign_order_has_no_key_and_an_unlisted_product_no_index() -> None:
-    order = translate.read_order(row(client_oid="3f0c3f0c-0000-4000-8000-000000000000"), {})
+    order = translate.read_order(row(client_oid="3f0c3f0c-0000-4000-8000-000000000000"), {}, UuidNames())
     assert (order.key, order.symbol) == (None, -1)
 
 
 @given(st.integers(0, 2**64 - 1))
 def test_the_client_id_of_an_order_is_a_lower_case_uuid4_that_carries_its_key(key: int) -> None:
-    body = order_body(key, "AAA-USD", Side.BUY, OrderType.LIMIT, TimeInForce.IOC, 101 * E8, E8 // 2, "cn")
+    body = order_body(UuidNames().order(key), "AAA-USD", Side.BUY, OrderType.LIMIT, TimeInForce.IOC, 101 * E8, E8 // 2, "cn")
     assert body is not None
     order = json.loads(body)
     assert UUID(order["client_oid"]).version == 4
     assert order["client_oid"] == order["client_oid"].lower()
-    assert uuid_order_key(order["client_oid"]) == key
+    assert UuidNames().key(order["client_oid"]) == key
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_the_client_id_of_an_order_is_a_lower_case_uuid4_that_carries_its_key(ke
 def test_an_order_says_what_the_venue_needs_and_no_more(
     order_type: OrderType, tif: TimeInForce, expected: dict[str, object]
 ) -> None:
-    body = order_body(7, "SKL-BTC", Side.SELL, order_type, tif, 1305, 985 * E8, "co")
+    body = order_body("id", "SKL-BTC", Side.SELL, order_type, tif, 1305, 985 * E8, "co")
     assert body is not None
     order = json.loads(body)
     del order["client_oid"]
@@ -228,7 +228,7 @@ def test_an_order_says_what_the_venue_needs_and_no_more(
     [(0, 1, 1, 1, 1), (1, 9, 1, 1, 1), (1, 1, 9, 1, 1), (1, 1, 1, 0, 1), (1, 1, 1, 1, 0), (1, 2, 1, -1, 1), (2, 3, 1, 0, -1)],
 )
 def test_values_that_are_no_order_have_no_text(side: int, order_type: int, tif: int, price: int, qty: int) -> None:
-    assert order_body(7, "A-B", side, order_type, tif, price, qty, "cn") is None
+    assert order_body("id", "A-B", side, order_type, tif, price, qty, "cn") is None
 
 
 # --- products --------------------------------------------------------------------------------------

@@ -18,13 +18,12 @@ from sentinel.host.clock import LiveClock
 from sentinel.host.venues import keeper
 from sentinel.host.venues.coinbase import CoinbaseSession, Credentials, account_rest, desk, ended, subscription
 from sentinel.host.venues.contract import LocalCode
-from sentinel.host.venues.fix.dialect import uuid_order_id
 from sentinel.sim.venue.faults import FaultKind
 from sentinel.sim.venue.rest import HttpRequest, HttpResponse
 from sentinel.units import E8
 from sentinel.wire import OrderEventFlag, OrderEventKind, OrderState, OrderType, Side, TimeInForce
 from tests.host.venues.offline_session import Event, Sink
-from tests.host.venues.venue_rigs import COINBASE, GTC, ORDER, Rig, play
+from tests.host.venues.venue_rigs import COINBASE, COINBASE_NAMES, GTC, ORDER, Rig, play
 from tests.host.waiting import until
 
 
@@ -366,7 +365,7 @@ def test_an_answer_larger_than_any_answer_is_ambiguous() -> None:
             "product_id": "AAA-USD",
             "side": "buy",
             "status": "pending",
-            "client_oid": uuid_order_id(ORDER + 1),
+            "client_oid": COINBASE_NAMES.order(ORDER + 1),
         },
         ["no", "order"],
     ],

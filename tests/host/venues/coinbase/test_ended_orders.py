@@ -12,7 +12,6 @@ from sentinel.errors import VenueError
 from sentinel.host.venues import keeper
 from sentinel.host.venues.coinbase import ended
 from sentinel.host.venues.contract import VenueOrder
-from sentinel.host.venues.fix.dialect import uuid_order_id
 from sentinel.sim.coinbase import shapes
 from sentinel.sim.venue.faults import FaultKind
 from sentinel.sim.venue.rest import HttpRequest, HttpResponse
@@ -53,7 +52,7 @@ async def restart_after_end(rig: Rig, recall: bool = True, cum_qty: int = 0) -> 
 def test_an_order_taken_by_an_earlier_session_that_left_no_trace_has_been_cancelled() -> None:
     async def scenario(rig: Rig) -> None:
         await restart_after_end(rig)
-        asked = reply(rig, "GET", f"/orders/client:{uuid_order_id(ORDER)}")
+        asked = reply(rig, "GET", f"/orders/client:{rig.client_id(ORDER)}")
         found = await rig.session.find_order(rig.symbols[0], key=ORDER)
         assert found is not None
         assert (found.state, found.cum_qty, found.qty, found.price) == (OrderState.CANCELED, 0, 3 * E8, 90 * E8)
@@ -147,7 +146,7 @@ def test_an_answer_that_was_only_late_brings_the_order_itself() -> None:
         await rig.heard(OrderEventKind.ACKED)
         await until(lambda: rig.session.pending_requests == 0)
         missing: list[Any] = [said(404, "order not found")] * 2
-        reply(rig, "GET", f"/orders/client:{uuid_order_id(ORDER)}", *missing)
+        reply(rig, "GET", f"/orders/client:{rig.client_id(ORDER)}", *missing)
         listing(rig, "/orders", HttpResponse(200, b"[]"))
         found = await rig.session.find_order(rig.symbols[0], key=ORDER)
         assert found is not None
@@ -176,7 +175,7 @@ def test_an_order_whose_end_shows_a_lost_fill_is_not_concluded_cancelled_however
         rig.place(qty=qty)
         await rig.heard(OrderEventKind.CANCEL_REJECTED, OrderEventKind.AMBIGUOUS)
         await until(lambda: rig.session.pending_requests == 0)
-        reply(rig, "GET", f"/orders/client:{uuid_order_id(ORDER)}", *[said(404, "order not found")] * 8)
+        reply(rig, "GET", f"/orders/client:{rig.client_id(ORDER)}", *[said(404, "order not found")] * 8)
         listing(rig, "/fills", *[HttpResponse(200, b"[]")] * 8)
         assert await rig.session.find_order(rig.symbols[0], key=ORDER) is None
         rig.session.query(ORDER, rig.symbols[0])

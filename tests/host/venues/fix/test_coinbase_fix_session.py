@@ -14,8 +14,7 @@ from sentinel.host.venues import binance_spot, chosen, coinbase
 from sentinel.host.venues import keeper as link_keeper
 from sentinel.host.venues.coinbase import ended
 from sentinel.host.venues.contract import LocalCode
-from sentinel.host.venues.fix import COINBASE as DIALECT
-from sentinel.host.venues.fix import FixAddress, keeper
+from sentinel.host.venues.fix import COINBASE, FixAddress, keeper
 from sentinel.host.venues.fix.coinbase_session import CoinbaseFixSession
 from sentinel.host.venues.fix.keeper import SessionKeeper
 from sentinel.host.venues.fix.session import LogonRefused
@@ -24,8 +23,10 @@ from sentinel.units import E8
 from sentinel.wire import OrderEventKind, OrderState, OrderType, Side
 from tests.host.venues.fix.fix_peer import Connection, Gateway, PlainLogon
 from tests.host.venues.offline_session import ManualClock, Sink
-from tests.host.venues.venue_rigs import COINBASE_FIX, GTC, IOC, KEY, ORDER, Rig, needs_quickfix, play
+from tests.host.venues.venue_rigs import COINBASE_FIX, GTC, IOC, KEY, ORDER, TAG, Rig, needs_quickfix, play
 from tests.host.waiting import until
+
+DIALECT = COINBASE.tagged(TAG)
 
 UUID = "d0c5340b-6d6c-49d9-b567-48c4bfca13d2"
 
@@ -46,7 +47,7 @@ async def _rests(rig: Rig, price: int = 90 * E8) -> Any:
 
 
 def _fill(uuid: str, **changes: str) -> dict[int, str]:
-    fields = {11: DIALECT.order_id(ORDER), 37: uuid, 17: "1", 38: "3", 44: "90", 54: "1", 55: "AAA-USD", 150: "F", 39: "1"}
+    fields = {11: DIALECT.names.order(ORDER), 37: uuid, 17: "1", 38: "3", 44: "90", 54: "1", 55: "AAA-USD", 150: "F", 39: "1"}
     fields |= {14: "2", 31: "90", 32: "2", 1003: "77", 1057: "N", 60: "20261122-12:00:00.000"}
     return fields | {int(name[1:]): value for name, value in changes.items()}
 
@@ -119,7 +120,7 @@ def test_a_report_without_a_client_id_is_known_by_the_venues_id() -> None:
         {"t54": "2"},
         {"t55": "BBB-USD"},
         {"t37": "not-a-uuid"},
-        {"t11": DIALECT.order_id(ORDER + 1)},
+        {"t11": DIALECT.names.order(ORDER + 1)},
     ],
     ids=["no OrderID", "another side", "another product", "an OrderID that is none", "another order's ClOrdID"],
 )
@@ -266,9 +267,9 @@ def test_a_refusal_that_names_its_order_by_client_id_alone_settles_it(caplog: py
         rig.faults.inject(FaultKind.DROP_REQUEST, target="order.place")
         rig.place()
         await rig.heard(OrderEventKind.SENT)
-        rig.acceptor.say("j", {372: "D", 379: DIALECT.order_id(ORDER), 380: "1", 58: "Internal error"})
+        rig.acceptor.say("j", {372: "D", 379: DIALECT.names.order(ORDER), 380: "1", 58: "Internal error"})
         assert (await rig.heard(OrderEventKind.AMBIGUOUS)).code == -380_001
-        rig.acceptor.say("j", {372: "D", 379: DIALECT.order_id(ORDER), 380: "2"})
+        rig.acceptor.say("j", {372: "D", 379: DIALECT.names.order(ORDER), 380: "2"})
         await until(lambda: rig.session.counters["unknown_rejects"] == 1)
         await rig.answer(OrderEventKind.NOT_FOUND)
 
@@ -308,7 +309,7 @@ def test_the_settings_choose_the_session_and_the_key_must_be_of_their_venue() ->
     async def nothing() -> None: ...
 
     def new(credentials: chosen.Credentials) -> Any:
-        return chosen.new_session(venue, ["AAA-USD"], credentials, LiveClock(), Sink(), 1, nothing)
+        return chosen.new_session(venue, ["AAA-USD"], credentials, LiveClock(), Sink(), 1, nothing, TAG)
 
     async def run() -> None:
         session = new(key)

@@ -346,7 +346,7 @@ def test_coinbase_speaks_fixt_and_uuids() -> None:
         heard.append(await reader.read(4096))
         say("A", 1, (98, 0), (108, 10), (1137, 9))
         heard.append(await reader.read(4096))
-        order_id = COINBASE.order_id(KEY)
+        order_id = COINBASE.names.order(KEY)
         say("8", 2, *report((11, order_id), (37, "2a0da34e-0000-4000-8000-000000000000"), (55, "BBB-USD"), drop=(25017,)))
         heard.append(await reader.read(4096))
         say("5", 3)
@@ -368,5 +368,5 @@ def test_coinbase_speaks_fixt_and_uuids() -> None:
 
     asyncio.run(asyncio.wait_for(run(), 60))
     assert heard[0].startswith(b"8=FIXT.1.1\x01")
-    assert COINBASE.order_id(KEY).encode() in heard[1]
+    assert COINBASE.names.order(KEY).encode() in heard[1]
     assert b"\x0125000=" not in heard[1]

@@ -67,16 +67,16 @@ def test_values_that_cannot_be_an_order_give_no_message(order: tuple[int, int, i
 
 def test_cancel_names_the_order_and_itself() -> None:
     assert dict(COINBASE_ORDERS.cancel(KEY, "BTC-USD")) == {
-        11: COINBASE.cancel_id(KEY),
-        41: COINBASE.order_id(KEY),
+        11: COINBASE.names.cancel(KEY),
+        41: COINBASE.names.order(KEY),
         55: "BTC-USD",
     }
 
 
 def test_cancel_replace_does_not_place_when_the_cancel_fails_and_is_binances_alone() -> None:
     fields = dict(BINANCE_ORDERS.cancel_replace(OTHER_KEY, KEY, "S", 1, 1, 1, E8, E8) or [])
-    assert (fields[11], fields[41]) == (BINANCE.order_id(KEY), BINANCE.order_id(OTHER_KEY))
-    assert (fields[25033], fields[25034]) == (1, BINANCE.cancel_id(OTHER_KEY))
+    assert (fields[11], fields[41]) == (BINANCE.names.order(KEY), BINANCE.names.order(OTHER_KEY))
+    assert (fields[25033], fields[25034]) == (1, BINANCE.names.cancel(OTHER_KEY))
     assert COINBASE_ORDERS.cancel_replace(OTHER_KEY, KEY, "S", 1, 1, 1, E8, E8) is None
 
 

@@ -13,6 +13,7 @@ from sentinel.host.venues.fix.codec import Decoder, Field, FixMessage
 from sentinel.host.venues.fix.dialect import Dialect
 from sentinel.host.venues.fix.reports import ExecutionReport, UnknownReport, read_report, venue_order_number, write_report
 from sentinel.host.venues.order_events import RecordBatch, foreign_key
+from sentinel.host.venues.order_names import TextNames
 from sentinel.units import E8, format_e8
 from sentinel.wire import FeeAsset, OrderEventFlag, OrderEventKind, OrderState, Venue, client_order_id
 from tests.host.venues.fix.fix_peer import FEE, FILL, INSTRUMENTS, KEY, report, said
@@ -75,7 +76,7 @@ def test_cancel_is_the_orders_whatever_id_the_cancel_had() -> None:
     assert event((11, "web_cancel"), (41, client_order_id(KEY)), (150, "4"), (39, "4")).key == KEY
     assert event((11, cancel), (41, client_order_id(KEY)), (150, "4"), (39, "4")).key == KEY
     assert event((11, cancel), (150, "4"), (39, "4")).key == KEY
-    uuids = ((11, COINBASE.cancel_id(KEY)), (41, COINBASE.order_id(KEY)), (150, "4"), (39, "4"))
+    uuids = ((11, COINBASE.names.cancel(KEY)), (41, COINBASE.names.order(KEY)), (150, "4"), (39, "4"))
     assert event(*uuids, dialect=COINBASE).key == KEY
 
 
@@ -173,7 +174,7 @@ def test_a_share_of_something_else_than_the_fill_is_refused(change: list[Field])
 
 
 def test_a_rejected_order_of_coinbase_needs_neither_side_nor_quantity_filled() -> None:
-    fields: list[Field] = [(11, COINBASE.order_id(KEY)), (150, "8"), (39, "8"), (103, 0), (58, "Insufficient funds")]
+    fields: list[Field] = [(11, COINBASE.names.order(KEY)), (150, "8"), (39, "8"), (103, 0), (58, "Insufficient funds")]
     one = event(*fields, drop=(14, 37, 54, 60), dialect=COINBASE)
     assert (one.kind, one.key, one.side, one.code) == (OrderEventKind.REJECTED, KEY, 0, -103_000)
 
@@ -181,7 +182,7 @@ def test_a_rejected_order_of_coinbase_needs_neither_side_nor_quantity_filled() -
 def _with_group(fields: list[Field]) -> ExecutionReport:
     """A Coinbase report whose fee group keeps all of its fields."""
     at = next(k for k, field in enumerate(fields) if field[0] == 136)
-    body = [*report((11, COINBASE.order_id(KEY)), *fields[:at], drop=(25017,)), *fields[at:]]
+    body = [*report((11, COINBASE.names.order(KEY)), *fields[:at], drop=(25017,)), *fields[at:]]
     (found,) = Decoder("FIX.4.4").feed(said("8", 2, *body))
     assert isinstance(found, FixMessage)
     return read_report(found, COINBASE)
@@ -230,6 +231,6 @@ def test_fill_gives_the_very_event_of_the_websocket_api(
         T=1718096506228, t=77, m=maker, Z=format_e8(quote),
     )  # fmt: skip
     batch, sink = RecordBatch(Venue.BINANCE_SPOT), Sink()
-    translate.write_report(batch, 0, INSTRUMENTS[0], row, 5)
+    translate.write_report(batch, 0, INSTRUMENTS[0], row, 5, TextNames())
     sink.deliver(0, batch.take())
     assert sink.events == [fix]

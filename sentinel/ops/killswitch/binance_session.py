@@ -1,15 +1,14 @@
 """The kill process's own session with Binance spot: signed REST on connections that stay open.
 
-REST needs no logon and no subscription, and every answer proves what it answers. Nothing here retries an order. Sources:
+REST needs no logon and no subscription, and every answer proves what it answers. Sources:
 Binance REST reference, DELETE openOrders, DELETE and POST order, ticker/bookTicker, account, exchangeInfo.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -24,6 +23,7 @@ from sentinel.host.venues.binance_spot.messages import decode_exchange_info
 from sentinel.host.venues.binance_spot.signing import Credentials, sign_rest
 from sentinel.host.venues.http_pool import Answer, HttpPool
 from sentinel.host.venues.instrument import Instrument
+from sentinel.ops.killswitch.session import OpenOrder, Placed, Quote, Refused, odd
 from sentinel.units import NS_PER_MS, format_e8_short, parse_e8
 
 _T = TypeVar("_T")
@@ -31,43 +31,10 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _BAD_TIMESTAMP, _NO_SUCH_ORDER, _UNKNOWN_ORDER = -1021, -2013, -2011
 #: A kill does not wait ten seconds for one answer.
 _TIMEOUT_S = 2.0
-FINAL = frozenset({"FILLED", "CANCELED", "REJECTED", "EXPIRED", "EXPIRED_IN_MATCH"})
 
 
-class OpenOrder(NamedTuple):
-    """An order of the account that is open at the venue, whoever sent it."""
-
-    symbol: str
-    order_id: int
-    client_id: str
-
-
-class Quote(NamedTuple):
-    """Best bid and ask, int64 e8; 0 where a side is empty."""
-
-    bid: int
-    bid_qty: int
-    ask: int
-    ask_qty: int
-
-
-class Placed(NamedTuple):
-    """What became of an IOC order: the venue's status, and base quantity executed, int64 e8. UNKNOWN where nothing proves it."""
-
-    status: str
-    executed: int
-    text: str = ""
-
-
-class Refused(VenueError):
-    """The venue answered with an error; ``code`` is its own, ``wait_ms`` how long it wants to be left alone."""
-
-    code = 0
-    wait_ms = 0
-
-
-class KillVenue:
-    """All methods raise VenueError where the venue does not answer, and Refused where it refuses."""
+class BinanceKillSession:
+    """See ``session.KillSession``."""
 
     def __init__(self, venue: VenueConfig, credentials: Credentials, clock: Clock) -> None:
         self._pool = HttpPool(venue.rest_url, {"X-MBX-APIKEY": credentials.api_key}, _TIMEOUT_S)
@@ -77,7 +44,6 @@ class KillVenue:
         self.recv_window_ms = venue.recv_window_ms
 
     async def synchronise(self) -> None:
-        """Measure how far the venue's clock is ahead."""
         self._offset.begin_round()
         for _ in range(3):
             sent_ns = self._clock.now_ns()
@@ -85,26 +51,22 @@ class KillVenue:
             self._offset.sample(sent_ns, self._clock.now_ns(), _read("time", partial(_server_ms, answer)))
 
     async def cancel_all(self, symbol: str) -> None:
-        """Cancel whatever is open on ``symbol``; none open is as good."""
         await self._accepting(_UNKNOWN_ORDER, "DELETE", "/api/v3/openOrders", {"symbol": symbol})
 
     async def cancel(self, order: OpenOrder) -> None:
-        """Cancel one order; one that has ended is as good."""
         await self._accepting(_UNKNOWN_ORDER, "DELETE", "/api/v3/order", {"symbol": order.symbol, "orderId": order.order_id})
 
     async def open_orders(self) -> list[OpenOrder]:
-        """Every open order of the account."""
         rows = await self._signed("GET", "/api/v3/openOrders", {})
         # An empty answer is a proof only if it is a list.
         if not isinstance(rows, list):
-            raise _odd("openOrders", rows)
+            raise odd("openOrders", rows)
         return _read(
             "openOrders",
             lambda: [OpenOrder(str(row["symbol"]), int(row["orderId"]), str(row["clientOrderId"])) for row in rows],
         )
 
     async def balances(self) -> dict[str, tuple[int, int]]:
-        """Asset -> (free, locked), int64 e8."""
         account = await self._signed("GET", "/api/v3/account", {})
         return _read(
             "account",
@@ -119,16 +81,14 @@ class KillVenue:
         return _read("bookTicker", lambda: Quote(*(parse_e8(row[name]) for name in names)))
 
     async def instruments(self, symbols: list[str]) -> list[Instrument]:
-        """Filters and assets, in the order of ``symbols``. Raises ConfigError for one the venue does not list."""
         answer = await self._pool.request("GET", "/api/v3/exchangeInfo", {"symbols": msgspec.json.encode(symbols).decode()})
         self._checked("/api/v3/exchangeInfo", answer)
         return read_instruments(decode_exchange_info(answer.body), symbols)
 
-    async def place(self, symbol: str, side: str, qty: int, price: int, client_id: str, tif: str = "IOC") -> Placed:
-        """Send one limit order, once. An answer that does not come, or proves nothing, gives UNKNOWN: ask ``find`` then.
+    def client_id(self, name: str) -> str:
+        return name
 
-        Raises Refused where the venue wants to be left alone first; the order was not taken.
-        """
+    async def place(self, symbol: str, side: str, qty: int, price: int, client_id: str, tif: str = "IOC") -> Placed:
         params: dict[str, str | int] = {"symbol": symbol, "side": side, "type": "LIMIT", "timeInForce": tif}
         params |= {"quantity": format_e8_short(qty), "price": format_e8_short(price)}
         params |= {"newClientOrderId": client_id, "newOrderRespType": "RESULT"}
@@ -149,7 +109,6 @@ class KillVenue:
             return Placed("UNKNOWN", 0, str(error.value))
 
     async def find(self, symbol: str, client_id: str) -> Placed | None:
-        """What became of an order; None where the venue does not know it."""
         try:
             row = await self._signed("GET", "/api/v3/order", {"symbol": symbol, "origClientOrderId": client_id})
         except Refused as error:
@@ -212,17 +171,8 @@ def _server_ms(answer: Any) -> int:
     return int(answer["serverTime"])
 
 
-def _odd(what: str, value: object) -> VenueError:
-    return VenueError(f"answer to {what}", value, "what the venue's reference describes", "check venue.rest_url")
-
-
 def _read(what: str, read: Callable[[], _T]) -> _T:
     try:
         return read()
     except (UnitError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _odd(what, repr(error)) from None
-
-
-async def pause(error: VenueError, least_s: float) -> None:
-    """Wait as long as the venue wants to be left alone, ``least_s`` at least."""
-    await asyncio.sleep(max(error.wait_ms / 1000 if isinstance(error, Refused) else 0.0, least_s))
+        raise odd(what, repr(error)) from None

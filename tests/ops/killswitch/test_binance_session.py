@@ -13,9 +13,10 @@ from sentinel.config import VenueConfig
 from sentinel.errors import ConfigError, VenueError
 from sentinel.host.clock import LiveClock
 from sentinel.host.venues.binance_spot import Credentials
-from sentinel.ops.killswitch import venue as venue_module
+from sentinel.ops.killswitch import binance_session as session_module
+from sentinel.ops.killswitch.binance_session import BinanceKillSession
+from sentinel.ops.killswitch.session import Refused
 from sentinel.ops.killswitch.sweep import SweepReport, sweep
-from sentinel.ops.killswitch.venue import KillVenue, Refused
 from sentinel.sim.market.model import demo_market
 from sentinel.sim.venue.auth import ApiKey
 from sentinel.sim.venue.exchange import Exchange
@@ -36,19 +37,19 @@ class OffClock(LiveClock):
 
 
 @asynccontextmanager
-async def _exchange(secret: str = SECRET) -> AsyncIterator[tuple[VenueServer, KillVenue]]:
+async def _exchange(secret: str = SECRET) -> AsyncIterator[tuple[VenueServer, BinanceKillSession]]:
     source = demo_market(7, 10.0)
     exchange = Exchange(source.instruments, source, {"paper": {"USDT": 100_000 * E8, "NOVA": 50_000 * E8}}, 1)
     async with VenueServer(exchange, [ApiKey(KEY, SECRET, "paper")]) as server:
         config = VenueConfig(rest_url=server.urls()["rest_url"], stream_url=server.urls()["stream_url"])
-        session = KillVenue(config, Credentials(KEY, secret), OffClock())
+        session = BinanceKillSession(config, Credentials(KEY, secret), OffClock())
         try:
             yield server, session
         finally:
             session.close()
 
 
-def _run(job: Callable[[VenueServer, KillVenue], Awaitable[Any]], **options: Any) -> None:
+def _run(job: Callable[[VenueServer, BinanceKillSession], Awaitable[Any]], **options: Any) -> None:
     async def scenario() -> None:
         async with _exchange(**options) as (server, session):
             await job(server, session)
@@ -56,7 +57,7 @@ def _run(job: Callable[[VenueServer, KillVenue], Awaitable[Any]], **options: Any
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
-async def _rest(session: KillVenue, client_id: str) -> Any:
+async def _rest(session: BinanceKillSession, client_id: str) -> Any:
     quote = await session.quote(SYMBOL)
     (instrument,) = await session.instruments([SYMBOL])
     tick, step = (instrument.fields[name] for name in (InstrumentField.TICK_SIZE, InstrumentField.STEP_SIZE))
@@ -64,7 +65,7 @@ async def _rest(session: KillVenue, client_id: str) -> Any:
 
 
 def test_a_clock_that_is_wrong_is_found_by_the_first_refusal() -> None:
-    async def job(server: VenueServer, session: KillVenue) -> None:
+    async def job(server: VenueServer, session: BinanceKillSession) -> None:
         assert await session.open_orders() == []
         assert (await _rest(session, "a")).status == "NEW"
 
@@ -72,7 +73,7 @@ def test_a_clock_that_is_wrong_is_found_by_the_first_refusal() -> None:
 
 
 def test_orders_are_listed_and_cancelled_by_symbol_and_by_name_and_twice_is_as_good() -> None:
-    async def job(server: VenueServer, session: KillVenue) -> None:
+    async def job(server: VenueServer, session: BinanceKillSession) -> None:
         for name in ("a", "b", "c"):
             await _rest(session, name)
         orders = await session.open_orders()
@@ -88,7 +89,7 @@ def test_orders_are_listed_and_cancelled_by_symbol_and_by_name_and_twice_is_as_g
 
 
 def test_an_order_with_a_lost_answer_is_unknown_until_it_is_found() -> None:
-    async def job(server: VenueServer, session: KillVenue) -> None:
+    async def job(server: VenueServer, session: BinanceKillSession) -> None:
         await session.synchronise()
         server.faults.inject(FaultKind.DROP_RESPONSE, target="order.place")
         assert (await _rest(session, "lost")).status == "UNKNOWN"
@@ -102,7 +103,7 @@ def test_an_order_with_a_lost_answer_is_unknown_until_it_is_found() -> None:
 
 @pytest.mark.parametrize("kind", [FaultKind.ERROR_AFTER_ACCEPT, FaultKind.MALFORMED_MESSAGE, FaultKind.CLOSE_MID_FRAME])
 def test_no_answer_that_proves_nothing_counts_as_one(kind: FaultKind) -> None:
-    async def job(server: VenueServer, session: KillVenue) -> None:
+    async def job(server: VenueServer, session: BinanceKillSession) -> None:
         await session.synchronise()
         server.faults.inject(kind, target="order.place")
         assert (await _rest(session, "x")).status == "UNKNOWN"
@@ -116,7 +117,7 @@ def test_no_answer_that_proves_nothing_counts_as_one(kind: FaultKind) -> None:
 
 
 def test_a_refused_order_is_rejected_and_says_why() -> None:
-    async def job(server: VenueServer, session: KillVenue) -> None:
+    async def job(server: VenueServer, session: BinanceKillSession) -> None:
         await session.synchronise()
         placed = await session.place(SYMBOL, "SELL", 1, 1, "tiny")
         assert placed.status == "REJECTED"
@@ -126,7 +127,7 @@ def test_a_refused_order_is_rejected_and_says_why() -> None:
 
 
 def test_another_secret_is_refused_and_proves_nothing_empty() -> None:
-    async def job(server: VenueServer, session: KillVenue) -> None:
+    async def job(server: VenueServer, session: BinanceKillSession) -> None:
         await session.synchronise()
         with pytest.raises(Refused) as refused:
             await session.open_orders()
@@ -137,7 +138,7 @@ def test_another_secret_is_refused_and_proves_nothing_empty() -> None:
 
 
 def test_a_symbol_the_exchange_does_not_list_is_named() -> None:
-    async def job(server: VenueServer, session: KillVenue) -> None:
+    async def job(server: VenueServer, session: BinanceKillSession) -> None:
         with pytest.raises((ConfigError, VenueError)):
             await session.instruments(["NOPEUSDT"])
 
@@ -146,9 +147,9 @@ def test_a_symbol_the_exchange_does_not_list_is_named() -> None:
 
 @pytest.mark.parametrize("body", [b"{}", b"null", b"[1]", b'[{"symbol":"A"}]', b"", b"<html>", b'[{"symbol":"A","orderId":"x"}]'])
 def test_an_odd_listing_is_no_empty_one(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def job(server: VenueServer, session: KillVenue) -> None:
+    async def job(server: VenueServer, session: BinanceKillSession) -> None:
         async def answer(*arguments: Any) -> Any:
-            return venue_module.Answer(200, {}, body)
+            return session_module.Answer(200, {}, body)
 
         monkeypatch.setattr(session._pool, "request", answer)
         with pytest.raises(VenueError):
@@ -158,7 +159,7 @@ def test_an_odd_listing_is_no_empty_one(body: bytes, monkeypatch: pytest.MonkeyP
 
 
 def test_a_silent_exchange_is_given_up_in_seconds() -> None:
-    async def job(server: VenueServer, session: KillVenue) -> None:
+    async def job(server: VenueServer, session: BinanceKillSession) -> None:
         async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read()
             writer.close()
@@ -166,7 +167,7 @@ def test_a_silent_exchange_is_given_up_in_seconds() -> None:
         silent = await asyncio.start_server(swallow, "127.0.0.1", 0)
         port = silent.sockets[0].getsockname()[1]
         config = VenueConfig(rest_url=f"http://127.0.0.1:{port}", stream_url="ws://127.0.0.1:9")
-        deaf = KillVenue(config, Credentials(KEY, SECRET), LiveClock())
+        deaf = BinanceKillSession(config, Credentials(KEY, SECRET), LiveClock())
         with pytest.raises(VenueError, match="within 2 s"):
             await deaf.open_orders()
         deaf.close()
